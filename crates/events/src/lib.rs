@@ -1,0 +1,24 @@
+//! The vocabulary every other part speaks: identifiers, what a capture engine
+//! reports ([`Event`]), what a thread waits in ([`Site`]), what the engine
+//! could see ([`Capabilities`]), and the recording that keeps all of it.
+//!
+//! Nothing here opens a file, asks a clock, starts a thread or prints.
+
+#![forbid(unsafe_code)]
+
+mod capabilities;
+mod event;
+mod header;
+mod ids;
+mod object;
+pub mod recording;
+mod site;
+mod source;
+
+pub use capabilities::{Capabilities, Fallback};
+pub use event::{Entrance, Event, Frame, Off, Seen, SymbolKey, Timed, Wakener};
+pub use header::{EngineName, ExitStatus, Header, Mode, SystemFacts, Target};
+pub use ids::{Cpu, CpuSet, Ns, Pid, SiteId, SpaceId, StackId, Tid};
+pub use object::{Object, TcpRole};
+pub use site::{Entry, Site};
+pub use source::{EventSource, InMemory, SourceError};
