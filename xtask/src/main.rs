@@ -1,2 +1,43 @@
-//! placeholder
-fn main() {}
+//! The project's own chores, one subcommand each: `cargo xtask test`, `tidy`,
+//! `bless`, `bench`. What is measured or checked lives in the modules.
+
+#![forbid(unsafe_code)]
+
+mod run;
+mod test;
+mod tidy;
+mod tools;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// The project's own chores.
+#[derive(Parser)]
+#[command(name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    chore: Chore,
+}
+
+#[derive(Subcommand)]
+enum Chore {
+    /// Install what the tests need, then run every check and test.
+    Test,
+    /// Check the house rules that no compiler checks.
+    Tidy,
+}
+
+fn main() -> ExitCode {
+    let result = match Arguments::parse().chore {
+        Chore::Test => return test::run(),
+        Chore::Tidy => tidy::run(),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

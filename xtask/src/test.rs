@@ -1,0 +1,147 @@
+//! `cargo xtask test`: every check and test, in the order that fails fastest.
+
+use std::{
+    env,
+    process::{Command, ExitCode},
+    time::Instant,
+};
+
+use anyhow::{Result, bail};
+
+use crate::{
+    run::{cargo, check, check_lines, release_binary},
+    tidy, tools,
+};
+
+/// What the tests said so far.
+#[derive(Default)]
+struct Tally {
+    passed: u64,
+    failed: u64,
+    skips: Vec<String>,
+}
+
+type Step = (&'static str, fn(&mut Tally) -> Result<()>);
+
+const STEPS: &[Step] = &[
+    ("format", |_| check(cargo("fmt --all --check"))),
+    ("tidy", |_| tidy::run()),
+    ("clippy", |_| check(cargo("clippy --workspace --all-targets --locked -- -D warnings"))),
+    ("docs", docs),
+    ("unit tests", unit_tests),
+    ("integration tests", integration_tests),
+];
+
+/// Runs all steps up to the first that fails.
+pub(crate) fn run() -> ExitCode {
+    let missing = tools::ensure(tools::FOR_TESTS);
+    tools::mount_tracefs();
+    let mut tally = Tally::default();
+    tally.skips.extend(missing.iter().map(|tool| format!("{tool}: not installed")));
+    let failure = STEPS.iter().find_map(|step| run_step(step, &mut tally).err());
+    if let Some(error) = &failure {
+        eprintln!("error: {error:#}");
+    }
+    conclude(&mut tally, failure.is_some())
+}
+
+fn run_step((name, step): &Step, tally: &mut Tally) -> Result<()> {
+    println!("== {name}");
+    let start = Instant::now();
+    let failed_before = tally.failed;
+    let result = step(tally);
+    match &result {
+        Ok(()) => tally.passed += 1,
+        // A step whose tests failed has counted them.
+        Err(_) if tally.failed == failed_before => tally.failed += 1,
+        Err(_) => {}
+    }
+    println!("== {name}: {:.0} s", start.elapsed().as_secs_f64());
+    result
+}
+
+/// Prints the skips and, last, the counts. In CI a skip is a failure.
+fn conclude(tally: &mut Tally, failed: bool) -> ExitCode {
+    let in_ci = env::var_os("CI").is_some_and(|value| value == "true");
+    for skip in &tally.skips {
+        println!("SKIP {skip}");
+    }
+    let failed = failed || (in_ci && !tally.skips.is_empty());
+    println!("{} passed, {} failed, {} skipped", tally.passed, tally.failed, tally.skips.len());
+    if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}
+
+fn docs(_: &mut Tally) -> Result<()> {
+    let mut doc = cargo("doc --workspace --no-deps --document-private-items --locked");
+    doc.env("RUSTDOCFLAGS", "-D warnings");
+    check(doc)
+}
+
+fn unit_tests(tally: &mut Tally) -> Result<()> {
+    cargo_test("test --workspace --exclude whyslow-tests --locked", |_| {}, tally)
+}
+
+fn integration_tests(tally: &mut Tally) -> Result<()> {
+    let binary = release_binary()?;
+    let set_binary = |command: &mut Command| {
+        command.env("WHYSLOW_BIN", &binary);
+    };
+    cargo_test("test --package whyslow-tests --locked", set_binary, tally)
+}
+
+/// Runs `cargo test` and adds what its tests say.
+fn cargo_test(arguments: &str, prepare: impl Fn(&mut Command), tally: &mut Tally) -> Result<()> {
+    let mut command = cargo(arguments);
+    // Without this a test that passes cannot say what it skipped.
+    command.args(["--", "--show-output"]);
+    prepare(&mut command);
+    let before = tally.passed;
+    check_lines(command, |line| tally.read(line))?;
+    if tally.passed == before {
+        bail!("no test ran");
+    }
+    Ok(())
+}
+
+impl Tally {
+    /// Counts what one line of `cargo test` says.
+    fn read(&mut self, line: &str) {
+        if let Some(skip) = line.strip_prefix("SKIP ") {
+            self.skips.push(skip.to_owned());
+        } else if let Some(counts) = line.strip_prefix("test result: ") {
+            self.passed += count(counts, " passed");
+            self.failed += count(counts, " failed");
+        } else if let Some(name) =
+            line.strip_prefix("test ").and_then(|rest| rest.strip_suffix(" ... ignored"))
+        {
+            self.skips.push(format!("{name}: ignored"));
+        }
+    }
+}
+
+/// The number before `word`.
+fn count(counts: &str, word: &str) -> u64 {
+    counts
+        .split(word)
+        .next()
+        .and_then(|before| before.rsplit(' ').next())
+        .and_then(|number| number.parse().ok())
+        .unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cargo_test_prints_is_counted() {
+        let mut tally = Tally::default();
+        tally.read("test result: FAILED. 12 passed; 3 failed; 1 ignored; 0 measured; 0 filtered");
+        tally.read("test result: ok. 4 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out");
+        tally.read("SKIP attach: not root");
+        tally.read("test slow ... ignored");
+        tally.read("test quick ... ok");
+        assert_eq!((tally.passed, tally.failed), (16, 3));
+        assert_eq!(tally.skips, ["attach: not root", "slow: ignored"]);
+    }
+}
