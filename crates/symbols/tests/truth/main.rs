@@ -1,0 +1,10 @@
+//! Names against truth from outside: programs that print their own addresses,
+//! lines and versions, and whose `/proc` files give the mappings.
+#![forbid(unsafe_code)]
+
+mod hostile;
+mod kernel;
+mod native;
+mod program;
+mod python;
+mod recorded;
