@@ -1,6 +1,14 @@
 //! The integration tests: they drive the built binary from outside, as a user
-//! does. The binary is `$WHYSLOW_BIN`, or else the newest one under `target`.
+//! does. The binary is `$WHYSLOW_BIN`, or else the newest under `target`.
 
 #![forbid(unsafe_code)]
-#[test]
-fn x() {}
+
+mod attach;
+mod case;
+mod follow;
+mod interrupt;
+mod launch;
+mod outputs;
+mod process;
+mod recording;
+mod report;

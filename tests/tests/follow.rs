@@ -1,0 +1,78 @@
+//! The target's tree: forks, execs, children there before and after.
+
+use nix::sys::signal::Signal;
+
+use crate::{
+    case::{Case, needs_root},
+    process::{Process, signal_to},
+    report::{pids, sound},
+};
+
+#[test]
+fn a_storm_of_forks_and_execs_is_followed_to_the_last() {
+    needs_root!();
+    let case = Case::new();
+    let script = "i=0; while [ $i -lt 100 ]; do /bin/true & i=$((i+1)); done; wait";
+    case.run(&["record", "-o", "r.json", "--", "sh", "-c", script]).ended_with(0);
+    let report = sound(case.json("r.json"));
+    assert_eq!(report["target"]["processes"], 101);
+    assert_eq!(report["quality"]["lost"], 0);
+    let threads = report["ledger"]["threads"].as_array().unwrap();
+    let named = threads.iter().filter(|thread| thread["name"] == "true").count();
+    assert_eq!(named, 100, "each child is named for what it became");
+}
+
+#[test]
+fn a_chain_of_execs_is_one_process_with_its_last_name() {
+    needs_root!();
+    let case = Case::new();
+    let script = "exec sh -c 'exec env sleep 0.1'";
+    case.run(&["record", "-o", "r.json", "--", "sh", "-c", script]).ended_with(0);
+    let report = sound(case.json("r.json"));
+    assert_eq!(report["target"]["processes"], 1);
+    assert_eq!(report["ledger"]["threads"][0]["name"], "sleep");
+}
+
+/// A shell with a child that was there before; `child` in the folder holds its PID.
+fn family(case: &Case) -> (Process, u64) {
+    let script = format!("sleep 100 & echo $! > {}; wait", case.path("child").display());
+    let parent = Process::shell(&script);
+    let child = case.until_line("child").parse().unwrap();
+    (parent, child)
+}
+
+#[test]
+fn children_present_at_attach_belong_to_the_target() {
+    needs_root!();
+    let case = Case::new();
+    let (parent, child) = family(&case);
+    let finished = case.run(&["record", "-p", &parent.pid(), "-d", "200ms", "-o", "r.json"]);
+    signal_to(&child.to_string(), Signal::SIGKILL);
+    finished.ended_with(0);
+    let report = sound(case.json("r.json"));
+    assert!(pids(&report).contains(&child), "{:?}", pids(&report));
+}
+
+#[test]
+fn without_inheritance_the_children_stay_out() {
+    needs_root!();
+    let case = Case::new();
+    let (parent, child) = family(&case);
+    let arguments = ["record", "-p", &parent.pid(), "--no-inherit", "-d", "200ms", "-o", "r.json"];
+    let finished = case.run(&arguments);
+    signal_to(&child.to_string(), Signal::SIGKILL);
+    finished.ended_with(0);
+    let report = sound(case.json("r.json"));
+    assert_eq!(pids(&report), [parent.pid().parse::<u64>().unwrap()]);
+}
+
+#[test]
+fn a_child_that_outlives_the_command_does_not_hold_us() {
+    needs_root!();
+    let case = Case::new();
+    let script = "sleep 100 >/dev/null 2>&1 & echo $! > child; exit 3";
+    let finished = case.run(&["record", "-o", "r.json", "--", "sh", "-c", script]);
+    signal_to(&case.until_line("child"), Signal::SIGKILL);
+    finished.ended_with(3);
+    sound(case.json("r.json"));
+}

@@ -1,0 +1,132 @@
+//! `record -- CMD`: the program runs as it would without us, and its end is ours.
+
+use std::{fs, io::Write, os::unix::fs::PermissionsExt, process::Stdio};
+
+use crate::{
+    case::{Case, needs_root},
+    process::{Finished, Process},
+    report::{sound, time, verdict},
+};
+
+const SEGV: i32 = 11;
+
+fn record(case: &Case, script: &str) -> Finished {
+    case.run(&["record", "-o", "r.json", "--", "sh", "-c", script])
+}
+
+#[test]
+fn the_exit_code_of_the_program_is_ours() {
+    needs_root!();
+    let case = Case::new();
+    record(&case, "exit 7").ended_with(7);
+    let report = sound(case.json("r.json"));
+    assert_eq!(report["target"]["exit"]["code"], 7);
+    assert_eq!(report["target"]["mode"], "launch");
+}
+
+#[test]
+fn a_signal_that_killed_the_program_is_raised_again_and_the_profile_is_whole() {
+    needs_root!();
+    let case = Case::new();
+    let finished = record(&case, "kill -SEGV $$");
+    assert_eq!(finished.killed_by(), Some(SEGV), "{finished:?}");
+    let report = sound(case.json("r.json"));
+    assert_eq!(report["target"]["exit"]["signal"], SEGV);
+}
+
+#[test]
+fn a_command_that_is_not_there_gives_127() {
+    let case = Case::new();
+    let finished = case.run(&["record", "--", "./no-such-program"]).ended_with(127);
+    assert!(finished.stderr.contains("no-such-program"), "{}", finished.stderr);
+    assert!(case.files().is_empty(), "{:?}", case.files());
+}
+
+#[test]
+fn a_command_that_cannot_be_executed_gives_126() {
+    let case = Case::new();
+    case.write("plain", "#!/bin/sh\n");
+    fs::set_permissions(case.path("plain"), fs::Permissions::from_mode(0o644)).unwrap();
+    case.run(&["record", "--", "./plain"]).ended_with(126);
+    assert_eq!(case.files(), ["plain"]);
+}
+
+#[test]
+fn a_wrong_call_gives_125_and_starts_nothing() {
+    let case = Case::new();
+    case.run(&["record", "-o", "x.unknown", "--", "touch", "started"]).ended_with(125);
+    assert!(case.files().is_empty(), "{:?}", case.files());
+}
+
+#[test]
+fn the_standard_streams_belong_to_the_program() {
+    needs_root!();
+    let case = Case::new();
+    let sent: Vec<u8> = (0..=255).cycle().take(100_000).collect();
+    case.write("in", &sent);
+    let mut command = case.whyslow(&["record", "-q", "-o", "r.json", "--", "sh", "-c"]);
+    command.arg("cat; echo to stderr >&2").stdin(fs::File::open(case.path("in")).unwrap());
+    let finished = Process::start(command).finish().ended_with(0);
+    assert!(finished.stdout == sent, "standard output differs from standard input");
+    assert_eq!(finished.stderr, "to stderr\n");
+}
+
+#[test]
+fn the_report_goes_to_standard_error() {
+    needs_root!();
+    let case = Case::new();
+    let finished = record(&case, "echo hello").ended_with(0);
+    assert_eq!(finished.stdout(), "hello\n");
+    let summary = case.json("r.json")["verdict"]["summary"].as_str().unwrap().to_owned();
+    let first_word = summary.split(' ').next().unwrap();
+    assert!(finished.stderr.contains(first_word), "{summary}: {}", finished.stderr);
+}
+
+#[test]
+fn the_environment_and_the_folder_are_the_program_s_own() {
+    needs_root!();
+    let case = Case::new();
+    let mut command = case.whyslow(&["record", "-q", "-o", "r.json", "--", "sh", "-c"]);
+    command.arg("echo $GREETING; pwd").env("GREETING", "hello");
+    let finished = Process::start(command).finish().ended_with(0);
+    let folder = fs::canonicalize(case.path(".")).unwrap();
+    assert_eq!(finished.stdout(), format!("hello\n{}\n", folder.display()));
+}
+
+#[test]
+fn nothing_of_the_start_is_lost() {
+    needs_root!();
+    let case = Case::new();
+    // The shell runs `exec` at once: its first instants are the start of `sleep`.
+    record(&case, "exec sleep 0.2").ended_with(0);
+    let report = sound(case.json("r.json"));
+    let lifetime = report["ledger"]["threads"][0]["lifetime_ns"].as_u64();
+    assert_eq!(report["ledger"]["threads"].as_array().map(Vec::len), Some(1));
+    // The kernel counts the CPU time of the whole life, from fork to exit.
+    let off = report["quality"]["oncpu_vs_kernel"].as_f64().unwrap();
+    assert!(off.abs() < 0.05, "on-CPU time differs from the kernel's by {off}");
+    assert!(lifetime <= report["window"]["duration_ns"].as_u64());
+}
+
+#[test]
+fn a_sleeping_program_is_io_bound_with_cause_sleep() {
+    needs_root!();
+    let case = Case::new();
+    record(&case, "sleep 0.3; sleep 0.3").ended_with(0);
+    let report = sound(case.json("r.json"));
+    assert_eq!(verdict(&report), ("io-bound", "sleep"));
+    // The shell waits for its children, who sleep.
+    assert!(time(&report, "child") > 0 && time(&report, "sleep") > 0, "{report}");
+}
+
+#[test]
+fn input_written_while_the_program_waits_reaches_it() {
+    needs_root!();
+    let case = Case::new();
+    let mut command = case.whyslow(&["record", "-q", "-o", "r.json", "--", "head", "-n", "1"]);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut input = child.stdin.take().unwrap();
+    writeln!(input, "late").unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.stdout, b"late\n");
+}
