@@ -3,6 +3,8 @@
 
 #![forbid(unsafe_code)]
 
+mod bless;
+mod fuzz;
 mod run;
 mod test;
 mod tidy;
@@ -24,6 +26,8 @@ struct Arguments {
 enum Chore {
     /// Install what the tests need, then run every check and test.
     Test,
+    /// Write the goldens and the report's JSON Schema anew.
+    Bless,
     /// Check the house rules that no compiler checks.
     Tidy,
 }
@@ -31,6 +35,7 @@ enum Chore {
 fn main() -> ExitCode {
     let result = match Arguments::parse().chore {
         Chore::Test => return test::run(),
+        Chore::Bless => bless::run(),
         Chore::Tidy => tidy::run(),
     };
     match result {

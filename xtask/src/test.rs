@@ -9,6 +9,7 @@ use std::{
 use anyhow::{Result, bail};
 
 use crate::{
+    fuzz,
     run::{cargo, check, check_lines, release_binary},
     tidy, tools,
 };
@@ -30,6 +31,7 @@ const STEPS: &[Step] = &[
     ("docs", docs),
     ("unit tests", unit_tests),
     ("integration tests", integration_tests),
+    ("fuzz", |_| fuzz::run()),
 ];
 
 /// Runs all steps up to the first that fails.

@@ -1,0 +1,80 @@
+//! What is fed: one function of bytes for each parser. It may refuse them; it
+//! may not panic.
+
+use std::io::Write;
+
+use whyslow_events::{
+    EventSource,
+    recording::{MAGIC, Reader, VERSION},
+};
+
+use crate::seeds;
+
+/// A parser and what it is known to take.
+pub(crate) struct Target {
+    pub(crate) name: &'static str,
+    pub(crate) feed: fn(&[u8]),
+    /// Inputs made in code, so that they keep up with the formats.
+    pub(crate) seeds: fn() -> Vec<Vec<u8>>,
+}
+
+/// Every target.
+pub(crate) const TARGETS: &[Target] = &[
+    Target { name: "recording", feed: recording, seeds: seeds::recordings },
+    Target { name: "events", feed: events, seeds: seeds::chunks },
+];
+
+/// A whole recording, as it stands in a file.
+fn recording(bytes: &[u8]) {
+    if let Ok(mut reader) = Reader::new(bytes) {
+        while let Ok(Some(_)) = reader.next_event() {}
+    }
+}
+
+/// The plain bytes of a header and of one chunk of events, behind the length
+/// of the header: bent, and only then packed, for the checksums to hold.
+fn events(bytes: &[u8]) {
+    let Some((length, rest)) = bytes.split_first_chunk() else { return };
+    let (header, chunk) = rest.split_at(rest.len().min(u16::from_le_bytes(*length).into()));
+    let file = packed(&[header, chunk]);
+    if let Ok(mut reader) = Reader::new(file.as_slice()) {
+        while let Ok(Some(_)) = reader.next_event() {}
+    }
+}
+
+/// A recording of these chunks.
+fn packed(chunks: &[&[u8]]) -> Vec<u8> {
+    const IN_MEMORY: &str = "writing to memory does not fail";
+    let mut file = MAGIC.to_vec();
+    file.extend(VERSION.to_le_bytes());
+    for chunk in chunks {
+        let mut encoder = zstd::Encoder::new(Vec::new(), 1).expect(IN_MEMORY);
+        encoder.write_all(chunk).expect(IN_MEMORY);
+        let packed = encoder.finish().expect(IN_MEMORY);
+        let length = u32::try_from(packed.len()).expect("inputs are short");
+        file.extend(length.to_le_bytes());
+        file.extend(packed);
+    }
+    file.extend(0u32.to_le_bytes());
+    file
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_chunks_made_in_code_are_read_to_their_end() {
+        for chunk in seeds::chunks() {
+            let (length, rest) = chunk.split_first_chunk().unwrap();
+            let (header, events) = rest.split_at(u16::from_le_bytes(*length).into());
+            let file = packed(&[header, events]);
+            let mut reader = Reader::new(file.as_slice()).unwrap();
+            let mut read = 0;
+            while reader.next_event().unwrap().is_some() {
+                read += 1;
+            }
+            assert_eq!(read, seeds::events().len());
+        }
+    }
+}
