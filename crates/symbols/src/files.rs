@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use whyslow_events::Pid;
 
-use crate::mappings::{Backing, Mapping};
+use crate::mappings::{Backing, Mapping, split_deleted};
 use crate::space::Space;
 
 /// One file, however many names it has.
@@ -27,15 +27,15 @@ pub(crate) struct FileId {
 pub(crate) struct Files {
     proc: PathBuf,
     by_name: HashMap<Arc<str>, Option<FileId>>,
-    by_mapping: HashMap<(Option<Pid>, u64), Option<FileId>>,
-    foreign: HashMap<Pid, Whereabouts>,
+    by_mapping: HashMap<(Pid, Mapping), Option<FileId>>,
+    whereabouts: HashMap<Pid, Whereabouts>,
     paths: HashMap<FileId, PathBuf>,
 }
 
 /// How a process names files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Whereabouts {
-    /// It is gone; assume that it named them as we do.
+    /// It is gone, or not ours to look at: assume that it named them as we do.
     Gone,
     /// As we do.
     Here,
@@ -55,7 +55,7 @@ impl Files {
             proc,
             by_name: HashMap::new(),
             by_mapping: HashMap::new(),
-            foreign: HashMap::new(),
+            whereabouts: HashMap::new(),
             paths: HashMap::new(),
         }
     }
@@ -65,16 +65,18 @@ impl Files {
         if mapping.backing() != Backing::File {
             return None;
         }
-        let key = (space.pid, mapping.start);
-        if let Some(known) = self.by_mapping.get(&key) {
-            return *known;
-        }
-        let found = match space.pid.map(|pid| (pid, self.whereabouts(pid))) {
+        match space.pid.map(|pid| (pid, self.whereabouts(pid))) {
             None | Some((_, Whereabouts::Gone)) => self.by_name(mapping),
-            Some((pid, whereabouts)) => self.of_living(pid, whereabouts, mapping),
-        };
-        self.by_mapping.insert(key, found);
-        found
+            Some((pid, whereabouts)) => {
+                let key = (pid, mapping.clone());
+                if let Some(known) = self.by_mapping.get(&key) {
+                    return *known;
+                }
+                let found = self.of_living(pid, whereabouts, mapping);
+                self.by_mapping.insert(key, found);
+                found
+            }
+        }
     }
 
     /// A name under which the file can be opened.
@@ -106,27 +108,26 @@ impl Files {
             }
             Whereabouts::Here | Whereabouts::Gone => self.by_name(mapping),
         };
-        match self.map_file(pid, mapping) {
-            Some(mapped) if named == identity(&mapped) => named,
-            Some(mapped) => self.regular(&mapped),
-            None => named,
-        }
+        let Some((entry, deleted)) = self.map_file(pid, mapping) else { return named };
+        // Opening the entry takes more privilege than reading where it points.
+        self.regular(&entry).or(if deleted { None } else { named })
     }
 
-    /// The entry for exactly this mapping, if the process still has it.
-    fn map_file(&self, pid: Pid, mapping: &Mapping) -> Option<PathBuf> {
+    /// The entry for exactly this mapping, if the process still has it, and
+    /// whether its name is gone.
+    fn map_file(&self, pid: Pid, mapping: &Mapping) -> Option<(PathBuf, bool)> {
         let range = format!("{:x}-{:x}", mapping.start, mapping.end);
         let entry = self.proc.join(format!("{pid}/map_files/{range}"));
         let target = fs::read_link(&entry).ok()?;
-        let target = target.to_str()?;
+        let (target, deleted) = split_deleted(target.to_str()?);
         let (path, _) = mapping.path_and_deleted();
         // Seen from here, a path in another root has that root before it.
-        target.strip_suffix(" (deleted)").unwrap_or(target).ends_with(path).then_some(entry)
+        target.ends_with(path).then_some((entry, deleted))
     }
 
     fn whereabouts(&mut self, pid: Pid) -> Whereabouts {
         let proc = &self.proc;
-        *self.foreign.entry(pid).or_insert_with(|| {
+        *self.whereabouts.entry(pid).or_insert_with(|| {
             let theirs = proc.join(pid.to_string());
             let root = |of: &Path| fs::metadata(of.join("root/")).ok().map(|found| id(&found));
             let mounts = |of: &Path| fs::read_link(of.join("ns/mnt")).ok();
@@ -140,6 +141,7 @@ impl Files {
         })
     }
 
+    /// The file at `path`, to be opened by the first name it was found under.
     /// Only a regular file is ever opened: a FIFO or device would block.
     fn regular(&mut self, path: &Path) -> Option<FileId> {
         let found = identity(path)?;
@@ -154,4 +156,122 @@ fn identity(path: &Path) -> Option<FileId> {
 
 fn id(metadata: &Metadata) -> FileId {
     FileId { device: metadata.dev(), inode: metadata.ino() }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use tempfile::TempDir;
+
+    use super::*;
+
+    const PID: Pid = Pid(77);
+
+    /// A `/proc` of our making: `self` in one root, [`PID`] perhaps in another.
+    struct Host {
+        directory: TempDir,
+    }
+
+    impl Host {
+        fn new() -> Host {
+            let host = Host { directory: tempfile::tempdir().unwrap() };
+            host.process("self", "ours");
+            host
+        }
+
+        fn at(&self, path: &str) -> PathBuf {
+            self.directory.path().join(path)
+        }
+
+        fn process(&self, name: &str, root: &str) {
+            fs::create_dir_all(self.at(root)).unwrap();
+            fs::create_dir_all(self.at(&format!("proc/{name}/ns"))).unwrap();
+            fs::create_dir_all(self.at(&format!("proc/{name}/map_files"))).unwrap();
+            symlink(self.at(root), self.at(&format!("proc/{name}/root"))).unwrap();
+            symlink("mnt:[1]", self.at(&format!("proc/{name}/ns/mnt"))).unwrap();
+        }
+
+        fn map_file(&self, target: &str) {
+            symlink(target, self.at("proc/77/map_files/1000-2000")).unwrap();
+        }
+
+        fn write(&self, path: &str) -> String {
+            fs::create_dir_all(self.at(path).parent().unwrap()).unwrap();
+            fs::write(self.at(path), path).unwrap();
+            self.at(path).to_str().unwrap().to_owned()
+        }
+
+        /// What is read for `path`, mapped into the process.
+        fn contents(&self, path: &str) -> Option<String> {
+            let mut space = Space { pid: Some(PID), ..Space::default() };
+            let mapping = Mapping { start: 0x1000, end: 0x2000, file_offset: 0, path: path.into() };
+            space.mappings.insert(mapping.clone());
+            let mut files = Files::with_proc(self.at("proc"));
+            let found = files.locate(&space, &mapping);
+            assert_eq!(files.locate(&space, &mapping), found, "asked twice");
+            found.map(|file| fs::read_to_string(files.path(file).unwrap()).unwrap())
+        }
+    }
+
+    #[test]
+    fn a_process_in_another_root_has_its_own_files() {
+        let host = Host::new();
+        host.process("77", "theirs");
+        host.write("theirs/lib/libc.so");
+        assert_eq!(host.contents("/lib/libc.so").as_deref(), Some("theirs/lib/libc.so"));
+    }
+
+    #[test]
+    fn a_process_in_another_mount_namespace_has_its_own_files() {
+        let host = Host::new();
+        host.process("77", "ours");
+        let mounts = host.at("proc/77/ns/mnt");
+        fs::remove_file(&mounts).unwrap();
+        symlink("mnt:[2]", mounts).unwrap();
+        let visible_to_us = host.write("libc.so");
+        assert_eq!(host.contents(&visible_to_us), None);
+    }
+
+    #[test]
+    fn a_process_that_is_gone_named_files_as_we_do() {
+        let host = Host::new();
+        let path = host.write("libc.so");
+        assert_eq!(host.contents(&path).as_deref(), Some("libc.so"));
+        assert_eq!(host.contents(&format!("{path} (deleted)")), None);
+    }
+
+    #[test]
+    fn the_mapped_file_wins_over_the_one_that_has_its_name() {
+        let host = Host::new();
+        host.process("77", "ours");
+        let path = host.write("libc.so");
+        assert_eq!(host.contents(&path).as_deref(), Some("libc.so"), "no entry for the mapping");
+        // Ends in the same name, as the path from another root would.
+        let mapped = host.write(&format!("elsewhere{path}"));
+        host.map_file(&mapped);
+        assert_eq!(host.contents(&path), Some(format!("elsewhere{path}")));
+    }
+
+    #[test]
+    fn another_mapping_at_the_same_addresses_is_not_taken_for_this_one() {
+        let host = Host::new();
+        host.process("77", "ours");
+        let (path, other) = (host.write("libc.so"), host.write("other.so"));
+        host.map_file(&other);
+        assert_eq!(host.contents(&path).as_deref(), Some("libc.so"));
+    }
+
+    #[test]
+    fn without_the_privilege_to_open_the_mapped_file_its_name_must_still_hold() {
+        let host = Host::new();
+        host.process("77", "ours");
+        let path = host.write("libc.so");
+        // Leads nowhere, as if we were not allowed to follow it.
+        host.map_file(&format!("/nowhere{path}"));
+        assert_eq!(host.contents(&path).as_deref(), Some("libc.so"));
+        fs::remove_file(host.at("proc/77/map_files/1000-2000")).unwrap();
+        host.map_file(&format!("/nowhere{path} (deleted)"));
+        assert_eq!(host.contents(&path), None);
+    }
 }

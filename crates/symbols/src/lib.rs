@@ -7,8 +7,10 @@
 #![forbid(unsafe_code)]
 
 mod addresses;
+mod batches;
 mod elf;
 mod files;
+mod frames;
 mod kernel;
 mod mappings;
 mod proc_maps;
@@ -25,9 +27,6 @@ use crate::addresses::Addresses;
 use crate::files::Files;
 use crate::mappings::Mapping;
 use crate::space::Space;
-
-/// Keys in one `Event::Symbols`: keeps a chunk of a recording small.
-const BATCH: usize = 4096;
 
 /// Names the addresses of a recording, from the files of this host.
 ///
@@ -84,11 +83,7 @@ impl Symbolizer {
             wanted.split_at(wanted.partition_point(|wanted| wanted.key.space.is_none()));
         let mut named = kernel::name(in_kernel);
         named.extend(user::name(in_user, &self.spaces, &mut files));
-        while !named.is_empty() {
-            let rest = named.split_off(named.len().min(BATCH));
-            events.push(Event::Symbols(named));
-            named = rest;
-        }
+        events.extend(batches::of(named).map(Event::Symbols));
         events
     }
 

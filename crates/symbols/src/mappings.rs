@@ -11,7 +11,7 @@ const LIMIT: usize = 1 << 18;
 const DELETED: &str = " (deleted)";
 
 /// A run of executable memory.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Mapping {
     /// First address.
     pub(crate) start: u64,
@@ -50,10 +50,7 @@ impl Mapping {
 
     /// The path without the kernel's note that it is gone, and whether it is.
     pub(crate) fn path_and_deleted(&self) -> (&str, bool) {
-        match self.path.strip_suffix(DELETED) {
-            Some(path) => (path, true),
-            None => (&self.path, false),
-        }
+        split_deleted(&self.path)
     }
 
     /// The name a reader knows it by: the file name, `[vdso]`, `[anon]`.
@@ -65,6 +62,14 @@ impl Mapping {
             Backing::Memory if path.starts_with('[') => path,
             Backing::Memory => "[anon]",
         }
+    }
+}
+
+/// A path without the kernel's note that it is gone, and whether it is.
+pub(crate) fn split_deleted(path: &str) -> (&str, bool) {
+    match path.strip_suffix(DELETED) {
+        Some(path) => (path, true),
+        None => (path, false),
     }
 }
 

@@ -6,11 +6,12 @@ use std::panic::{self, AssertUnwindSafe};
 use std::path::Path;
 
 use blazesym::symbolize::source::{Elf, Source};
-use blazesym::symbolize::{CodeInfo, Input, Sym, Symbolized};
+use blazesym::symbolize::{Input, Symbolized};
 use whyslow_events::{Frame, SpaceId, SymbolKey};
 
 use crate::addresses::Wanted;
 use crate::files::{FileId, Files};
+use crate::frames;
 use crate::mappings::{Backing, Mapping};
 use crate::space::Space;
 use crate::vdso::Vdso;
@@ -42,7 +43,9 @@ impl Questions {
             let Symbolized::Sym(symbol) = symbol else { continue };
             for &index in indices {
                 let module = named[index].1.first().map(|frame| frame.module.clone());
-                named[index].1 = frames(symbol, &module.unwrap_or_default());
+                if let Some(frames) = frames::of(symbol, &module.unwrap_or_default()) {
+                    named[index].1 = frames;
+                }
             }
         }
     }
@@ -97,23 +100,5 @@ fn nameless(address: u64, mapping: Option<&Mapping>) -> Frame {
         function: format!("{module}+{place:#x}"),
         module: module.to_owned(),
         ..Frame::default()
-    }
-}
-
-/// The function at an address and those inlined there, innermost first.
-fn frames(symbol: &Sym<'_>, module: &str) -> Vec<Frame> {
-    let inlined = symbol.inlined.iter().rev();
-    let inlined = inlined.map(|inner| frame(&inner.name, inner.code_info.as_ref(), module, true));
-    let outer = frame(&symbol.name, symbol.code_info.as_deref(), module, false);
-    inlined.chain([outer]).collect()
-}
-
-fn frame(function: &str, code: Option<&CodeInfo<'_>>, module: &str, inlined: bool) -> Frame {
-    Frame {
-        function: function.to_owned(),
-        file: code.map(|code| code.to_path().to_string_lossy().into_owned()),
-        line: code.and_then(|code| code.line),
-        module: module.to_owned(),
-        inlined,
     }
 }

@@ -5,6 +5,7 @@ use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::Command;
 
+use object::{Object, ObjectSection, ObjectSymbol};
 use whyslow_events::{Event, Frame};
 
 use crate::program::{SPACE, compile, frames_at, resolve, stack};
@@ -74,6 +75,43 @@ fn an_address_without_a_mapping_is_unknown() {
 fn a_space_that_was_never_defined_is_no_obstacle() {
     let resolved = resolve(&[stack(&[], &[5])]);
     assert_eq!(frames_at(&resolved, 5)[0].function, "[unknown]+0x5");
+}
+
+/// Where the entry of `symbol` begins in the file's `.symtab`.
+fn symbol_entry(elf: &[u8], symbol: &str) -> usize {
+    const ENTRY: u64 = 24;
+    let file = object::File::parse(elf).unwrap();
+    let index = file.symbol_by_name(symbol).expect("a symbol").index().0 as u64;
+    let (start, _) = file.section_by_name(".symtab").unwrap().file_range().unwrap();
+    usize::try_from(start + index * ENTRY).unwrap()
+}
+
+/// The name of the first instruction of `lonely` in a program whose symbol
+/// table was changed by `damage`, which gets the entry of `lonely`.
+fn damaged(damage: fn(&mut [u8])) -> Option<String> {
+    const SOURCE: &str = "int lonely(void) { return 1; } int main(void) { return lonely(); }";
+    let directory = tempfile::tempdir().unwrap();
+    let path = compile(directory.path(), "cc", SOURCE, &["-O0"])?;
+    let mut bytes = fs::read(&path).unwrap();
+    let entry = symbol_entry(&bytes, "lonely");
+    let value = bytes[entry + 8..entry + 16].try_into().unwrap();
+    let address = START + u64::from_le_bytes(value);
+    damage(&mut bytes[entry..entry + 24]);
+    fs::write(&path, bytes).unwrap();
+    let path = path.to_str().unwrap();
+    let resolved = resolve(&[mapping(START, END, 0, path), stack(&[], &[address])]);
+    Some(frames_at(&resolved, address)[0].function.clone())
+}
+
+#[test]
+fn a_symbol_table_that_lies_costs_the_names_in_it() {
+    let Some(whole) = damaged(|_| {}) else { return };
+    assert_eq!(whole, "lonely");
+    let nameless = damaged(|entry| entry[..4].fill(0)).unwrap();
+    assert!(nameless.starts_with("program+0x"), "{nameless}");
+    // Start plus size overflows.
+    let endless = damaged(|entry| entry[16..].fill(0xff)).unwrap();
+    assert!(endless == "lonely" || endless.starts_with("program+0x"), "{endless}");
 }
 
 /// A small generator of numbers, the same on every run.

@@ -1,7 +1,7 @@
 //! C, C++ and Rust programs: functions, lines, inlined calls, stripped files.
 
 use std::fs;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use whyslow_events::{Event, Frame};
 
@@ -254,4 +254,36 @@ fn many_addresses_come_in_bounded_batches_each_once() {
     let sizes: Vec<usize> = resolved.iter().map(batch).collect();
     assert!(sizes.iter().all(|size| (1..=4096).contains(size)), "{sizes:?}");
     assert_eq!(sizes.iter().sum::<usize>(), addresses.len());
+}
+
+/// The kernel names a file as its process sees it.
+#[test]
+fn a_program_in_another_root_is_found() {
+    let directory = tempfile::tempdir().unwrap();
+    let flags = ["-g", "-O0", "-static"];
+    let Some(path) = compile(directory.path(), "cc", C_PROGRAM, &flags) else { return };
+    let mut chroot = Command::new("chroot");
+    chroot.arg(directory.path());
+    if !chroot
+        .args(["/program", "--version"])
+        .stdin(Stdio::null())
+        .status()
+        .is_ok_and(|s| s.success())
+    {
+        println!("skipped: no privilege to change the root");
+        return;
+    }
+    let program = Program::start(Command::new("chroot").arg(directory.path()).arg("/program"));
+    let address = program.number("outermost");
+    let mut events = program.events();
+    let outside = path.to_str().unwrap();
+    for event in &mut events {
+        if let Event::Mapping { path, .. } = event
+            && path == outside
+        {
+            *path = "/program".to_owned();
+        }
+    }
+    events.push(stack(&[], &[address]));
+    assert_eq!(frames_at(&resolve(&events), address)[0].function, "outermost");
 }
