@@ -1,14 +1,16 @@
 //! The project's own chores, one subcommand each: `cargo xtask test`, `tidy`,
-//! `bless`, `bench`. What is measured or checked lives in the modules.
+//! `bless`, `accuracy`, `bench`. What is measured or checked lives in the modules.
 
 #![forbid(unsafe_code)]
 
+mod accuracy;
 mod bless;
 mod fuzz;
 mod run;
 mod test;
 mod tidy;
 mod tools;
+mod workloads;
 
 use std::process::ExitCode;
 
@@ -30,6 +32,8 @@ enum Chore {
     Bless,
     /// Check the house rules that no compiler checks.
     Tidy,
+    /// Run the labelled suite under whyslow and compare with what is known about it.
+    Accuracy(accuracy::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -37,6 +41,7 @@ fn main() -> ExitCode {
         Chore::Test => return test::run(),
         Chore::Bless => bless::run(),
         Chore::Tidy => tidy::run(),
+        Chore::Accuracy(arguments) => accuracy::run(&arguments),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,0 +1,197 @@
+//! `cargo xtask accuracy`: runs the labelled suite under whyslow, and compares
+//! each report with what the workload is and what it measured of itself.
+
+mod judge;
+mod noise;
+mod record;
+mod report;
+mod stage;
+mod table;
+mod truth;
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result, ensure};
+
+use crate::{
+    run,
+    workloads::{self, Mode, Programs, Workload},
+};
+use judge::Judgement;
+use noise::Noise;
+use record::Recorder;
+use stage::{Prepared, Stage};
+
+/// How long a launched workload runs, where it can be told.
+const LAUNCH_SECONDS: u64 = 2;
+/// How long an attached one would run if it was left alone.
+const ATTACH_SECONDS: u64 = 120;
+/// With more than so many CPUs used by others, a wrong result proves nothing.
+const DISTURBED: f64 = 0.15;
+/// How often a disturbed run is tried.
+const TRIES: u32 = 3;
+
+/// Arguments of `cargo xtask accuracy`.
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// Only workloads whose id contains this
+    #[arg(long, value_name = "TEXT")]
+    filter: Option<String>,
+    /// Only launch or only attach
+    #[arg(long)]
+    mode: Option<Mode>,
+    /// How often to run each
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    runs: u32,
+    /// Write every result to this file, as JSON
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Put the tables into the README
+    #[arg(long)]
+    readme: bool,
+}
+
+/// Runs the suite; an error when anything is wrong.
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    let folder = run::target_directory()?.join("accuracy");
+    let suite = Suite {
+        binary: binary()?,
+        programs: Programs::new(&folder.join("bin"))?,
+        folder,
+        // Where results are decided, a workload that cannot run is a failure.
+        may_skip: env::var_os("CI").is_none(),
+    };
+    let judgements = suite.run(arguments)?;
+    let tables = table::markdown(&judgements);
+    println!("\n{tables}");
+    if let Some(path) = &arguments.json {
+        fs::write(path, serde_json::to_vec_pretty(&judgements)?)?;
+    }
+    if arguments.readme {
+        let path = run::root().join("README.md");
+        let spliced = table::splice(&fs::read_to_string(&path)?, &tables)?;
+        fs::write(&path, spliced).with_context(|| path.display().to_string())?;
+    }
+    let wrong = judgements.iter().filter(|judgement| !judgement.wrong.is_empty()).count();
+    ensure!(
+        wrong == 0,
+        "{wrong} of {} runs are wrong; see {}",
+        judgements.len(),
+        suite.folder.display()
+    );
+    Ok(())
+}
+
+/// `WHYSLOW_BIN`, or what cargo builds.
+fn binary() -> Result<PathBuf> {
+    match env::var_os("WHYSLOW_BIN") {
+        Some(path) => Ok(path.into()),
+        None => run::release_binary(),
+    }
+}
+
+struct Suite {
+    binary: PathBuf,
+    programs: Programs,
+    folder: PathBuf,
+    may_skip: bool,
+}
+
+impl Suite {
+    fn run(&self, arguments: &Arguments) -> Result<Vec<Judgement>> {
+        let wanted = |workload: &&Workload| {
+            arguments.filter.as_ref().is_none_or(|filter| workload.id.contains(filter.as_str()))
+        };
+        let all = workloads::all()?;
+        let mut judgements = Vec::new();
+        for workload in all.iter().filter(wanted) {
+            for &mode in workload
+                .modes
+                .iter()
+                .filter(|&&mode| arguments.mode.is_none_or(|only| only == mode))
+            {
+                for _ in 0..arguments.runs {
+                    judgements.push(self.undisturbed(workload, mode)?);
+                }
+            }
+        }
+        ensure!(!judgements.is_empty(), "no workload matches");
+        Ok(judgements)
+    }
+
+    /// Runs once, or again when the machine was busy and the result is wrong.
+    fn undisturbed(&self, workload: &Workload, mode: Mode) -> Result<Judgement> {
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let judgement = self.once(workload, mode)?;
+            print(&judgement);
+            let disturbed = judgement.others > DISTURBED;
+            if judgement.wrong.is_empty() || !disturbed || tries == TRIES {
+                return Ok(judgement);
+            }
+            println!("      others used {:.2} CPUs; again", judgement.others);
+        }
+    }
+
+    fn once(&self, workload: &Workload, mode: Mode) -> Result<Judgement> {
+        let mut judgement = Judgement::new(workload, mode);
+        let noise = Noise::begin()?;
+        match self.record(workload, mode, &mut judgement) {
+            Ok(()) => {}
+            Err(error) => judgement.wrong.push(format!("{error:#}")),
+        }
+        judgement.others = noise.end()?;
+        Ok(judgement)
+    }
+
+    fn record(&self, workload: &Workload, mode: Mode, judgement: &mut Judgement) -> Result<()> {
+        let seconds = match mode {
+            Mode::Launch => LAUNCH_SECONDS,
+            Mode::Attach => ATTACH_SECONDS,
+        };
+        let stage = match Stage::prepare(workload, &self.programs, &self.folder, seconds)? {
+            Prepared::Ready(stage) => stage,
+            Prepared::Impossible(reason) => {
+                if !self.may_skip {
+                    judgement.wrong.push(reason.clone());
+                }
+                judgement.skipped = Some(reason);
+                return Ok(());
+            }
+        };
+        let recorder = Recorder {
+            binary: &self.binary,
+            stem: stem(&self.folder, workload, mode),
+            shares: workload.shares,
+        };
+        let (report, truth) = match mode {
+            Mode::Launch => recorder.launch(&stage)?,
+            Mode::Attach => recorder.attach(&stage)?,
+        };
+        judgement.compare(workload, &report, truth.as_ref());
+        Ok(())
+    }
+}
+
+fn stem(folder: &Path, workload: &Workload, mode: Mode) -> PathBuf {
+    folder.join(format!("{}-{}", workload.id, mode.as_str()))
+}
+
+fn print(judgement: &Judgement) {
+    let Judgement { id, mode, wrong, .. } = judgement;
+    let outcome = match (&judgement.skipped, wrong.is_empty()) {
+        (Some(reason), _) => format!("skipped: {reason}"),
+        (None, true) => "right".into(),
+        (None, false) => "WRONG".into(),
+    };
+    let error = |share: Option<judge::Share>| share.map_or(0.0, judge::Share::error);
+    let (io, cpu) = (error(judgement.io), error(judgement.cpu));
+    println!("{id:<24} {mode:<6} {outcome}   I/O {io:+.2}  CPU {cpu:+.2}");
+    for what in wrong {
+        println!("      {what}");
+    }
+}
