@@ -1,1 +1,31 @@
-//! placeholder
+//! Events in, a report and folded stacks out. Pure: no files, clock,
+//! environment, threads or printing.
+//!
+//! The way through: `timeline` turns events into intervals, each thread in one
+//! state at any time; `cause` and `account` name the state of each; `bottleneck`
+//! shares the wall-clock time out; `pieces` breaks every interval down by state
+//! and stack, once, and `ledger`, `fold`, `hot` and the shares are sums over
+//! these; `verdict` judges.
+
+#![forbid(unsafe_code)]
+
+mod account;
+mod analyze;
+mod bottleneck;
+mod cause;
+mod fold;
+mod frames;
+mod hot;
+mod ledger;
+mod phases;
+mod pieces;
+pub mod report;
+mod state;
+mod tables;
+mod timeline;
+mod verdict;
+mod waits;
+
+pub use analyze::{Analysis, Anomalies, analyze};
+pub use fold::{Folded, Stacks, View};
+pub use state::{Group, State};

@@ -1,0 +1,206 @@
+//! The whole way from a source of events to the report.
+
+use whyslow_events::{EventSource, Mode};
+
+use crate::fold::{Stacks, fold};
+use crate::frames::Frames;
+use crate::ledger::{self, PerState};
+use crate::pieces::{Amount, Key, Place, pieces};
+use crate::report::{
+    self, Bottleneck, Class, Exit, Overhead, Quality, Ratio, Report, Target, Verdict, Window,
+};
+use crate::tables::Tables;
+use crate::timeline::{Builder, Timeline};
+use crate::verdict::{Facts, blame_gil, verdict};
+use crate::{Group, State, account, bottleneck, hot, waits};
+
+/// What a recording says.
+#[derive(Clone, Debug)]
+pub struct Analysis {
+    /// The report.
+    pub report: Report,
+    /// The call chains.
+    pub stacks: Stacks,
+    /// What in the stream did not fit.
+    pub anomalies: Anomalies,
+}
+
+/// Counts of what did not fit; the time concerned is in state `unknown`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Anomalies {
+    /// Events of threads that were not announced, or announced twice.
+    pub strangers: u64,
+    /// Events that cannot follow what came before.
+    pub contradictions: u64,
+    /// Waits whose system call and kernel frames disagree.
+    pub disagreements: u64,
+}
+
+/// Reads `source` to its end, or to where it is damaged, and judges.
+pub fn analyze(source: &mut dyn EventSource) -> Analysis {
+    let (tables, timeline, damage) = read(source);
+    let (accounts, disagreements) = account::accounts(&tables, &timeline);
+    let fair = bottleneck::fair_share(&timeline, &accounts);
+    let pieces = pieces(&tables, &timeline, &accounts, &fair);
+    let mut frames = Frames::new(&tables);
+    let by_thread = ledger::by_thread(&timeline, &pieces);
+    let threads = ledger::total(&by_thread);
+    let shares = shares(&timeline, &pieces, fair.idle);
+    let waits = waits::waits(&tables, &timeline, &accounts, &mut frames);
+    let facts = Facts {
+        wall_ns: timeline.duration(),
+        shares: &shares,
+        threads: &threads,
+        locked: fair.locked as f64 / timeline.duration().max(1) as f64,
+        gil_threads: by_thread.iter().filter(|states| states[State::LockGil] > 0).count(),
+        usable_cpus: timeline.usable_cpus,
+        lost: timeline.lost > 0,
+        waits: &waits,
+    };
+    let verdict = verdict(&facts);
+    let anomalies = Anomalies {
+        strangers: timeline.strangers,
+        contradictions: timeline.contradictions,
+        disagreements,
+    };
+    let report = Report {
+        schema: report::SCHEMA.to_owned(),
+        target: target(&tables, &timeline),
+        engine: engine(&tables),
+        window: window(&tables, &timeline),
+        ratio: ratio(&shares),
+        bottleneck: method(&shares),
+        ledger: ledger::report(&timeline, &by_thread),
+        phases: phases(&fair.slices, &verdict),
+        verdict,
+        hot: hot::hot(&pieces, &mut frames),
+        prescription: None,
+        quality: Quality {
+            lost: timeline.lost,
+            late: timeline.late,
+            unknown_ns: threads[State::Unknown],
+            oncpu_vs_kernel: ledger::against_kernel(&tables, &timeline, &by_thread),
+            stack_coverage: coverage(&pieces, &mut frames),
+            damage,
+            overhead: Overhead {
+                profiler_cpu_ns: tables.overhead.map(|(cpu_ns, _)| cpu_ns),
+                events: tables.overhead.map_or(tables.events, |(_, events)| events),
+            },
+        },
+        waits,
+    };
+    Analysis { report, stacks: fold(&tables, &timeline, &pieces, &mut frames), anomalies }
+}
+
+/// The stream, and why it ended early if it did.
+fn read(source: &mut dyn EventSource) -> (Tables, Timeline, Option<String>) {
+    let mut tables = Tables::new(source.header().clone());
+    let mut builder = Builder::new(source.header());
+    let damage = loop {
+        match source.next_event() {
+            Ok(Some(timed)) => {
+                builder.event(&timed);
+                tables.define(timed.event);
+            }
+            Ok(None) => break None,
+            Err(error) => break Some(error.to_string()),
+        }
+    };
+    let mut timeline = builder.finish();
+    timeline.settle(&tables);
+    (tables, timeline, damage)
+}
+
+/// Parts of the wall-clock time, by state; they sum to 1.
+fn shares(timeline: &Timeline, pieces: &[(Key, Amount)], idle_ns: f64) -> PerState<f64> {
+    let mut shares = PerState::default();
+    if timeline.duration() == 0 {
+        shares[State::Idle] = 1.0;
+        return shares;
+    }
+    shares[State::Idle] = idle_ns;
+    for (key, amount) in pieces {
+        shares[key.state] += amount.share_ns;
+    }
+    shares.scaled(1.0 / timeline.duration() as f64)
+}
+
+fn target(tables: &Tables, timeline: &Timeline) -> Target {
+    let target = &tables.header.target;
+    let first = target.pids.first().copied().unwrap_or_default();
+    Target {
+        mode: match target.mode {
+            Mode::Launch => "launch",
+            Mode::Attach => "attach",
+        }
+        .to_owned(),
+        pid: first.0,
+        command: target.command.clone(),
+        exit: tables.exit.map(|exit| Exit { code: exit.code, signal: exit.signal }),
+        processes: tables.processes.len() as u64,
+        threads: timeline.threads.len() as u64,
+        runtime: tables.runtime(first).unwrap_or("native").to_owned(),
+    }
+}
+
+fn engine(tables: &Tables) -> report::Engine {
+    let header = &tables.header;
+    let fallback = |fallback: &whyslow_events::Fallback| report::Fallback {
+        wanted: fallback.wanted.clone(),
+        got: fallback.got.clone(),
+        errno: fallback.errno.clone(),
+        remedy: fallback.remedy.clone(),
+    };
+    report::Engine {
+        name: header.engine.as_str().to_owned(),
+        capabilities: header.capabilities.names().into_iter().map(str::to_owned).collect(),
+        fallbacks: header.fallbacks.iter().map(fallback).collect(),
+    }
+}
+
+fn window(tables: &Tables, timeline: &Timeline) -> Window {
+    let start = jiff::Timestamp::from_nanosecond(i128::from(tables.header.start_unix_ns));
+    Window {
+        start: start.unwrap_or(jiff::Timestamp::UNIX_EPOCH).to_string(),
+        duration_ns: timeline.duration(),
+    }
+}
+
+fn ratio(shares: &PerState<f64>) -> Ratio {
+    let (io, cpu) = (shares.of(Group::Io), shares.of(Group::Cpu));
+    Ratio { io, cpu, io_to_cpu: (cpu > 0.0).then(|| io / cpu) }
+}
+
+fn method(shares: &PerState<f64>) -> Bottleneck {
+    let named = shares.iter().filter(|(_, share)| *share > 0.0);
+    Bottleneck {
+        method: "fair-share".to_owned(),
+        shares: named.map(|(state, share)| (state.key().to_owned(), share)).collect(),
+    }
+}
+
+/// None where the verdict rests on more than shares: they would contradict it.
+fn phases(slices: &crate::phases::Slices, verdict: &Verdict) -> Vec<report::Phase> {
+    let phases = slices.phases(|phase| {
+        if verdict.cause == "gil" || verdict.active.cause == "gil" {
+            blame_gil(phase.class, &mut phase.cause);
+        }
+    });
+    let known = verdict.active.class != Class::LockBound
+        || phases.iter().any(|phase| phase.class == Class::LockBound);
+    if known { phases } else { Vec::new() }
+}
+
+/// Share of the time, idle left out, that has a user frame with a name.
+fn coverage(pieces: &[(Key, Amount)], frames: &mut Frames<'_>) -> f64 {
+    let (mut named, mut all) = (0, 0);
+    for (key, amount) in pieces.iter().filter(|(key, _)| key.state != State::Idle) {
+        all += amount.thread_ns;
+        if let Place::Stack(stack) = key.place
+            && frames.place(stack).is_some()
+        {
+            named += amount.thread_ns;
+        }
+    }
+    if all == 0 { 0.0 } else { named as f64 / all as f64 }
+}

@@ -1,0 +1,125 @@
+//! The state of a wait, from its evidence: the system call and the object it
+//! waits on first, the kernel's own frames second. Where both are sure and
+//! differ, the answer is "unknown".
+
+mod frames;
+mod handover;
+mod objects;
+mod syscalls;
+
+#[cfg(test)]
+mod tests;
+
+use whyslow_events::{Entry, Object, Site};
+
+use crate::State;
+
+pub(crate) use handover::Handovers;
+
+/// What the evidence of a wait says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cause {
+    State(State),
+    /// A futex whose use only those who wake on it can tell.
+    Handover,
+    /// Call and object say one thing, the kernel's frames another.
+    Disagreement,
+}
+
+/// Judges a wait at `site` with `frames` of the kernel, innermost first.
+/// `gil`: the futex it waits on is an interpreter lock.
+pub(crate) fn judge(site: Option<&Site>, frames: &[&str], gil: bool) -> Cause {
+    let framed = frames::state(frames);
+    if let Some(forced @ (State::Stopped | State::LockKernel)) = framed {
+        return Cause::State(forced);
+    }
+    match site.map_or(Told::Nothing, |site| told(site, gil)) {
+        Told::Sure(state) if framed.is_none_or(|framed| compatible(state, framed)) => {
+            Cause::State(state)
+        }
+        Told::Sure(_) => Cause::Disagreement,
+        Told::Likely(state) => Cause::State(framed.unwrap_or(state)),
+        Told::Handover => Cause::Handover,
+        Told::Nothing => match framed {
+            Some(state) => Cause::State(state),
+            None if frames::in_futex(frames) => Cause::State(State::SyncThread),
+            None => Cause::State(State::Unknown),
+        },
+    }
+}
+
+/// What call and object tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Told {
+    Sure(State),
+    /// Frames know better.
+    Likely(State),
+    Handover,
+    Nothing,
+}
+
+impl From<Option<State>> for Told {
+    fn from(state: Option<State>) -> Self {
+        state.map_or(Told::Nothing, Told::Sure)
+    }
+}
+
+fn told(site: &Site, gil: bool) -> Told {
+    use syscalls::Rule;
+    let rule = match &site.entry {
+        Entry::Fault => Rule::Is(State::Memory),
+        Entry::Syscall(name) => match syscalls::rule(name) {
+            Some(rule) => rule,
+            None => return Told::Nothing,
+        },
+        Entry::UnknownSyscall | Entry::Unseen => return Told::Nothing,
+    };
+    match rule {
+        Rule::Is(state) => Told::Sure(state),
+        Rule::Reads => objects::read(&site.object).into(),
+        Rule::Writes => objects::written(&site.object).into(),
+        Rule::Connects => match objects::written(&site.object) {
+            Some(state) => Told::Sure(state),
+            None => Told::Likely(State::IoNetwork),
+        },
+        Rule::Polls => objects::polled(&site.object).into(),
+        Rule::Futex => futex(&site.object, gil),
+    }
+}
+
+/// `FUTEX_WAIT` and `FUTEX_WAIT_BITSET`, `FUTEX_LOCK_PI` and `FUTEX_LOCK_PI2`.
+const FUTEX_WAITS: [u32; 2] = [0, 9];
+const FUTEX_LOCKS: [u32; 2] = [6, 13];
+/// The mutexes of glibc, Rust and Go wait for this value to change: locked,
+/// with waiters.
+const CONTENDED: u32 = 2;
+
+fn futex(object: &Object, gil: bool) -> Told {
+    match object {
+        _ if gil => Told::Sure(State::LockGil),
+        Object::Futex { operation, expected, .. }
+            if FUTEX_LOCKS.contains(operation)
+                || (FUTEX_WAITS.contains(operation) && *expected == CONTENDED) =>
+        {
+            Told::Sure(State::LockUser)
+        }
+        Object::Futex { .. } => Told::Handover,
+        _ => Told::Likely(State::SyncThread),
+    }
+}
+
+/// Whether frames that say `framed` may stand under a call that says `told`.
+fn compatible(told: State, framed: State) -> bool {
+    use State::{
+        Idle, IoDevice, IoDisk, IoIpc, IoNetwork, IoOther, IoTerminal, LockGil, LockKernel,
+        LockUser, Memory,
+    };
+    match told {
+        // These name no device, so no frame speaks against them.
+        Memory | IoOther | LockKernel | LockUser | LockGil => true,
+        _ if told == framed || framed == Memory => true,
+        Idle => matches!(framed, IoNetwork | IoIpc),
+        IoDevice => matches!(framed, IoDisk | IoTerminal),
+        _ => false,
+    }
+}

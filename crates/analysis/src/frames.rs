@@ -1,0 +1,139 @@
+//! Stacks as lists of named frames, root first.
+
+use std::collections::HashMap;
+
+use whyslow_events::{Frame, StackId};
+
+use crate::tables::Tables;
+
+/// Kernel functions carry it in flamegraphs.
+const KERNEL_SUFFIX: &str = "_[k]";
+
+/// A frame of some stack, known by [`Frames::get`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct FrameId(u32);
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Named {
+    /// As flamegraphs show it.
+    pub(crate) name: String,
+    pub(crate) file: Option<String>,
+    pub(crate) line: Option<u32>,
+    pub(crate) module: String,
+    pub(crate) kernel: bool,
+    /// The name is a function's, no mere address.
+    pub(crate) real: bool,
+}
+
+/// All frames of the recording, each named once.
+#[derive(Debug)]
+pub(crate) struct Frames<'a> {
+    tables: &'a Tables,
+    all: Vec<Named>,
+    ids: HashMap<Named, FrameId>,
+    stacks: HashMap<StackId, Vec<FrameId>>,
+}
+
+impl<'a> Frames<'a> {
+    pub(crate) fn new(tables: &'a Tables) -> Self {
+        Frames { tables, all: Vec::new(), ids: HashMap::new(), stacks: HashMap::new() }
+    }
+
+    pub(crate) fn get(&self, id: FrameId) -> &Named {
+        &self.all[id.0 as usize]
+    }
+
+    /// The frames of a stack, outermost first, the kernel's last.
+    pub(crate) fn of(&mut self, stack: StackId) -> Vec<FrameId> {
+        if let Some(known) = self.stacks.get(&stack) {
+            return known.clone();
+        }
+        let named = self.name(stack);
+        let ids: Vec<FrameId> = named.into_iter().map(|frame| self.intern(frame)).collect();
+        self.stacks.insert(stack, ids.clone());
+        ids
+    }
+
+    /// `function (file:line)` of the innermost user frame with a name, those
+    /// of the C library passed over when there is another.
+    pub(crate) fn place(&mut self, stack: StackId) -> Option<String> {
+        let ids = self.of(stack);
+        let real = || {
+            let innermost_first = ids.iter().rev().map(|id| self.get(*id));
+            innermost_first.filter(|frame| frame.real && !frame.kernel)
+        };
+        let frame = real().find(|frame| !is_system(&frame.module)).or_else(|| real().next())?;
+        let place = match (&frame.file, frame.line) {
+            (Some(file), Some(line)) => format!("{}:{line}", base(file)),
+            (Some(file), None) => base(file).to_owned(),
+            (None, _) => frame.module.clone(),
+        };
+        Some(if place.is_empty() {
+            frame.name.clone()
+        } else {
+            format!("{} ({place})", frame.name)
+        })
+    }
+
+    fn name(&self, id: StackId) -> Vec<Named> {
+        let Some(stack) = self.tables.stacks.get(&id) else { return Vec::new() };
+        let user = stack.user.iter().rev().flat_map(|address| {
+            let known = self.tables.symbols(Some(stack.space), *address);
+            let unknown = || self.tables.place(stack.space, *address);
+            named(known, unknown, false)
+        });
+        let kernel = stack.kernel.iter().rev().flat_map(|address| {
+            named(self.tables.symbols(None, *address), || format!("{address:#x}"), true)
+        });
+        user.chain(kernel).collect()
+    }
+
+    fn intern(&mut self, frame: Named) -> FrameId {
+        if let Some(id) = self.ids.get(&frame) {
+            return *id;
+        }
+        // A recording cannot hold four thousand million different frames.
+        let id = FrameId(u32::try_from(self.all.len()).unwrap_or(u32::MAX));
+        self.all.push(frame.clone());
+        self.ids.insert(frame, id);
+        id
+    }
+}
+
+/// The functions at one address, outermost first.
+fn named(known: &[Frame], unknown: impl Fn() -> String, kernel: bool) -> Vec<Named> {
+    let suffix = if kernel { KERNEL_SUFFIX } else { "" };
+    if known.is_empty() {
+        let name = format!("{}{suffix}", unknown());
+        return vec![Named {
+            name,
+            file: None,
+            line: None,
+            module: String::new(),
+            kernel,
+            real: false,
+        }];
+    }
+    known
+        .iter()
+        .rev()
+        .map(|frame| Named {
+            name: format!("{}{suffix}", frame.function),
+            file: frame.file.clone(),
+            line: frame.line,
+            module: base(&frame.module).to_owned(),
+            kernel,
+            real: !frame.function.contains("+0x") && !frame.function.starts_with("0x"),
+        })
+        .collect()
+}
+
+fn base(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or(path)
+}
+
+/// The C library and the loader wait on behalf of their callers.
+fn is_system(module: &str) -> bool {
+    const SYSTEM: &[&str] = &["libc.", "libc-", "libpthread", "ld-linux", "ld-musl", "[vdso]"];
+    SYSTEM.iter().any(|prefix| module.starts_with(prefix))
+}

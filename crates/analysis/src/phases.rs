@@ -1,0 +1,97 @@
+//! How the class changed over the window: fair shares in equal slices, judged
+//! one by one, neighbours that agree put together.
+
+use crate::State;
+use crate::ledger::PerState;
+use crate::report::Phase;
+use crate::timeline::{Doing, Timeline};
+use crate::verdict::judge;
+
+const SLICES: u64 = 20;
+
+/// Fair shares over time.
+#[derive(Debug, Default)]
+pub(crate) struct Slices {
+    start: u64,
+    borders: Vec<u64>,
+    shares: Vec<PerState<f64>>,
+    /// Of each thread's samples, how many are in the kernel.
+    kernel: Vec<f64>,
+}
+
+impl Slices {
+    pub(crate) fn of(timeline: &Timeline) -> Self {
+        let duration = timeline.duration();
+        let borders = if duration < SLICES {
+            Vec::new()
+        } else {
+            let at = |index: u64| u128::from(duration) * u128::from(index) / u128::from(SLICES);
+            let offsets = (1..=SLICES).filter_map(|index| u64::try_from(at(index)).ok());
+            offsets.map(|offset| timeline.start + offset).collect()
+        };
+        let kernel = timeline.threads.iter().map(|thread| {
+            let hits = thread.samples.iter().filter(|sample| sample.kernel).count();
+            hits as f64 / thread.samples.len().max(1) as f64
+        });
+        Slices {
+            start: timeline.start,
+            borders,
+            shares: vec![PerState::default()],
+            kernel: kernel.collect(),
+        }
+    }
+
+    /// Where the current slice ends.
+    pub(crate) fn border(&self) -> Option<u64> {
+        self.borders.get(self.shares.len().checked_sub(1)?).copied()
+    }
+
+    /// Begins the next slice.
+    pub(crate) fn turn(&mut self) {
+        self.shares.push(PerState::default());
+    }
+
+    pub(crate) fn idle(&mut self, ns: f64) {
+        if let Some(shares) = self.shares.last_mut() {
+            shares[State::Idle] += ns;
+        }
+    }
+
+    pub(crate) fn credit(
+        &mut self,
+        thread: usize,
+        (doing, span): (Doing, u64),
+        state: State,
+        ns: f64,
+    ) {
+        let Some(shares) = self.shares.last_mut() else { return };
+        let computing = match doing {
+            Doing::OnCpu => ns,
+            Doing::Runq { queue, .. } => ns * queue.saturated_part(span),
+            _ => 0.0,
+        };
+        shares[state] += ns - computing;
+        shares[State::CpuKernel] += computing * self.kernel[thread];
+        shares[State::CpuUser] += computing * (1.0 - self.kernel[thread]);
+    }
+
+    /// What was judged alike in a row. `refine` may know a cause better.
+    pub(crate) fn phases(&self, refine: impl Fn(&mut Phase)) -> Vec<Phase> {
+        let mut phases: Vec<Phase> = Vec::new();
+        let mut from_ns = 0;
+        for (shares, border) in self.shares.iter().zip(&self.borders) {
+            let to_ns = border - self.start;
+            let judged = judge(&shares.scaled(1.0 / (to_ns - from_ns) as f64));
+            let mut phase = Phase { from_ns, to_ns, class: judged.class, cause: judged.cause };
+            refine(&mut phase);
+            match phases.last_mut() {
+                Some(last) if last.class == phase.class && last.cause == phase.cause => {
+                    last.to_ns = to_ns;
+                }
+                _ => phases.push(phase),
+            }
+            from_ns = to_ns;
+        }
+        phases
+    }
+}

@@ -1,0 +1,236 @@
+//! Every interval broken down by state and place in the code. All sums in the
+//! report and all flamegraphs are sums over these pieces, so they agree.
+//!
+//! Time on the CPU goes to the thread's samples: each carries what passed
+//! since the one before, the last one the tail, too.
+
+use std::collections::HashMap;
+use std::ops::AddAssign;
+
+use whyslow_events::{Pid, StackId};
+
+use crate::State;
+use crate::account::Account;
+use crate::bottleneck::FairShare;
+use crate::tables::Tables;
+use crate::timeline::{Doing, Interval, Sample, Thread, Timeline};
+
+/// Where in the code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Place {
+    Stack(StackId),
+    /// No call chain was taken, nor lent by a like wait.
+    NoStack,
+    /// The thread ran, and no sample hit it.
+    NotSampled,
+    /// Time we know nothing of.
+    Nowhere,
+}
+
+/// Time of a thread, and its share of the wall-clock time, both in ns.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Amount {
+    pub(crate) thread_ns: u64,
+    pub(crate) share_ns: f64,
+}
+
+impl AddAssign for Amount {
+    fn add_assign(&mut self, other: Amount) {
+        self.thread_ns += other.thread_ns;
+        self.share_ns += other.share_ns;
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Key {
+    /// Index into [`Timeline::threads`].
+    pub(crate) thread: usize,
+    pub(crate) state: State,
+    pub(crate) place: Place,
+}
+
+/// All pieces, those with the same key added up, in the order of their keys.
+pub(crate) fn pieces(
+    tables: &Tables,
+    timeline: &Timeline,
+    accounts: &[Vec<Account>],
+    fair: &FairShare,
+) -> Vec<(Key, Amount)> {
+    let mut sums = Sums::default();
+    for (index, thread) in timeline.threads.iter().enumerate() {
+        let throttled = tables.throttled(thread.pid);
+        let mut walk = Walk::new(&mut sums, index, &thread.samples, throttled);
+        let shares = fair.shares[index].iter();
+        for ((span, account), share) in thread.spans().zip(&accounts[index]).zip(shares) {
+            walk.interval(span, *account, *share);
+        }
+        walk.finish();
+    }
+    sums.split_unsampled(&timeline.threads);
+    let mut pieces: Vec<(Key, Amount)> = sums.pieces.into_iter().collect();
+    pieces.sort_unstable_by_key(|(key, _)| *key);
+    pieces
+}
+
+#[derive(Debug, Default)]
+struct Sums {
+    pieces: HashMap<Key, Amount>,
+    /// CPU time of threads without a sample.
+    unsampled: Vec<(usize, Amount)>,
+}
+
+impl Sums {
+    fn add(&mut self, thread: usize, state: State, place: Place, amount: Amount) {
+        *self.pieces.entry(Key { thread, state, place }).or_default() += amount;
+    }
+
+    /// A thread without samples is taken to divide its time between user and
+    /// kernel code as its process does, else as the program does.
+    fn split_unsampled(&mut self, threads: &[Thread]) {
+        let mut by_process: HashMap<Pid, Ratio> = HashMap::new();
+        let mut all = Ratio::default();
+        for (key, amount) in &self.pieces {
+            let ratio = by_process.entry(threads[key.thread].pid).or_default();
+            ratio.count(key.state, amount.thread_ns);
+            all.count(key.state, amount.thread_ns);
+        }
+        for (thread, amount) in std::mem::take(&mut self.unsampled) {
+            let process = by_process.get(&threads[thread].pid).copied().unwrap_or_default();
+            let ratio = if process.is_known() { process } else { all };
+            let [user, kernel] = ratio.split(amount);
+            self.add(thread, State::CpuUser, Place::NotSampled, user);
+            if kernel != Amount::default() {
+                self.add(thread, State::CpuKernel, Place::NotSampled, kernel);
+            }
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Ratio {
+    user: u64,
+    kernel: u64,
+}
+
+impl Ratio {
+    fn count(&mut self, state: State, ns: u64) {
+        match state {
+            State::CpuUser => self.user += ns,
+            State::CpuKernel => self.kernel += ns,
+            _ => {}
+        }
+    }
+
+    fn is_known(self) -> bool {
+        self.user + self.kernel > 0
+    }
+
+    fn split(self, amount: Amount) -> [Amount; 2] {
+        if self.kernel == 0 {
+            return [amount, Amount::default()];
+        }
+        let fraction = self.kernel as f64 / (self.user + self.kernel) as f64;
+        let kernel = Amount {
+            thread_ns: ((amount.thread_ns as f64 * fraction) as u64).min(amount.thread_ns),
+            share_ns: amount.share_ns * fraction,
+        };
+        let user = Amount {
+            thread_ns: amount.thread_ns - kernel.thread_ns,
+            share_ns: amount.share_ns - kernel.share_ns,
+        };
+        [user, kernel]
+    }
+}
+
+/// Goes along one thread.
+struct Walk<'a> {
+    sums: &'a mut Sums,
+    thread: usize,
+    samples: std::iter::Peekable<std::slice::Iter<'a, Sample>>,
+    last: Option<&'a Sample>,
+    /// On-CPU time that waits for the next sample.
+    pending: Amount,
+    /// A quota held the process back.
+    throttled: bool,
+}
+
+impl<'a> Walk<'a> {
+    fn new(sums: &'a mut Sums, thread: usize, samples: &'a [Sample], throttled: bool) -> Self {
+        let samples = samples.iter().peekable();
+        Walk { sums, thread, samples, last: None, pending: Amount::default(), throttled }
+    }
+
+    fn interval(
+        &mut self,
+        (start, end, interval): (u64, u64, &Interval),
+        account: Account,
+        share: f64,
+    ) {
+        let whole = Amount { thread_ns: end - start, share_ns: share };
+        let place = interval.stack.map_or(Place::NoStack, Place::Stack);
+        match interval.doing {
+            Doing::OnCpu => self.on_cpu(start, end, share),
+            Doing::Runq { queue, .. } => {
+                self.in_queue(queue.parts(end - start), account.state, place, share);
+            }
+            Doing::Unknown | Doing::Undetermined => {
+                self.sums.add(self.thread, account.state, Place::Nowhere, whole);
+            }
+            Doing::Blocked(_) | Doing::Stopped => {
+                self.sums.add(self.thread, account.state, place, whole);
+            }
+        }
+    }
+
+    fn on_cpu(&mut self, start: u64, end: u64, share: f64) {
+        let rate = if end > start { share / (end - start) as f64 } else { 0.0 };
+        let mut from = start;
+        while let Some(sample) = self.samples.next_if(|sample| sample.time <= end) {
+            let to = sample.time.max(from);
+            self.pend(to - from, rate);
+            from = to;
+            self.last = Some(sample);
+            self.settle();
+        }
+        self.pend(end - from, rate);
+    }
+
+    /// While the program itself holds every CPU, whoever waits for one waits
+    /// for the program to compute: its share counts as CPU. While one is idle
+    /// under a quota, it is the quota that holds the thread back.
+    fn in_queue(&mut self, parts: [u64; 3], state: State, place: Place, share: f64) {
+        let span: u64 = parts.iter().sum();
+        let rate = if span > 0 { share / span as f64 } else { 0.0 };
+        let [saturated, neighbours, idle] = parts;
+        let held = if self.throttled { State::RunqThrottled } else { state };
+        self.pending.share_ns += saturated as f64 * rate;
+        let own = Amount { thread_ns: saturated, share_ns: 0.0 };
+        let others = Amount { thread_ns: neighbours, share_ns: neighbours as f64 * rate };
+        let free = Amount { thread_ns: idle, share_ns: idle as f64 * rate };
+        for (state, amount) in [(state, own), (state, others), (held, free)] {
+            if amount.thread_ns > 0 {
+                self.sums.add(self.thread, state, place, amount);
+            }
+        }
+    }
+
+    fn finish(mut self) {
+        if self.last.is_some() {
+            self.settle();
+        } else if self.pending != Amount::default() {
+            self.sums.unsampled.push((self.thread, self.pending));
+        }
+    }
+
+    fn pend(&mut self, span: u64, rate: f64) {
+        self.pending += Amount { thread_ns: span, share_ns: span as f64 * rate };
+    }
+
+    /// The pending time goes to the last sample.
+    fn settle(&mut self) {
+        let Some(sample) = self.last else { return };
+        let state = if sample.kernel { State::CpuKernel } else { State::CpuUser };
+        let place = sample.stack.map_or(Place::NoStack, Place::Stack);
+        self.sums.add(self.thread, state, place, std::mem::take(&mut self.pending));
+    }
+}

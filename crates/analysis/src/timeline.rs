@@ -1,0 +1,138 @@
+//! What each thread did, as contiguous intervals. `track` follows one thread,
+//! `occupancy` the CPUs, `builder` hands each event to whom it concerns.
+
+mod builder;
+mod occupancy;
+mod settle;
+mod track;
+
+#[cfg(test)]
+mod tests;
+
+use whyslow_events::{Pid, SiteId, StackId, Tid};
+
+pub(crate) use builder::Builder;
+
+/// All threads over the whole window, `start..end` on the events' clock.
+#[derive(Debug)]
+pub(crate) struct Timeline {
+    pub(crate) start: u64,
+    pub(crate) end: u64,
+    pub(crate) threads: Vec<Thread>,
+    /// CPUs the threads may use, all together.
+    pub(crate) usable_cpus: usize,
+    /// Records the kernel dropped.
+    pub(crate) lost: u64,
+    /// Records that came too late.
+    pub(crate) late: u64,
+    /// Events of threads nobody announced.
+    pub(crate) strangers: u64,
+    /// Events that cannot follow what came before.
+    pub(crate) contradictions: u64,
+}
+
+/// One thread. Its intervals cover `start..end` without a gap.
+#[derive(Clone, Debug)]
+pub(crate) struct Thread {
+    pub(crate) tid: Tid,
+    pub(crate) pid: Pid,
+    pub(crate) name: String,
+    pub(crate) start: u64,
+    pub(crate) end: u64,
+    pub(crate) intervals: Vec<Interval>,
+    pub(crate) samples: Vec<Sample>,
+}
+
+/// A stretch of one doing, from `start` to the start of the next interval.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Interval {
+    pub(crate) start: u64,
+    pub(crate) doing: Doing,
+    /// Where the thread left the CPU.
+    pub(crate) stack: Option<StackId>,
+}
+
+/// A million events make nearly a million of these.
+const _: () = assert!(size_of::<Interval>() <= 48);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Doing {
+    OnCpu,
+    Runq {
+        preempted: bool,
+        queue: Queue,
+    },
+    Blocked(Wait),
+    Stopped,
+    Unknown,
+    /// Found runnable, and no event told whether it ran.
+    Undetermined,
+}
+
+/// What the CPUs did while a thread waited for one. The rest of the time one
+/// of them was idle.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Queue {
+    /// The target itself ran on all the thread may use.
+    pub(crate) saturated: u64,
+    /// None was idle, and others ran on some.
+    pub(crate) neighbours: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Wait {
+    pub(crate) site: Option<SiteId>,
+    pub(crate) waker: Waker,
+    /// The wait began before a gap in the records.
+    pub(crate) resumed: bool,
+}
+
+/// Who ended a wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Waker {
+    /// Nobody that we know of.
+    Unseen,
+    Foreign,
+    Interrupt,
+    /// An index into [`Timeline::threads`].
+    Thread(u32),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Sample {
+    pub(crate) time: u64,
+    pub(crate) stack: Option<StackId>,
+    pub(crate) kernel: bool,
+}
+
+impl Thread {
+    pub(crate) fn lifetime(&self) -> u64 {
+        self.end - self.start
+    }
+
+    /// Start, end and interval, in order.
+    pub(crate) fn spans(&self) -> impl Iterator<Item = (u64, u64, &Interval)> {
+        let ends = self.intervals.iter().skip(1).map(|next| next.start).chain([self.end]);
+        self.intervals.iter().zip(ends).map(|(interval, end)| (interval.start, end, interval))
+    }
+}
+
+impl Timeline {
+    pub(crate) fn duration(&self) -> u64 {
+        self.end - self.start
+    }
+}
+
+impl Queue {
+    /// The saturated part of the whole, `span` long.
+    pub(crate) fn saturated_part(self, span: u64) -> f64 {
+        self.parts(span)[0] as f64 / span.max(1) as f64
+    }
+
+    /// Saturated, neighbours and idle parts of `span`; they sum to it.
+    pub(crate) fn parts(self, span: u64) -> [u64; 3] {
+        let saturated = self.saturated.min(span);
+        let neighbours = self.neighbours.min(span - saturated);
+        [saturated, neighbours, span - saturated - neighbours]
+    }
+}

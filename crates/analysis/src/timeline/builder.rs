@@ -1,0 +1,198 @@
+//! Hands each event to the thread and the CPU it concerns.
+
+use std::collections::HashMap;
+
+use whyslow_events::{Cpu, Entrance, Event, Header, Off, Pid, Seen, Tid, Timed, Wakener};
+
+use super::occupancy::{Holder, Occupancy};
+use super::track::{Track, doing_after, newborn};
+use super::{Doing, Thread, Timeline, Waker};
+
+#[derive(Debug)]
+pub(crate) struct Builder {
+    start: u64,
+    /// Time of the latest event.
+    now: u64,
+    ended: bool,
+    cpus: Occupancy,
+    /// By order of appearance; `None` once in `finished`.
+    tracks: Vec<Option<Track>>,
+    finished: Vec<(usize, Thread)>,
+    live: HashMap<Tid, usize>,
+    usable: whyslow_events::CpuSet,
+    lost: u64,
+    late: u64,
+    strangers: u64,
+    contradictions: u64,
+}
+
+impl Builder {
+    pub(crate) fn new(header: &Header) -> Self {
+        let start = header.start.0;
+        Builder {
+            start,
+            now: start,
+            ended: false,
+            cpus: Occupancy::new(header.facts.cpus, start),
+            tracks: Vec::new(),
+            finished: Vec::new(),
+            live: HashMap::new(),
+            usable: whyslow_events::CpuSet::default(),
+            lost: 0,
+            late: 0,
+            strangers: 0,
+            contradictions: 0,
+        }
+    }
+
+    pub(crate) fn event(&mut self, timed: &Timed) {
+        if self.ended {
+            return;
+        }
+        // Definitions may carry no time of their own.
+        let time = timed.time.0.max(self.start);
+        match &timed.event {
+            Event::Thread { tid, pid, name, entrance } => {
+                self.enter(time, *tid, *pid, name, *entrance);
+            }
+            Event::Exec { pid, name, .. } => {
+                self.with(Tid(pid.0), |track, _| track.rename(name.clone()));
+            }
+            Event::Name { tid, name } => {
+                self.with(*tid, |track, _| track.rename(name.clone()));
+            }
+            Event::Exit { tid } => self.with(*tid, |track, _| track.exit(time)),
+            Event::Affinity { tid, cpus: set } => {
+                self.with(*tid, |track, cpus| {
+                    let mask = cpus.mask(set.clone(), time);
+                    track.affinity(time, mask, cpus);
+                });
+            }
+            Event::SwitchIn { tid, cpu } => {
+                self.cpus.set(*cpu, Holder::Own, time);
+                self.with(*tid, |track, cpus| track.switch_in(time, *cpu, cpus));
+            }
+            Event::SwitchOut { tid, cpu, off, stack } => {
+                self.with(*tid, |track, cpus| track.switch_out(time, *off, *stack, cpus));
+                self.cpus.set(*cpu, Holder::NotKnown, time);
+                if *off == Off::Dead {
+                    self.leave(*tid, time);
+                }
+            }
+            Event::Occupant { cpu, busy } => {
+                let holder = if *busy { Holder::Foreign } else { Holder::Idle };
+                self.cpus.set(*cpu, holder, time);
+            }
+            Event::Wakeup { tid, by } => {
+                let waker = self.waker(*by);
+                self.with(*tid, |track, cpus| track.wakeup(time, waker, cpus));
+            }
+            Event::Look { tid, site } => self.with(*tid, |track, _| track.look(time, *site)),
+            Event::Sample { tid, cpu, kernel, stack } => {
+                self.cpus.set(*cpu, Holder::Own, time);
+                self.with(*tid, |track, cpus| track.sample(time, *cpu, *kernel, *stack, cpus));
+            }
+            Event::Lost { cpu, since, records } => self.lost(time, *cpu, since.0, *records),
+            Event::Late { records } => self.late += records,
+            Event::End { .. } => self.ended = true,
+            _ => return,
+        }
+        self.now = self.now.max(time);
+    }
+
+    pub(crate) fn finish(mut self) -> Timeline {
+        let open: Vec<usize> = self.live.values().copied().collect();
+        for index in open {
+            self.retire(index, self.now);
+        }
+        self.finished.sort_unstable_by_key(|(index, _)| *index);
+        let threads: Vec<Thread> = self.finished.into_iter().map(|(_, thread)| thread).collect();
+        let last = threads.iter().map(|thread| thread.end).max().unwrap_or(self.now);
+        Timeline {
+            start: self.start,
+            end: self.now.max(last),
+            threads,
+            usable_cpus: self.usable.len(),
+            lost: self.lost,
+            late: self.late,
+            strangers: self.strangers,
+            contradictions: self.contradictions,
+        }
+    }
+
+    fn with(&mut self, tid: Tid, act: impl FnOnce(&mut Track, &mut Occupancy)) {
+        let track = self.live.get(&tid).and_then(|index| self.tracks[*index].as_mut());
+        match track {
+            Some(track) => act(track, &mut self.cpus),
+            None => self.strangers += 1,
+        }
+    }
+
+    fn enter(&mut self, time: u64, tid: Tid, pid: Pid, name: &str, entrance: Entrance) {
+        if let Some(index) = self.live.get(&tid).copied()
+            && let Some(track) = &self.tracks[index]
+        {
+            if !track.exited() && track.thread().pid == pid {
+                // Told twice.
+                self.strangers += 1;
+                return;
+            }
+            self.leave(tid, time);
+        }
+        let doing = match entrance {
+            Entrance::Born => newborn(),
+            Entrance::Found(Seen::Runnable) => Doing::Undetermined,
+            Entrance::Found(Seen::Off(Off::Dead)) => return,
+            Entrance::Found(Seen::Off(off)) => doing_after(off),
+        };
+        let thread = Thread {
+            tid,
+            pid,
+            name: name.to_owned(),
+            start: time,
+            end: time,
+            intervals: Vec::new(),
+            samples: Vec::new(),
+        };
+        self.live.insert(tid, self.tracks.len());
+        self.tracks.push(Some(Track::new(thread, doing, &mut self.cpus)));
+    }
+
+    fn leave(&mut self, tid: Tid, time: u64) {
+        if let Some(index) = self.live.remove(&tid) {
+            self.retire(index, time);
+        }
+    }
+
+    fn retire(&mut self, index: usize, time: u64) {
+        let Some(track) = self.tracks[index].take() else { return };
+        if let Some(cpu) = track.cpu() {
+            self.cpus.set(cpu, Holder::NotKnown, time);
+        }
+        for cpu in self.cpus.cpus_of(track.mask()).iter() {
+            self.usable.insert(cpu);
+        }
+        self.contradictions += track.contradictions();
+        self.finished.push((index, track.finish(time, &mut self.cpus)));
+    }
+
+    fn lost(&mut self, time: u64, cpu: Cpu, since: u64, records: u64) {
+        self.lost += records;
+        self.cpus.set(cpu, Holder::NotKnown, time);
+        for track in self.tracks.iter_mut().flatten() {
+            track.lost(cpu, since, time, &mut self.cpus);
+        }
+    }
+
+    fn waker(&self, by: Wakener) -> Waker {
+        match by {
+            Wakener::Interrupt => Waker::Interrupt,
+            Wakener::Foreign => Waker::Foreign,
+            // A thread of the target wakes before it is gone.
+            Wakener::Thread(tid) => match self.live.get(&tid) {
+                Some(index) => u32::try_from(*index).map_or(Waker::Unseen, Waker::Thread),
+                None => Waker::Foreign,
+            },
+        }
+    }
+}

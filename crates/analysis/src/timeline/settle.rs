@@ -1,0 +1,88 @@
+//! What only the whole recording can tell: whether a thread that no event
+//! named was running, and where in the code waits without a call chain are.
+
+use std::collections::HashMap;
+
+use whyslow_events::{SiteId, StackId};
+
+use super::{Doing, Queue, Thread, Timeline};
+use crate::tables::Tables;
+
+/// Of the time a thread is found runnable, on the CPU for this many percent is
+/// all of it, and for the rest of them none.
+const ALMOST_ALL: u64 = 90;
+
+impl Timeline {
+    pub(crate) fn settle(&mut self, tables: &Tables) {
+        for thread in &mut self.threads {
+            let counted = tables.kernel_cpu.get(&thread.tid).copied();
+            determine(thread, counted);
+        }
+        let by_site = first_stacks(&self.threads);
+        for thread in &mut self.threads {
+            lend_stacks(thread, &by_site);
+        }
+    }
+}
+
+fn determine(thread: &mut Thread, on_cpu_ns: Option<u64>) {
+    let lifetime = thread.end - thread.start;
+    let ends: Vec<(u64, u64)> = thread.spans().map(|(start, end, _)| (start, end)).collect();
+    for (interval, (start, end)) in thread.intervals.iter_mut().zip(ends) {
+        if interval.doing != Doing::Undetermined {
+            continue;
+        }
+        let percent = on_cpu_ns
+            .and_then(|ns| u64::try_from(u128::from(ns) * 100 / u128::from(lifetime.max(1))).ok());
+        interval.doing = match percent {
+            Some(ALMOST_ALL..) => Doing::OnCpu,
+            Some(percent) if percent <= 100 - ALMOST_ALL => Doing::Runq {
+                preempted: true,
+                queue: Queue { saturated: 0, neighbours: end - start },
+            },
+            _ => Doing::Unknown,
+        };
+    }
+}
+
+fn first_stacks(threads: &[Thread]) -> HashMap<SiteId, StackId> {
+    let mut found = HashMap::new();
+    for interval in threads.iter().flat_map(|thread| &thread.intervals) {
+        if let (Doing::Blocked(wait), Some(stack)) = (interval.doing, interval.stack)
+            && let Some(site) = wait.site
+        {
+            found.entry(site).or_insert(stack);
+        }
+    }
+    found
+}
+
+/// A wait without a call chain has that of the thread's last wait at the same
+/// site, or of any; a turn in the run queue that of what came before it.
+fn lend_stacks(thread: &mut Thread, by_site: &HashMap<SiteId, StackId>) {
+    let mut recent: HashMap<SiteId, StackId> = HashMap::new();
+    let mut samples = thread.samples.iter().peekable();
+    let mut before = None;
+    for interval in &mut thread.intervals {
+        while let Some(sample) = samples.next_if(|sample| sample.time <= interval.start) {
+            before = sample.stack.or(before);
+        }
+        match interval.doing {
+            Doing::Blocked(wait) => {
+                let site = wait.site;
+                let lent = || site.and_then(|site| recent.get(&site).or(by_site.get(&site)));
+                let stack = interval.stack.or_else(|| lent().copied());
+                if let (Some(site), Some(stack)) = (site, stack) {
+                    recent.insert(site, stack);
+                }
+                interval.stack = stack;
+                before = stack;
+            }
+            Doing::Runq { .. } => {
+                interval.stack = interval.stack.or(before);
+                before = interval.stack;
+            }
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,237 @@
+//! What the program waits for: groups of fair shares against each other, then
+//! what the threads themselves say of locks.
+
+mod summary;
+
+#[cfg(test)]
+mod tests;
+
+use crate::ledger::PerState;
+use crate::report::{Active, Class, Verdict, Wait};
+use crate::{Group, State};
+
+/// From this share of the wall-clock time on, idle is the answer.
+const MOSTLY_IDLE: f64 = 0.5;
+/// Two groups closer than this, of the time that is not idle, are both named.
+const TIE: f64 = 0.1;
+/// Less unknown time is no reason to refuse an answer.
+const NEGLIGIBLE: f64 = 0.02;
+/// Of the time threads are at work, this much spent waiting for the
+/// interpreter lock makes it the cause.
+const GIL: f64 = 0.2;
+/// The same for other locks, ...
+const CONVOY: f64 = 0.5;
+/// ... with this many threads waiting at a time on average ...
+const CONVOY_THREADS: f64 = 0.9;
+/// ... and no more CPUs in use: one holder, one after the other.
+const CONVOY_CPUS: f64 = 1.2;
+/// Below this a single usable CPU is not what holds the convoy up either.
+const CONVOY_ONE_CPU: f64 = 0.5;
+
+/// What the verdict rests on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Facts<'a> {
+    pub(crate) wall_ns: u64,
+    /// Parts of the wall-clock time; they sum to 1.
+    pub(crate) shares: &'a PerState<f64>,
+    /// Thread time.
+    pub(crate) threads: &'a PerState<u64>,
+    /// Part of the wall-clock time in which a thread waits for a lock.
+    pub(crate) locked: f64,
+    /// Threads that waited for the interpreter lock.
+    pub(crate) gil_threads: usize,
+    pub(crate) usable_cpus: usize,
+    /// Records were lost.
+    pub(crate) lost: bool,
+    pub(crate) waits: &'a [Wait],
+}
+
+impl Facts<'_> {
+    /// CPUs in use on average.
+    fn cpus(&self) -> f64 {
+        self.threads.of(Group::Cpu) as f64 / self.wall_ns.max(1) as f64
+    }
+
+    /// Time of threads that have something to do.
+    fn at_work(&self) -> f64 {
+        let away = [State::Idle, State::Sleep, State::SyncThread];
+        let away: u64 = away.iter().map(|state| self.threads[*state]).sum();
+        (self.threads.total() - away).max(1) as f64
+    }
+
+    fn gil(&self) -> bool {
+        self.threads[State::LockGil] as f64 / self.at_work() >= GIL
+    }
+
+    /// Several threads take turns at a lock while CPUs are free.
+    fn convoy(&self) -> bool {
+        let waited = (self.threads[State::LockUser] + self.threads[State::LockKernel]) as f64;
+        let cpus = self.cpus();
+        let free = match self.usable_cpus {
+            0 | 1 => cpus < CONVOY_ONE_CPU,
+            _ => cpus <= CONVOY_CPUS,
+        };
+        free && waited / self.wall_ns.max(1) as f64 >= CONVOY_THREADS
+            && waited / self.at_work() >= CONVOY
+    }
+}
+
+/// An answer, and the answer with idle time left out.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Judged {
+    pub(crate) class: Class,
+    pub(crate) cause: String,
+    pub(crate) share: f64,
+    pub(crate) active: Active,
+}
+
+pub(crate) fn verdict(facts: &Facts<'_>) -> Verdict {
+    let mut judged = judge(facts.shares);
+    if facts.gil() {
+        blame_gil(judged.class, &mut judged.cause);
+        blame_gil(judged.active.class, &mut judged.active.cause);
+    }
+    if facts.convoy() && judged.active.class != Class::LockBound {
+        let cause = lock_cause(|state| facts.threads[state] as f64).to_owned();
+        judged.active = Active { class: Class::LockBound, cause, share: facts.locked };
+        if judged.class != Class::Idle {
+            judged.class = Class::LockBound;
+            judged.cause.clone_from(&judged.active.cause);
+            judged.share = facts.locked;
+        }
+    }
+    let unknown = facts.shares[State::Unknown];
+    let summary = summary::sentence(facts, &judged);
+    Verdict {
+        class: judged.class,
+        cause: judged.cause,
+        share: judged.share,
+        interval: [judged.share, (judged.share + unknown).min(1.0)],
+        summary,
+        active: judged.active,
+    }
+}
+
+/// Cause `gil` for what computes.
+pub(crate) fn blame_gil(class: Class, cause: &mut String) {
+    if class == Class::CpuBound {
+        "gil".clone_into(cause);
+    }
+}
+
+/// Judges shares that sum to 1.
+pub(crate) fn judge(shares: &PerState<f64>) -> Judged {
+    let idle = shares[State::Idle];
+    let unknown = shares[State::Unknown];
+    let active = active(shares);
+    let (class, cause, share) = if idle >= MOSTLY_IDLE {
+        (Class::Idle, "work".to_owned(), idle)
+    } else if unknown > NEGLIGIBLE && idle + unknown >= MOSTLY_IDLE {
+        (Class::Inconclusive, "unknown".to_owned(), active.share * (1.0 - idle))
+    } else {
+        (active.class, active.cause.clone(), active.share * (1.0 - idle))
+    };
+    Judged { class, cause, share, active }
+}
+
+/// One of the groups that can win.
+#[derive(Clone, Copy, Debug)]
+struct Contender {
+    class: Class,
+    /// Of the time that is not idle.
+    share: f64,
+    name: &'static str,
+    cause: &'static str,
+}
+
+fn active(shares: &PerState<f64>) -> Active {
+    let time = 1.0 - shares[State::Idle];
+    if time <= f64::EPSILON {
+        return Active { class: Class::Idle, cause: "work".to_owned(), share: 0.0 };
+    }
+    let contenders = contenders(&shares.scaled(1.0 / time));
+    let [first, second, ..] = contenders;
+    let unknown = shares[State::Unknown] / time;
+    let gap = first.share - second.share;
+    // A tie that stays a tie whatever the unknown time was is an answer.
+    if unknown > NEGLIGIBLE && gap <= unknown && gap + unknown > TIE {
+        let cause = "unknown".to_owned();
+        Active { class: Class::Inconclusive, cause, share: first.share }
+    } else if gap < TIE {
+        Active {
+            class: Class::Mixed,
+            cause: format!("{}+{}", first.name, second.name),
+            share: first.share + second.share,
+        }
+    } else {
+        Active { class: first.class, cause: first.cause.to_owned(), share: first.share }
+    }
+}
+
+/// All groups, largest first.
+fn contenders(shares: &PerState<f64>) -> [Contender; 6] {
+    let of = |group| shares.of(group);
+    let share_of = |state: State| shares[state];
+    let contender = |class, share, name, cause| Contender { class, share, name, cause };
+    let mut all = [
+        contender(Class::CpuBound, of(Group::Cpu), "cpu", cpu_cause(shares)),
+        contender(Class::IoBound, of(Group::Io), "io", io_cause(shares)),
+        contender(
+            Class::LockBound,
+            of(Group::Lock) + of(Group::Sync),
+            "lock",
+            lock_cause(share_of),
+        ),
+        contender(Class::CpuStarved, of(Group::Starved), "starved", starved_cause(shares)),
+        contender(Class::MemoryBound, of(Group::Memory), "memory", "page-fault"),
+        contender(Class::Idle, of(Group::Stopped), "stopped", "stopped"),
+    ];
+    all.sort_by(|a, b| b.share.total_cmp(&a.share));
+    all
+}
+
+fn cpu_cause(shares: &PerState<f64>) -> &'static str {
+    if shares[State::CpuKernel] > shares[State::CpuUser] { "kernel" } else { "user" }
+}
+
+fn starved_cause(shares: &PerState<f64>) -> &'static str {
+    let throttled = shares[State::RunqThrottled];
+    if throttled * 2.0 >= shares.of(Group::Starved) { "quota" } else { "neighbours" }
+}
+
+fn io_cause(shares: &PerState<f64>) -> &'static str {
+    largest(
+        |state| shares[state],
+        &[
+            (State::IoDisk, "disk"),
+            (State::IoNetwork, "network"),
+            (State::IoIpc, "ipc"),
+            (State::IoTerminal, "terminal"),
+            (State::IoDevice, "device"),
+            (State::IoOther, "other"),
+            (State::Sleep, "sleep"),
+            (State::Child, "child"),
+        ],
+    )
+}
+
+fn lock_cause(amount: impl Fn(State) -> f64) -> &'static str {
+    largest(
+        amount,
+        &[
+            (State::LockUser, "user"),
+            (State::LockKernel, "kernel"),
+            (State::LockGil, "gil"),
+            (State::SyncThread, "thread"),
+        ],
+    )
+}
+
+/// The name of the first of the largest.
+fn largest(amount: impl Fn(State) -> f64, names: &[(State, &'static str)]) -> &'static str {
+    let larger = |best: &(f64, &'static str), (state, name): &(State, &'static str)| {
+        let amount = amount(*state);
+        if amount > best.0 { (amount, *name) } else { *best }
+    };
+    names.iter().fold((f64::NEG_INFINITY, ""), |best, next| larger(&best, next)).1
+}

@@ -1,0 +1,163 @@
+//! The verdict in one plain sentence.
+
+use super::{Facts, Judged};
+use crate::report::{Class, Wait};
+use crate::{Group, State};
+
+pub(super) fn sentence(facts: &Facts<'_>, judged: &Judged) -> String {
+    let wall = duration(facts.wall_ns);
+    let share = percent(judged.share);
+    match judged.class {
+        Class::Idle if judged.cause == "stopped" => {
+            format!("Idle: {share} of {wall} it is stopped by a signal or a debugger.")
+        }
+        Class::Idle => format!(
+            "Idle: {share} of {wall} it waits for work{}{}.",
+            on(facts, &[State::Idle]),
+            when_it_works(judged),
+        ),
+        Class::CpuBound if judged.cause == "gil" => format!(
+            "CPU-bound: {share} of {wall} is spent computing, but {} threads share one \
+             interpreter lock and use {:.1} CPUs together.",
+            facts.gil_threads,
+            facts.cpus(),
+        ),
+        Class::CpuBound => format!(
+            "CPU-bound: {share} of {wall} is spent {}, on {:.1} CPUs on average.",
+            if judged.cause == "kernel" { "in the kernel" } else { "computing" },
+            facts.cpus(),
+        ),
+        Class::LockBound => format!("Lock-bound: {share} of {wall} {}.", locked(facts, judged)),
+        Class::IoBound => format!(
+            "I/O-bound: {share} of {wall} is spent {}; the CPU is used {}.",
+            waiting(facts),
+            percent(facts.shares.of(Group::Cpu)),
+        ),
+        Class::CpuStarved => format!(
+            "CPU-starved: {share} of {wall} it is ready to run, but {}.",
+            if judged.cause == "quota" {
+                "the CPU quota of its control group is used up"
+            } else {
+                "other programs have the CPUs"
+            },
+        ),
+        Class::MemoryBound => {
+            format!("Memory-bound: {share} of {wall} is spent waiting for page faults.")
+        }
+        Class::Mixed => format!("Mixed: of {wall}, {}.", parts(facts)),
+        Class::Inconclusive => inconclusive(facts, &wall),
+    }
+}
+
+fn inconclusive(facts: &Facts<'_>, wall: &str) -> String {
+    let remedy = if facts.lost {
+        "records were lost, so record again with less load or a lower --freq"
+    } else {
+        "record again as root, or for longer"
+    };
+    format!(
+        "Inconclusive: {} of {wall} could not be seen, and that could change the answer; {remedy}.",
+        percent(facts.shares[State::Unknown]),
+    )
+}
+
+fn when_it_works(judged: &Judged) -> String {
+    match judged.active.class {
+        Class::Idle => String::new(),
+        class => format!("; when it works it is {} ({})", class.as_str(), judged.active.cause),
+    }
+}
+
+fn waiting(facts: &Facts<'_>) -> String {
+    let io = [
+        State::IoDisk,
+        State::IoNetwork,
+        State::IoIpc,
+        State::IoTerminal,
+        State::IoDevice,
+        State::IoOther,
+        State::Sleep,
+        State::Child,
+    ];
+    let largest = io.into_iter().max_by(|a, b| facts.shares[*a].total_cmp(&facts.shares[*b]));
+    let state = largest.unwrap_or(State::IoOther);
+    match state {
+        State::Sleep => "asleep in timers".to_owned(),
+        state => format!("waiting for {}{}", thing(state), on(facts, &[state])),
+    }
+}
+
+fn thing(state: State) -> &'static str {
+    match state {
+        State::IoDisk => "the disk",
+        State::IoNetwork => "the network",
+        State::IoIpc => "other programs",
+        State::IoTerminal => "the terminal",
+        State::IoDevice => "a device",
+        State::Child => "child processes",
+        _ => "input or output",
+    }
+}
+
+fn locked(facts: &Facts<'_>, judged: &Judged) -> String {
+    let states = [State::LockUser, State::LockKernel, State::LockGil, State::SyncThread];
+    match judged.cause.as_str() {
+        "kernel" => {
+            format!("threads wait for a lock inside the kernel{}", on(facts, &[State::LockKernel]))
+        }
+        "gil" => "threads wait for the interpreter lock".to_owned(),
+        "thread" => {
+            format!("threads wait for one another{}", on(facts, &[State::SyncThread]))
+        }
+        _ => format!(
+            "threads wait for a lock{}; {:.1} of them at a time, with {:.1} CPUs in use",
+            on(facts, &states[..1]),
+            facts.threads[State::LockUser] as f64 / facts.wall_ns.max(1) as f64,
+            facts.cpus(),
+        ),
+    }
+}
+
+/// The two largest groups, in words.
+fn parts(facts: &Facts<'_>) -> String {
+    let shares = facts.shares;
+    let starved = "ready to run without a CPU".to_owned();
+    let mut parts = [
+        (shares.of(Group::Cpu), "computing".to_owned()),
+        (shares.of(Group::Io), waiting(facts)),
+        (shares.of(Group::Lock) + shares.of(Group::Sync), "waiting for locks".to_owned()),
+        (shares.of(Group::Starved), starved),
+        (shares.of(Group::Memory), "waiting for page faults".to_owned()),
+        (shares.of(Group::Stopped), "stopped".to_owned()),
+    ];
+    parts.sort_by(|a, b| b.0.total_cmp(&a.0));
+    let [(first, one), (second, other), ..] = parts;
+    format!("{} is spent {one} and {} {other}", percent(first), percent(second))
+}
+
+/// The object and call most waited for in these states, if it has a name.
+fn on(facts: &Facts<'_>, states: &[State]) -> String {
+    let is_it = |wait: &&Wait| states.iter().any(|state| state.key() == wait.state);
+    let wait = facts.waits.iter().find(is_it);
+    match wait.map(|wait| (wait.object.as_deref(), wait.syscall.as_deref())) {
+        Some((Some(object), Some(call))) => format!(", mostly {object} ({call})"),
+        Some((None, Some(call))) => format!(", mostly in {call}"),
+        _ => String::new(),
+    }
+}
+
+fn percent(share: f64) -> String {
+    let percent = share * 100.0;
+    if percent > 0.0 && percent < 1.0 { "<1 %".to_owned() } else { format!("{percent:.0} %") }
+}
+
+fn duration(ns: u64) -> String {
+    let seconds = ns as f64 / 1e9;
+    if seconds >= 0.1 {
+        format!("{seconds:.1} s")
+    } else if seconds >= 1e-4 {
+        format!("{:.1} ms", seconds * 1e3)
+    } else {
+        format!("{:.1} µs", seconds * 1e6)
+    }
+}
