@@ -4,8 +4,10 @@
 #![forbid(unsafe_code)]
 
 mod accuracy;
+mod bench;
 mod bless;
 mod fuzz;
+mod readme;
 mod run;
 mod test;
 mod tidy;
@@ -28,6 +30,14 @@ struct Arguments {
 enum Chore {
     /// Install what the tests need, then run every check and test.
     Test,
+    /// Measure what recording costs, against other profilers.
+    Bench(bench::Arguments),
+    /// Run a command and print its time and peak memory as JSON.
+    #[command(hide = true)]
+    Cost {
+        #[arg(last = true)]
+        command: Vec<String>,
+    },
     /// Write the goldens and the report's JSON Schema anew.
     Bless,
     /// Check the house rules that no compiler checks.
@@ -39,6 +49,8 @@ enum Chore {
 fn main() -> ExitCode {
     let result = match Arguments::parse().chore {
         Chore::Test => return test::run(),
+        Chore::Bench(arguments) => bench::run(&arguments),
+        Chore::Cost { command } => bench::print_cost_of(&command),
         Chore::Bless => bless::run(),
         Chore::Tidy => tidy::run(),
         Chore::Accuracy(arguments) => accuracy::run(&arguments),

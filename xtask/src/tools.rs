@@ -7,7 +7,7 @@ use nix::{
     unistd::geteuid,
 };
 
-/// A program and the package that brings it on Debian, or else on Ubuntu.
+/// A program and the Debian packages that bring it.
 #[derive(Clone, Copy)]
 pub(crate) struct Tool {
     command: &'static str,
@@ -26,6 +26,13 @@ pub(crate) const FOR_TESTS: &[Tool] = &[
     tool("curl", &["curl"]),
     tool("taskset", &["util-linux"]),
     tool("setpriv", &["util-linux"]),
+];
+
+/// What `cargo xtask bench` needs.
+pub(crate) const FOR_BENCH: &[Tool] = &[
+    tool("cc", &["gcc", "libc6-dev"]),
+    tool("perf", &["linux-perf"]),
+    tool("strace", &["strace"]),
 ];
 
 impl Tool {

@@ -144,9 +144,11 @@ fn allows(file: &File) -> Vec<String> {
         .collect()
 }
 
-/// Lines that are neither comments nor tests, with their numbers.
+/// Lines that are neither comments nor tests nor examples, with their numbers.
 fn code_lines(file: &File) -> impl Iterator<Item = (usize, &str)> {
-    let is_test = file.path.ends_with("tests.rs") || file.path.contains("tests/");
+    let path = &file.path;
+    let is_test =
+        path.ends_with("tests.rs") || path.contains("tests/") || path.contains("/examples/");
     (1..)
         .zip(file.text.lines())
         .take_while(move |(_, line)| !is_test && line.trim() != "#[cfg(test)]")

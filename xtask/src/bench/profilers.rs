@@ -1,0 +1,63 @@
+//! The profilers that are compared, each as the words before the program's own.
+
+use std::path::Path;
+
+/// A profiler, or none.
+pub(super) struct Profiler {
+    pub(super) name: &'static str,
+    /// It slows programs down so much that it runs in the first round only.
+    pub(super) slow: bool,
+    words: Vec<String>,
+    /// Removed before each run.
+    pub(super) output: std::path::PathBuf,
+}
+
+/// The name of the run without any profiler.
+pub(super) const NONE: &str = "alone";
+/// Our own name.
+pub(super) const WHYSLOW: &str = "whyslow";
+/// `perf` with the same events: the clock at the same rate and every switch.
+pub(super) const PERF_RECORD: &str = "perf record -g";
+
+const PERF_EVENTS: &str =
+    "perf record -q -F 499 -g --call-graph fp -e cpu-clock -e sched:sched_switch -o";
+
+impl Profiler {
+    fn new(name: &'static str, slow: bool, words: &str, output: &Path) -> Profiler {
+        let mut words: Vec<String> = words.split_whitespace().map(str::to_owned).collect();
+        if !words.is_empty() {
+            words.push(output.to_string_lossy().into_owned());
+        }
+        Profiler { name, slow, words, output: output.to_owned() }
+    }
+
+    /// The command that records `program`.
+    pub(super) fn wrap(&self, program: &[String]) -> Vec<String> {
+        // Everything after `--` is the program's; strace and perf know it too.
+        let separator = (!self.words.is_empty()).then(|| "--".to_owned());
+        self.words.iter().cloned().chain(separator).chain(program.iter().cloned()).collect()
+    }
+}
+
+/// No profiler, ours, and the others.
+pub(super) fn all(whyslow: &Path, folder: &Path) -> Vec<Profiler> {
+    let output = |name: &str| folder.join(name);
+    vec![
+        Profiler::new(NONE, false, "", &output("none")),
+        self::whyslow(whyslow, folder),
+        perf_record(folder),
+        Profiler::new("perf trace -s", true, "perf trace -s -o", &output("trace.txt")),
+        Profiler::new("strace -f -c", true, "strace -f -c -o", &output("strace.txt")),
+    ]
+}
+
+/// Ours, writing a recording as it does by default, and no flamegraph.
+pub(super) fn whyslow(whyslow: &Path, folder: &Path) -> Profiler {
+    let words = format!("{} record -q -o", whyslow.display());
+    Profiler::new(WHYSLOW, false, &words, &folder.join("bench.whyslow"))
+}
+
+/// `perf record` with the same events.
+pub(super) fn perf_record(folder: &Path) -> Profiler {
+    Profiler::new(PERF_RECORD, false, PERF_EVENTS, &folder.join("bench.data"))
+}
