@@ -1,0 +1,146 @@
+//! Exit codes: the one place that says what each means.
+//!
+//! | code | meaning |
+//! |---|---|
+//! | the program's own | `record -- CMD`: it ran to its end, and the profile is written |
+//! | killed by a signal | `record -- CMD`: the program was; the same signal is raised again |
+//! | 0 | everything else that worked |
+//! | 125 | whyslow itself failed, or was called wrongly |
+//! | 126 | the command was found and cannot be executed |
+//! | 127 | the command was not found |
+
+use std::fmt;
+use std::io;
+use std::process::ExitCode;
+
+use nix::sys::resource::{Resource, setrlimit};
+use whyslow_events::ExitStatus;
+
+/// whyslow itself failed.
+pub const FAILURE: u8 = 125;
+/// The command cannot be executed.
+pub const NOT_EXECUTABLE: u8 = 126;
+/// The command was not found.
+pub const NOT_FOUND: u8 = 127;
+
+/// What a shell reports for a program that a signal killed, less the signal's number.
+const SIGNAL_BASE: i32 = 128;
+
+/// How whyslow is to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// With an exit code.
+    Code(u8),
+    /// By the signal that killed the program.
+    Signal(i32),
+}
+
+impl Ending {
+    /// Everything worked.
+    pub const SUCCESS: Ending = Ending::Code(0);
+
+    /// The way a launched program ended.
+    #[must_use]
+    pub fn of_program(status: ExitStatus) -> Ending {
+        match status {
+            ExitStatus { signal: Some(signal), .. } => Ending::Signal(signal),
+            // The kernel keeps the low eight bits, so this never fails.
+            ExitStatus { code: Some(code), .. } => {
+                Ending::Code(u8::try_from(code).unwrap_or(FAILURE))
+            }
+            ExitStatus { code: None, signal: None } => Ending::SUCCESS,
+        }
+    }
+
+    /// Ends as said: raises the signal, or gives the exit code to return.
+    #[must_use]
+    pub fn conclude(self) -> ExitCode {
+        match self {
+            Ending::Code(code) => ExitCode::from(code),
+            Ending::Signal(signal) => {
+                // The program dumped its core where it wanted one; ours is of no use.
+                // Should this fail, a core file too many is all that happens.
+                let _ = setrlimit(Resource::RLIMIT_CORE, 0, 0);
+                // Returns only for signals that do not kill.
+                let _ = signal_hook::low_level::emulate_default_handler(signal);
+                ExitCode::from(u8::try_from(SIGNAL_BASE + signal).unwrap_or(FAILURE))
+            }
+        }
+    }
+}
+
+/// The command to profile could not be started.
+#[derive(Debug)]
+pub struct CannotRun {
+    /// Its name.
+    pub command: String,
+    /// What the system said.
+    pub error: io::Error,
+}
+
+impl fmt::Display for CannotRun {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "cannot run {}", self.command)
+    }
+}
+
+impl std::error::Error for CannotRun {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.error)
+    }
+}
+
+/// The code for an error that ends whyslow.
+#[must_use]
+pub fn code_of(error: &anyhow::Error) -> u8 {
+    match error.downcast_ref::<CannotRun>() {
+        Some(CannotRun { error, .. }) if error.kind() == io::ErrorKind::NotFound => NOT_FOUND,
+        Some(_) => NOT_EXECUTABLE,
+        None => FAILURE,
+    }
+}
+
+/// Whether the reader of our output went away, which is no failure.
+#[must_use]
+pub fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        cause
+            .downcast_ref::<io::Error>()
+            .is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::Context;
+
+    use super::*;
+
+    fn cannot_run(kind: io::ErrorKind) -> anyhow::Error {
+        let command = "prog".to_string();
+        anyhow::Error::new(CannotRun { command, error: kind.into() })
+    }
+
+    #[test]
+    fn each_failure_has_its_code() {
+        assert_eq!(code_of(&cannot_run(io::ErrorKind::NotFound)), 127);
+        assert_eq!(code_of(&cannot_run(io::ErrorKind::PermissionDenied)), 126);
+        assert_eq!(code_of(&anyhow::anyhow!("anything")), 125);
+        assert_eq!(code_of(&cannot_run(io::ErrorKind::NotFound).context("more")), 127);
+    }
+
+    #[test]
+    fn the_program_ends_us_the_way_it_ended() {
+        let ended = |code, signal| Ending::of_program(ExitStatus { code, signal });
+        assert_eq!(ended(Some(7), None), Ending::Code(7));
+        assert_eq!(ended(Some(0), None), Ending::SUCCESS);
+        assert_eq!(ended(None, Some(9)), Ending::Signal(9));
+    }
+
+    #[test]
+    fn a_broken_pipe_is_found_under_its_context() {
+        let broken: Result<(), _> = Err(io::Error::from(io::ErrorKind::BrokenPipe));
+        assert!(is_broken_pipe(&broken.context("cannot print").unwrap_err()));
+        assert!(!is_broken_pipe(&anyhow::anyhow!("other")));
+    }
+}

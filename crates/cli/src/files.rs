@@ -1,0 +1,226 @@
+//! The one place that creates files.
+//!
+//! Every file is readable by its owner alone, is written beside its final
+//! place and moved there when it is whole, and replaces another only when that
+//! was asked for. No link is followed. The recording alone is written in
+//! place, so that a killed recorder leaves what it had.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufWriter, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use tempfile::NamedTempFile;
+
+/// Read and write for the owner, nothing for others.
+const PRIVATE: u32 = 0o600;
+/// A name of a process is at most 15 bytes; this leaves room for others.
+const LONGEST_NAME: usize = 40;
+
+/// What to do where a file is already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Existing {
+    /// Fail.
+    Keep,
+    /// Put the new one in its place.
+    Replace,
+}
+
+/// Makes sure that `path` can be written later.
+///
+/// # Errors
+/// When it is taken or its folder cannot be written; says what to do.
+pub fn check(path: &Path, existing: Existing) -> anyhow::Result<()> {
+    match fs::symlink_metadata(path) {
+        Ok(found) if !found.is_file() && !found.is_symlink() => {
+            bail!("cannot write {}: it is not a regular file", path.display())
+        }
+        Ok(_) if existing == Existing::Keep => {
+            bail!("{} exists\nuse --force to replace it", path.display())
+        }
+        _ => check_folder(folder(path)),
+    }
+}
+
+/// Makes sure that files can be created in `folder`.
+///
+/// # Errors
+/// When they cannot.
+pub fn check_folder(folder: &Path) -> anyhow::Result<()> {
+    beside(folder).map(drop).with_context(|| {
+        format!("cannot write in the folder {}\nuse -o to choose another", folder.display())
+    })
+}
+
+/// Writes the file `path` with what `render` gives.
+///
+/// # Errors
+/// When it cannot be written; then nothing is there.
+pub fn write(
+    path: &Path,
+    existing: Existing,
+    render: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> anyhow::Result<()> {
+    let whole = || -> io::Result<()> {
+        let mut file = BufWriter::new(beside(folder(path))?);
+        render(&mut file)?;
+        let file = file.into_inner().map_err(io::IntoInnerError::into_error)?;
+        match existing {
+            Existing::Keep => file.persist_noclobber(path)?,
+            Existing::Replace => file.persist(path)?,
+        };
+        Ok(())
+    };
+    whole().with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// Creates the file `path` for a recording.
+///
+/// # Errors
+/// When it cannot be created, or is there and to be kept.
+pub fn create_recording(path: &Path, existing: Existing) -> anyhow::Result<File> {
+    check(path, existing)?;
+    if existing == Existing::Replace {
+        match fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(error).with_context(|| format!("cannot replace {}", path.display()));
+            }
+            _ => {}
+        }
+    }
+    OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(PRIVATE)
+        .open(path)
+        .with_context(|| format!("cannot create {}", path.display()))
+}
+
+/// A path in `folder`, without extension, that is free for each of `extensions`:
+/// `whyslow-<name>-<pid>-<UTC time>`.
+#[must_use]
+pub fn free_stem(
+    folder: &Path,
+    name: &str,
+    pid: u32,
+    start_unix_ns: i64,
+    extensions: &[&str],
+) -> PathBuf {
+    let start = jiff::Timestamp::from_nanosecond(start_unix_ns.into()).unwrap_or_default();
+    let stem = format!("whyslow-{}-{pid}-{}", harmless(name), start.strftime("%Y%m%dT%H%M%SZ"));
+    let is_free = |stem: &String| {
+        extensions.iter().all(|extension| {
+            fs::symlink_metadata(folder.join(format!("{stem}.{extension}"))).is_err()
+        })
+    };
+    let numbered = (2..).map(|n: u64| format!("{stem}-{n}"));
+    let free = [stem.clone()].into_iter().chain(numbered).find(is_free);
+    folder.join(free.unwrap_or(stem))
+}
+
+/// `name` without what has a meaning to a shell or a file system.
+fn harmless(name: &str) -> String {
+    let safe: String = name
+        .chars()
+        .take(LONGEST_NAME)
+        .map(|c| if c.is_alphanumeric() || matches!(c, '_' | '.' | '+') { c } else { '_' })
+        .collect();
+    if safe.is_empty() { "unnamed".into() } else { safe }
+}
+
+fn beside(folder: &Path) -> io::Result<NamedTempFile> {
+    tempfile::Builder::new().prefix(".whyslow-").tempfile_in(folder)
+}
+
+fn folder(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if folder != Path::new("") => folder,
+        _ => Path::new("."),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    use tempfile::tempdir;
+
+    use super::*;
+
+    fn put(path: &Path, existing: Existing, text: &str) -> anyhow::Result<()> {
+        write(path, existing, |out| out.write_all(text.as_bytes()))
+    }
+
+    #[test]
+    fn a_file_is_private_and_not_replaced_unless_asked() {
+        let folder = tempdir().unwrap();
+        let path = folder.path().join("x.svg");
+        put(&path, Existing::Keep, "one").unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, PRIVATE);
+        assert!(put(&path, Existing::Keep, "two").is_err());
+        assert!(check(&path, Existing::Keep).unwrap_err().to_string().contains("--force"));
+        assert_eq!(fs::read_to_string(&path).unwrap(), "one");
+        put(&path, Existing::Replace, "two").unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "two");
+    }
+
+    #[test]
+    fn a_failed_render_leaves_nothing() {
+        let folder = tempdir().unwrap();
+        let path = folder.path().join("x.svg");
+        let failed = write(&path, Existing::Keep, |out| {
+            out.write_all(b"half")?;
+            Err(io::Error::other("no"))
+        });
+        assert!(failed.is_err());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_link_is_replaced_and_never_followed() {
+        let folder = tempdir().unwrap();
+        let (target, link) = (folder.path().join("target"), folder.path().join("link.whyslow"));
+        fs::write(&target, "precious").unwrap();
+        symlink(&target, &link).unwrap();
+        assert!(create_recording(&link, Existing::Keep).is_err());
+        create_recording(&link, Existing::Replace).unwrap().write_all(b"new").unwrap();
+        assert_eq!(fs::read_to_string(&target).unwrap(), "precious");
+        assert!(!fs::symlink_metadata(&link).unwrap().is_symlink());
+    }
+
+    #[test]
+    fn devices_and_folders_are_refused_even_by_force() {
+        assert!(check(Path::new("/dev/null"), Existing::Replace).is_err());
+        assert!(create_recording(Path::new("/dev/null"), Existing::Replace).is_err());
+        let folder = tempdir().unwrap();
+        assert!(check(folder.path(), Existing::Replace).is_err());
+    }
+
+    #[test]
+    fn a_missing_folder_is_noticed_before() {
+        let folder = tempdir().unwrap();
+        let path = folder.path().join("none/x.svg");
+        let error = check(&path, Existing::Keep).unwrap_err();
+        assert!(error.to_string().contains("none"), "{error}");
+    }
+
+    #[test]
+    fn default_names_say_what_and_when_and_are_free() {
+        let folder = tempdir().unwrap();
+        let stem = || {
+            let path = free_stem(
+                folder.path(),
+                "my/app;x",
+                7,
+                1_795_446_335 * 1_000_000_000,
+                &["svg", "whyslow"],
+            );
+            path.strip_prefix(folder.path()).unwrap().display().to_string()
+        };
+        assert_eq!(stem(), "whyslow-my_app_x-7-20261123T150535Z");
+        fs::write(folder.path().join(stem() + ".whyslow"), "").unwrap();
+        assert_eq!(stem(), "whyslow-my_app_x-7-20261123T150535Z-2");
+        assert_eq!(harmless(""), "unnamed");
+    }
+}

@@ -1,0 +1,107 @@
+//! The report for a person: one screen, the verdict first.
+
+mod head;
+mod line;
+mod quality;
+mod tables;
+
+use std::io::{self, Write};
+
+use whyslow_analysis::report::Report;
+
+use crate::render::Origin;
+use line::Line;
+
+/// Rows of the smallest usual terminal, less the prompt and the names of the
+/// files that the command prints after the report.
+const SCREEN_ROWS: usize = 24 - 1 - 2;
+/// Narrower terminals are treated as this wide.
+const NARROWEST: usize = 20;
+
+/// How much room there is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Layout {
+    /// Columns.
+    pub width: usize,
+    /// Every row, on as many screens as it takes.
+    pub verbose: bool,
+}
+
+/// Writes `report` with colours; whoever owns the stream takes them out.
+///
+/// # Errors
+/// When `out` cannot be written.
+pub fn report(
+    report: &Report,
+    origin: &Origin,
+    layout: Layout,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    let width = layout.width.max(NARROWEST);
+    let head = head::lines(report, width);
+    let foot = quality::lines(report, origin, width, layout.verbose);
+    let tables = [
+        tables::bottleneck(report, width),
+        tables::waits(report, width),
+        tables::hot(report, width),
+    ];
+    let room = match layout.verbose {
+        true => usize::MAX,
+        false => SCREEN_ROWS.saturating_sub(head.len() + foot.len()),
+    };
+    let rows = share_out(room, &tables);
+    let threads = if layout.verbose { tables::threads(report, width) } else { Vec::new() };
+    let body = tables.into_iter().zip(rows).flat_map(|(table, rows)| table.lines(rows));
+    for line in head.into_iter().chain(body).chain(threads).chain(foot) {
+        line.write(width, out)?;
+    }
+    Ok(())
+}
+
+/// A heading, rows of which the first are the most important, and a line that
+/// closes it.
+struct Table {
+    heading: Line,
+    rows: Vec<Line>,
+    closing: Option<Line>,
+    /// Rows shown at most, unless everything is.
+    limit: usize,
+}
+
+impl Table {
+    fn lines(self, rows: usize) -> impl Iterator<Item = Line> {
+        let shown = !self.rows.is_empty();
+        let heading = shown.then_some(self.heading);
+        let closing = self.closing.filter(|_| shown);
+        heading.into_iter().chain(self.rows.into_iter().take(rows)).chain(closing)
+    }
+
+    /// Lines that are there however few rows are.
+    fn fixed(&self) -> usize {
+        if self.rows.is_empty() { 0 } else { 1 + usize::from(self.closing.is_some()) }
+    }
+}
+
+/// Gives each table rows in turn until the room or what they hold is used up.
+fn share_out(room: usize, tables: &[Table]) -> Vec<usize> {
+    if room == usize::MAX {
+        return tables.iter().map(|table| table.rows.len()).collect();
+    }
+    let mut left = room.saturating_sub(tables.iter().map(Table::fixed).sum());
+    let mut rows = vec![0; tables.len()];
+    loop {
+        let before = left;
+        for (given, table) in rows.iter_mut().zip(tables) {
+            if left > 0 && *given < table.rows.len().min(table.limit) {
+                *given += 1;
+                left -= 1;
+            }
+        }
+        if left == before {
+            return rows;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

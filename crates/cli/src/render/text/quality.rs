@@ -1,0 +1,84 @@
+//! How far the numbers can be trusted, and what they cost.
+
+use anstyle::Style;
+use whyslow_analysis::report::{Fallback, Report};
+
+use super::line::{Line, columns, dim, warning, wrap};
+use crate::render::Origin;
+use crate::render::units::{count, percent, span};
+use crate::sanitize::clean;
+
+/// Fallbacks named when there is one screen.
+const FALLBACKS: usize = 2;
+/// Lines for one fallback when all is shown.
+const FALLBACK_LINES: usize = 6;
+/// From this share of thread time on, `unknown` is pointed out.
+const MUCH_UNKNOWN: f64 = 0.01;
+/// From this difference to the kernel's account on, it is pointed out.
+const MUCH_DIFFERENCE: f64 = 0.005;
+const SEPARATOR: &str = " · ";
+
+pub(super) fn lines(report: &Report, origin: &Origin, width: usize, verbose: bool) -> Vec<Line> {
+    let fallbacks = report.engine.fallbacks.iter();
+    let mut lines: Vec<Line> = match verbose {
+        true => fallbacks.flat_map(|fallback| note(fallback, width, FALLBACK_LINES)).collect(),
+        false => fallbacks.take(FALLBACKS).flat_map(|fallback| note(fallback, width, 1)).collect(),
+    };
+    lines.extend(flow(items(report, origin), width));
+    lines
+}
+
+fn note(fallback: &Fallback, width: usize, lines: usize) -> Vec<Line> {
+    let Fallback { wanted, got, errno, remedy } = fallback;
+    let text = format!("{wanted} refused ({errno}), using {got}: {remedy}");
+    wrap(&clean(&text), width, lines)
+        .into_iter()
+        .map(|text| Line::new().push(warning(), text))
+        .collect()
+}
+
+fn items(report: &Report, origin: &Origin) -> Vec<(Style, String)> {
+    let quality = &report.quality;
+    let mut items = vec![
+        (dim(), format!("{} {} Hz", report.engine.name, origin.frequency)),
+        (dim(), format!("{} events", count(quality.overhead.events))),
+        (marked(quality.lost > 0), format!("{} lost", count(quality.lost))),
+    ];
+    if quality.late > 0 {
+        items.push((warning(), format!("{} late", count(quality.late))));
+    }
+    let thread_time: u64 = report.ledger.process.values().sum();
+    let unknown = quality.unknown_ns as f64 / thread_time.max(1) as f64;
+    items.push((marked(unknown >= MUCH_UNKNOWN), format!("{} unknown", percent(unknown))));
+    if let Some(difference) = quality.oncpu_vs_kernel {
+        let text = format!("{:+.2} % CPU vs kernel", difference * 100.0);
+        items.push((marked(difference.abs() > MUCH_DIFFERENCE), text));
+    }
+    items.push((dim(), format!("{} named stacks", percent(quality.stack_coverage))));
+    let overhead = quality.overhead.profiler_cpu_ns.map_or("overhead not known".into(), |ns| {
+        let share = ns as f64 / report.window.duration_ns.max(1) as f64;
+        format!("overhead {} CPU ({})", span(ns), percent(share))
+    });
+    items.push((dim(), overhead));
+    items
+}
+
+fn marked(suspicious: bool) -> Style {
+    if suspicious { warning() } else { dim() }
+}
+
+/// Puts the items one after the other, on as many lines as they need.
+fn flow(items: Vec<(Style, String)>, width: usize) -> Vec<Line> {
+    let mut lines = vec![Line::new()];
+    for (style, text) in items {
+        let text = clean(&text);
+        let used = lines.last().map_or(0, Line::width);
+        if used > 0 && used + columns(SEPARATOR) + columns(&text) > width {
+            lines.push(Line::new());
+        }
+        let line = lines.pop().unwrap_or_default();
+        let line = if line.width() > 0 { line.push(dim(), SEPARATOR) } else { line };
+        lines.push(line.push(style, text));
+    }
+    lines
+}

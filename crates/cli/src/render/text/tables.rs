@@ -1,0 +1,206 @@
+//! Where the time went, what was waited for, which code is hot, and the threads.
+
+use std::collections::BTreeMap;
+
+use whyslow_analysis::report::{Hot, Report, ThreadLedger, Wait};
+
+use super::Table;
+use super::line::{Line, bold, coloured, columns, dim, fit};
+use crate::render::palette::{self, state_of};
+use crate::render::units::{count, percent, significant, span};
+use crate::sanitize::clean;
+
+/// Shares below are left to the JSON.
+const SMALLEST_SHARE: f64 = 0.01;
+/// From this width on, every column is shown.
+const WIDE: usize = 70;
+const INDENT: &str = "  ";
+const WIDEST_BAR: usize = 40;
+const NARROWEST_BAR: usize = 5;
+/// Columns for a span of time, its gap included.
+const SPAN: usize = 9;
+/// Columns for a count, its gap included.
+const COUNT: usize = 7;
+
+/// Wall-clock time by what held the program up.
+pub(super) fn bottleneck(report: &Report, width: usize) -> Table {
+    let wall = report.window.duration_ns;
+    let mut shares: Vec<(&str, f64)> = largest_first(&report.bottleneck.shares);
+    shares.retain(|&(_, share)| share >= SMALLEST_SHARE);
+    let label = label_width(shares.iter().map(|&(key, _)| key));
+    // Indent, label, percent and time stand before the bar.
+    let bar = width.saturating_sub(INDENT.len() + label + 8 + SPAN + 2);
+    let rows = shares.iter().map(|&(key, share)| {
+        let time = span((share * wall as f64) as u64);
+        let line = state(key, label).plain(format!("{:>8}{time:>SPAN$}", percent(share)));
+        match bar {
+            NARROWEST_BAR.. => line.plain(INDENT).push(
+                coloured(state_of(key).and_then(palette::ansi)),
+                blocks(share, bar.min(WIDEST_BAR)),
+            ),
+            _ => line,
+        }
+    });
+    let rows = rows.collect();
+    let heading = Line::new().push(bold(), format!("Wall-clock time {}", span(wall)));
+    let ratio = ratio(report, width.saturating_sub(heading.width() + 2));
+    let heading = heading.pad_to(width.saturating_sub(columns(&ratio))).plain(ratio);
+    Table { heading, rows, closing: thread_time(report), limit: 6 }
+}
+
+fn ratio(report: &Report, room: usize) -> String {
+    let ratio = &report.ratio;
+    let quotient = ratio.io_to_cpu.map_or("∞".into(), significant);
+    let long = format!("I/O {} : CPU {} = {quotient}", percent(ratio.io), percent(ratio.cpu));
+    if columns(&long) <= room { long } else { format!("I/O:CPU {quotient}") }
+}
+
+/// One line: the time of all threads, which the wall-clock time hides.
+fn thread_time(report: &Report) -> Option<Line> {
+    let total: u64 = report.ledger.process.values().sum();
+    if report.ledger.threads.len() < 2 || total == 0 {
+        return None;
+    }
+    let states: Vec<String> = largest_first(&report.ledger.process)
+        .into_iter()
+        .map(|(key, ns)| (key, ns as f64 / total as f64))
+        .filter(|&(_, share)| share >= SMALLEST_SHARE)
+        .map(|(key, share)| format!("{key} {:.0} %", share * 100.0))
+        .collect();
+    let text = format!("{INDENT}thread time {}: {}", span(total), states.join(", "));
+    Some(Line::new().push(dim(), text))
+}
+
+/// What it waited for, and where in the code.
+pub(super) fn waits(report: &Report, width: usize) -> Table {
+    let waits = &report.waits;
+    let label = label_width(waits.iter().map(|wait| wait.state.as_str())).max("Waits".len());
+    let wide = width >= WIDE;
+    let mut heading = Line::new().push(bold(), "Waits").pad_to(INDENT.len() + label);
+    heading = heading.push(dim(), format!("{:>SPAN$}", "total"));
+    if wide {
+        heading =
+            heading.push(dim(), format!("{:>COUNT$}{:>SPAN$}{:>SPAN$}", "count", "p99", "max"));
+    }
+    let heading = heading.push(dim(), "  what, where");
+    let rows = waits.iter().map(|wait| {
+        let mut line = state(&wait.state, label).plain(format!("{:>SPAN$}", span(wait.total_ns)));
+        if wide {
+            let (p99, max) = (span(wait.p99_ns), span(wait.max_ns));
+            line = line.plain(format!("{:>COUNT$}{p99:>SPAN$}{max:>SPAN$}", count(wait.count)));
+        }
+        let room = width.saturating_sub(line.width() + INDENT.len());
+        line.plain(INDENT).plain(place(wait, room))
+    });
+    Table { heading, rows: rows.collect(), closing: None, limit: 6 }
+}
+
+/// `object, where`, each cut when both do not fit.
+fn place(wait: &Wait, room: usize) -> String {
+    let what = wait.object.as_ref().or(wait.syscall.as_ref());
+    match (what.map(|what| clean(what)), wait.r#where.as_ref().map(|place| clean(place))) {
+        (Some(what), Some(place)) if columns(&what) + 2 + columns(&place) > room => {
+            let half = room.saturating_sub(2) / 2;
+            let what_room = half.max(room.saturating_sub(2 + columns(&place)));
+            let what = fit(&what, what_room);
+            let place = fit(&place, room.saturating_sub(2 + columns(&what)));
+            format!("{what}, {place}")
+        }
+        (Some(what), Some(place)) => format!("{what}, {place}"),
+        (Some(one), None) | (None, Some(one)) => one.into_owned(),
+        (None, None) => String::new(),
+    }
+}
+
+/// The code that uses most CPU.
+pub(super) fn hot(report: &Report, width: usize) -> Table {
+    let wide = width >= WIDE;
+    let label = "Hot code".len();
+    let mut heading =
+        Line::new().push(bold(), "Hot code").push(dim(), format!("{:>SPAN$}", "self CPU"));
+    if wide {
+        heading = heading.push(dim(), format!("{:>SPAN$}{:>SPAN$}", "total", "waits"));
+    }
+    let heading = heading.push(dim(), "  function");
+    let rows = report.hot.iter().filter(|hot| hot.self_cpu_ns > 0).map(|hot| {
+        let mut line = Line::new().pad_to(label).plain(format!("{:>SPAN$}", span(hot.self_cpu_ns)));
+        if wide {
+            let (total, waits) = (span(hot.total_cpu_ns), span(hot.total_wait_ns));
+            line = line.plain(format!("{total:>SPAN$}{waits:>SPAN$}"));
+        }
+        let room = width.saturating_sub(line.width() + INDENT.len());
+        line.plain(INDENT).plain(function(hot, room))
+    });
+    Table { heading, rows: rows.collect(), closing: None, limit: 5 }
+}
+
+/// `name (file:line)`, the directory left out where it does not fit.
+fn function(hot: &Hot, room: usize) -> String {
+    let name = clean(&hot.function);
+    let Some(file) = hot.file.as_ref().map(|file| clean(file)) else { return name.into_owned() };
+    let line = hot.line.map_or(String::new(), |line| format!(":{line}"));
+    let long = format!("{name} ({file}{line})");
+    if columns(&long) <= room {
+        return long;
+    }
+    let base = file.rsplit('/').next().unwrap_or(&file);
+    format!("{name} ({base}{line})")
+}
+
+/// Each thread and what it did, for those who want every row.
+pub(super) fn threads(report: &Report, width: usize) -> Vec<Line> {
+    let heading = Line::new().push(bold(), "Threads").push(dim(), "  lifetime  states");
+    let rows = report.ledger.threads.iter().map(|thread| thread_row(thread, width));
+    [heading].into_iter().chain(rows).collect()
+}
+
+fn thread_row(thread: &ThreadLedger, width: usize) -> Line {
+    let name = fit(&clean(&format!("{} {}", thread.tid, thread.name)), width / 3);
+    let states: Vec<String> = largest_first(&thread.states)
+        .into_iter()
+        .map(|(key, ns)| format!("{key} {}", span(ns)))
+        .collect();
+    Line::new()
+        .plain(INDENT)
+        .plain(name)
+        .pad_to(INDENT.len() + width / 3)
+        .plain(format!("{:>SPAN$}", span(thread.lifetime_ns)))
+        .plain(INDENT)
+        .plain(states.join(", "))
+}
+
+fn largest_first<N: Copy + PartialOrd>(by_key: &BTreeMap<String, N>) -> Vec<(&str, N)> {
+    let mut sorted: Vec<(&str, N)> = by_key.iter().map(|(key, &n)| (key.as_str(), n)).collect();
+    sorted.sort_by(|a, b| b.1.partial_cmp(&a.1).unwrap_or(std::cmp::Ordering::Equal));
+    sorted
+}
+
+/// An indented state name in its colour, padded to `label` columns.
+fn state(key: &str, label: usize) -> Line {
+    let style = coloured(state_of(key).and_then(palette::ansi));
+    Line::new().plain(INDENT).push(style, key).pad_to(INDENT.len() + label)
+}
+
+fn label_width<'a>(keys: impl Iterator<Item = &'a str>) -> usize {
+    keys.map(columns).max().unwrap_or(0)
+}
+
+/// A bar of `share` of `width` columns, to an eighth of a column.
+fn blocks(share: f64, width: usize) -> String {
+    const EIGHTHS: [&str; 8] = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"];
+    let eighths = (share.clamp(0.0, 1.0) * width as f64 * 8.0).round() as usize;
+    format!("{}{}", "█".repeat(eighths / 8), EIGHTHS[eighths % 8])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bar_is_as_long_as_its_share() {
+        assert_eq!(blocks(0.5, 10), "█████");
+        assert_eq!(blocks(0.55, 10), "█████▌");
+        assert_eq!(blocks(2.0, 3), "███");
+        assert_eq!(blocks(f64::NAN, 3), "");
+    }
+}

@@ -1,0 +1,72 @@
+//! The whole screen, at the usual and at narrow widths, and with hostile names.
+
+use super::line::columns;
+use super::*;
+use crate::testing::{FIXTURES, assert_golden, fixture, origin, written};
+
+fn coloured(report: &Report, layout: Layout) -> Vec<u8> {
+    written(|out| super::report(report, &origin(), layout, out))
+}
+
+fn plain(report: &Report, layout: Layout) -> String {
+    let stripped = anstream::adapter::strip_bytes(&coloured(report, layout)).into_vec();
+    String::from_utf8(stripped).unwrap()
+}
+
+const USUAL: Layout = Layout { width: 80, verbose: false };
+
+#[test]
+fn the_screens_are_as_agreed() {
+    for name in FIXTURES {
+        assert_golden(&format!("{name}.80.txt"), plain(&fixture(name), USUAL).as_bytes());
+    }
+    let narrow = Layout { width: 40, ..USUAL };
+    assert_golden("server.40.txt", plain(&fixture("server"), narrow).as_bytes());
+    let verbose = Layout { width: 120, verbose: true };
+    assert_golden("server.verbose.txt", plain(&fixture("server"), verbose).as_bytes());
+    assert_golden("server.ansi.txt", &coloured(&fixture("server"), USUAL));
+}
+
+#[test]
+fn it_fits_one_screen_and_no_line_wraps() {
+    for name in FIXTURES {
+        for width in [0, 20, 40, 60, 79, 80, 200] {
+            let text = plain(&fixture(name), Layout { width, ..USUAL });
+            assert!(text.lines().count() <= SCREEN_ROWS, "{name} at {width}:\n{text}");
+            let widest = text.lines().map(columns).max().unwrap();
+            assert!(widest <= width.max(NARROWEST), "{name} at {width}:\n{text}");
+        }
+    }
+}
+
+#[test]
+fn names_from_outside_cannot_write_to_the_terminal() {
+    let hostile = "\u{1b}]0;owned\u{7}日本語\u{202e}\n\r名前".repeat(20);
+    let mut report = fixture("server");
+    report.target.command = vec![hostile.clone()];
+    report.verdict.summary = hostile.clone();
+    for wait in &mut report.waits {
+        wait.object = Some(hostile.clone());
+        wait.r#where = Some(hostile.clone());
+    }
+    for hot in &mut report.hot {
+        hot.function = hostile.clone();
+    }
+    for thread in &mut report.ledger.threads {
+        thread.name = hostile.clone();
+    }
+    for verbose in [false, true] {
+        let text = plain(&report, Layout { width: 50, verbose });
+        assert!(!text.contains(['\u{1b}', '\u{7}', '\r', '\u{202e}']), "{text}");
+        assert!(text.lines().all(|line| columns(line) <= 50), "{text}");
+    }
+}
+
+#[test]
+fn an_empty_report_has_no_empty_tables() {
+    let mut report = fixture("idle");
+    report.waits.clear();
+    report.hot.clear();
+    let text = plain(&report, USUAL);
+    assert!(!text.contains("Waits") && !text.contains("Hot code"), "{text}");
+}
