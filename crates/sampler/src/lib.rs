@@ -1,1 +1,22 @@
-//! placeholder
+//! Capture: from a target, running or to be launched, to a stream of events.
+//!
+//! `target` finds or starts the processes, `perf` records them through
+//! `perf_event_open`, `inspect` looks at threads while they are blocked,
+//! `preflight` says what the host allows. Nothing here judges or prints.
+
+mod arch;
+mod error;
+mod facts;
+mod inspect;
+mod perf;
+mod preflight;
+mod proc;
+mod session;
+mod sys;
+mod target;
+
+pub use error::Error;
+pub use facts::system_facts;
+pub use perf::record::parse as parse_ring_record;
+pub use session::{Ended, Options, Progress, Session, Stop};
+pub use target::What;

@@ -1,0 +1,121 @@
+//! Looking at a thread from outside: the system call it is in, and what is
+//! behind its file descriptors. Only reads `/proc`; the target notices nothing.
+
+mod fds;
+mod sets;
+mod sockets;
+
+use std::os::unix::fs::FileExt;
+
+use procfs::process::Syscall;
+use whyslow_events::Object;
+
+use crate::arch::CODE_BEFORE;
+use crate::proc::Proc;
+use sockets::SocketTables;
+
+/// Reads what threads wait on.
+#[derive(Debug, Default)]
+pub(crate) struct Inspector {
+    proc: Proc,
+    sockets: SocketTables,
+}
+
+/// A thread in a system call, as `/proc` tells it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct InCall {
+    /// Its number; `None` when it blocks outside a system call.
+    pub(crate) number: Option<u32>,
+    /// First three arguments.
+    pub(crate) arguments: [u64; 3],
+    /// Where the call returns to.
+    pub(crate) pc: u64,
+}
+
+impl Inspector {
+    /// The call a blocked thread is in; `None` when it runs or cannot be read.
+    pub(crate) fn call(&self, pid: u32, tid: u32) -> Option<InCall> {
+        match self.proc.task(pid, tid)?.syscall().ok()? {
+            Syscall::Blocked { syscall_number, argument_registers: [a, b, c, ..], program_counter, .. } => {
+                Some(InCall {
+                    number: u32::try_from(syscall_number).ok(),
+                    arguments: [a, b, c],
+                    pc: program_counter,
+                })
+            }
+            _ => None,
+        }
+    }
+
+    /// The bytes of code that end at `pc`.
+    pub(crate) fn code_before(&self, pid: u32, pc: u64) -> Option<[u8; CODE_BEFORE]> {
+        let mut code = [0; CODE_BEFORE];
+        self.memory(pid, pc.checked_sub(CODE_BEFORE as u64)?, &mut code)?;
+        Some(code)
+    }
+
+    /// Fills `into` from the target's memory at `address`.
+    fn memory(&self, pid: u32, address: u64, into: &mut [u8]) -> Option<()> {
+        let memory = std::fs::File::open(self.proc.path(pid, "mem")).ok()?;
+        memory.read_exact_at(into, address).ok()
+    }
+
+    /// What is behind a file descriptor.
+    pub(crate) fn fd(&mut self, pid: u32, fd: u64) -> Object {
+        match u32::try_from(fd) {
+            Ok(fd) => fds::object(&self.proc, &mut self.sockets, pid, fd),
+            Err(_) => Object::Unseen,
+        }
+    }
+
+    /// What an epoll descriptor watches.
+    pub(crate) fn epoll(&mut self, pid: u32, fd: u64) -> Object {
+        let Ok(fd) = u32::try_from(fd) else { return Object::Unseen };
+        match sets::epoll_members(&self.proc, pid, fd) {
+            Some((fds, complete)) => self.set(pid, fds, complete),
+            None => Object::Unseen,
+        }
+    }
+
+    /// What a `poll` call watches. Only true while the thread is in the call.
+    pub(crate) fn poll(&mut self, pid: u32, address: u64, count: u64) -> Object {
+        let (count, complete) = sets::bounded(count);
+        let mut bytes = vec![0; count * sets::POLLFD_BYTES];
+        match self.memory(pid, address, &mut bytes) {
+            Some(()) => self.set(pid, sets::poll_members(&bytes), complete),
+            None if count == 0 => self.set(pid, vec![], complete),
+            None => Object::Unseen,
+        }
+    }
+
+    /// What a `select` call watches for reading and writing. Only true while
+    /// the thread is in the call.
+    pub(crate) fn select(&mut self, pid: u32, count: u64, sets: [u64; 2]) -> Object {
+        let (count, complete) = sets::bounded(count);
+        let mut fds = vec![];
+        for address in sets.into_iter().filter(|address| *address != 0) {
+            let mut bits = vec![0; count.div_ceil(64) * 8];
+            if self.memory(pid, address, &mut bits).is_none() {
+                return Object::Unseen;
+            }
+            fds.extend(sets::select_members(&bits, count));
+        }
+        self.set(pid, fds, complete)
+    }
+
+    fn set(&mut self, pid: u32, mut fds: Vec<u32>, complete: bool) -> Object {
+        fds.sort_unstable();
+        fds.dedup();
+        let mut members: Vec<Object> = vec![];
+        for fd in fds {
+            let member = fds::object(&self.proc, &mut self.sockets, pid, fd);
+            if !members.contains(&member) {
+                members.push(member);
+            }
+        }
+        Object::Set { members, complete }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,87 @@
+//! Sockets by inode, from the tables of a process's network namespace.
+
+use std::collections::{HashMap, HashSet};
+use std::fs;
+use std::time::{Duration, Instant};
+
+use procfs::net::{TcpState, UnixState};
+use procfs::process::Process;
+use whyslow_events::{Object, TcpRole};
+
+use crate::proc::Proc;
+
+/// Reading the tables may take this much of our time at most: one part in so many.
+const READING_SHARE: u32 = 20;
+
+/// The sockets of each network namespace.
+#[derive(Debug, Default)]
+pub(super) struct SocketTables {
+    namespaces: HashMap<String, Table>,
+}
+
+#[derive(Debug)]
+struct Table {
+    objects: HashMap<u64, Object>,
+    /// Not read again before: a table of many connections takes long to read.
+    next_reading: Instant,
+}
+
+impl SocketTables {
+    /// The socket with `inode` in the namespace of `pid`. Reads the tables
+    /// again when it is not in them.
+    pub(super) fn object(&mut self, proc: &Proc, pid: u32, inode: u64) -> Object {
+        let namespace = fs::read_link(proc.path(pid, "ns/net"))
+            .map(|link| link.to_string_lossy().into_owned())
+            .unwrap_or_default();
+        if let Some(table) = self.namespaces.get(&namespace) {
+            if let Some(object) = table.objects.get(&inode) {
+                return object.clone();
+            }
+            if Instant::now() < table.next_reading {
+                return Object::Unseen;
+            }
+        }
+        let Some(process) = proc.process(pid) else { return Object::Unseen };
+        let begin = Instant::now();
+        let objects = read_tables(&process);
+        let took = begin.elapsed().max(Duration::from_micros(50));
+        let next_reading = Instant::now() + took * READING_SHARE;
+        let object = objects.get(&inode).cloned();
+        self.namespaces.insert(namespace, Table { objects, next_reading });
+        // A socket in no table is of another family, or neither bound nor connected.
+        object.unwrap_or_else(|| Object::Socket("socket".to_owned()))
+    }
+}
+
+fn read_tables(process: &Process) -> HashMap<u64, Object> {
+    let mut objects = HashMap::new();
+    let tcp: Vec<_> = [process.tcp(), process.tcp6()].into_iter().flatten().flatten().collect();
+    let listening: HashSet<u16> = tcp
+        .iter()
+        .filter(|entry| entry.state == TcpState::Listen)
+        .map(|entry| entry.local_address.port())
+        .collect();
+    for entry in &tcp {
+        let role = match entry.state {
+            TcpState::Listen => TcpRole::Listening,
+            _ if listening.contains(&entry.local_address.port()) => TcpRole::Accepted,
+            _ => TcpRole::Opened,
+        };
+        let (local, remote) = (entry.local_address, entry.remote_address);
+        objects.insert(entry.inode, Object::Tcp { local, remote, role });
+    }
+    for entry in [process.udp(), process.udp6()].into_iter().flatten().flatten() {
+        let (local, remote) = (entry.local_address, entry.remote_address);
+        objects.insert(entry.inode, Object::Udp { local, remote });
+    }
+    for entry in process.unix().unwrap_or_default() {
+        let path = entry.path.map(|path| path.to_string_lossy().into_owned()).unwrap_or_default();
+        // The kernel shows a listening socket as unconnected, with a name.
+        let listening = entry.state == UnixState::UNCONNECTED
+            && !path.is_empty()
+            && i32::from(entry.socket_type) != libc::SOCK_DGRAM;
+        objects.insert(entry.inode, Object::Unix { inode: entry.inode, path, listening });
+    }
+    objects.remove(&0);
+    objects
+}

@@ -1,0 +1,187 @@
+//! Which system call a thread waits in. The registers at a switch hold the
+//! arguments but not the number: that is learned once for each place in the
+//! code, from the code itself or from the kernel's frames.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+
+use whyslow_events::SpaceId;
+
+use crate::arch::{syscall_before, syscall_of_function, CODE_BEFORE};
+
+/// The kernel's functions that carry out a system call, by address.
+#[derive(Debug, Default)]
+pub(crate) struct KernelCalls {
+    /// First address, one past the last, number; by first address.
+    functions: Vec<(u64, u64, u32)>,
+}
+
+impl KernelCalls {
+    /// From `/proc/kallsyms`; empty when it cannot be read or hides its addresses.
+    pub(crate) fn from_host() -> KernelCalls {
+        File::open("/proc/kallsyms")
+            .map(|file| KernelCalls::parse(BufReader::new(file)))
+            .unwrap_or_default()
+    }
+
+    /// From lines of `address type name`, in any order.
+    pub(crate) fn parse(lines: impl BufRead) -> KernelCalls {
+        let mut starts = vec![];
+        for line in lines.lines().map_while(Result::ok) {
+            let mut words = line.split_ascii_whitespace();
+            let (Some(address), Some(_), Some(name)) = (words.next(), words.next(), words.next())
+            else {
+                continue;
+            };
+            if let Ok(address) = u64::from_str_radix(address, 16)
+                && address != 0
+            {
+                starts.push((address, syscall_of_function(name)));
+            }
+        }
+        starts.sort_unstable();
+        let ends = starts.iter().skip(1).map(|(address, _)| *address).chain([u64::MAX]);
+        let functions = starts
+            .iter()
+            .zip(ends)
+            .filter_map(|(&(start, call), end)| Some((start, end, call?)))
+            .collect();
+        KernelCalls { functions }
+    }
+
+    /// The system call that the kernel half of a stack is in: the outermost
+    /// function that names one.
+    pub(crate) fn of_stack(&self, kernel: &[u64]) -> Option<u32> {
+        kernel.iter().rev().find_map(|&address| self.of_address(address))
+    }
+
+    fn of_address(&self, address: u64) -> Option<u32> {
+        let after = self.functions.partition_point(|(start, ..)| *start <= address);
+        let (_, end, call) = self.functions[..after].last()?;
+        (address < *end).then_some(*call)
+    }
+}
+
+/// What is known of a place in the code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Known {
+    /// It always makes this call.
+    Always(u32),
+    /// It makes different calls: a generic `syscall()` wrapper.
+    Varies,
+}
+
+/// System calls by the place in the code that makes them.
+#[derive(Debug, Default)]
+pub(crate) struct CallSites {
+    known: HashMap<(SpaceId, u64), Option<Known>>,
+}
+
+impl CallSites {
+    /// The number of the call that returns to `pc`. `in_stack` is what the
+    /// kernel frames of this very switch say, if there are any; `code` reads
+    /// the bytes before `pc`, once for each place.
+    pub(crate) fn number(
+        &mut self,
+        space: SpaceId,
+        pc: u64,
+        in_stack: Option<u32>,
+        code: impl FnOnce() -> Option<[u8; CODE_BEFORE]>,
+    ) -> Option<u32> {
+        let known = self
+            .known
+            .entry((space, pc))
+            .or_insert_with(|| code().and_then(syscall_before).map(Known::Always));
+        match (*known, in_stack) {
+            // The code says it, so the stack can only agree.
+            (Some(Known::Always(number)), None) => Some(number),
+            (Some(Known::Always(number)), Some(seen)) => {
+                if number != seen && !same_wait(number, seen) {
+                    *known = Some(Known::Varies);
+                    return Some(seen);
+                }
+                Some(number)
+            }
+            (None, Some(seen)) => {
+                *known = Some(Known::Always(seen));
+                Some(seen)
+            }
+            (Some(Known::Varies), seen) => seen,
+            (None, None) => None,
+        }
+    }
+
+    /// Forgets the places of a space that is gone.
+    pub(crate) fn remove(&mut self, space: SpaceId) {
+        self.known.retain(|(of, _), _| *of != space);
+    }
+}
+
+/// Whether two numbers are variants of one call, which share a kernel
+/// function: `accept` and `accept4`, `poll` and `ppoll`.
+fn same_wait(a: u32, b: u32) -> bool {
+    use crate::arch::syscall_name;
+    let stem = |number| {
+        let name = syscall_name(number).unwrap_or_default();
+        match name {
+            "pselect6" => "select",
+            "ppoll" => "poll",
+            "clock_nanosleep" => "nanosleep",
+            _ => name.trim_end_matches(|c: char| c.is_ascii_digit()).trim_end_matches("_pwait").trim_end_matches("_wait"),
+        }
+    };
+    stem(a) == stem(b)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::arch::syscall_name;
+
+    const KALLSYMS: &str = "\
+ffffffff81000000 T schedule
+ffffffff81000100 T __x64_sys_futex
+ffffffff81000200 T do_syscall_64
+ffffffff81000300 T ksys_read
+ffffffff81000400 t other
+";
+
+    fn calls() -> KernelCalls {
+        KernelCalls::parse(KALLSYMS.as_bytes())
+    }
+
+    #[test]
+    fn the_outermost_function_that_names_a_call_counts() {
+        let name = |stack: &[u64]| calls().of_stack(stack).and_then(syscall_name);
+        let base = 0xffff_ffff_8100_0000;
+        assert_eq!(name(&[base + 4, base + 0x110, base + 0x210]), Some("futex"));
+        assert_eq!(name(&[base + 4, base + 0x310, base + 0x210]), Some("read"));
+        assert_eq!(name(&[base + 4, base + 0x410]), None);
+    }
+
+    #[test]
+    fn hidden_addresses_name_nothing() {
+        let hidden = KernelCalls::parse("0000000000000000 T __x64_sys_read\n".as_bytes());
+        assert_eq!(hidden.of_stack(&[0, 1]), None);
+    }
+
+    #[test]
+    fn a_place_is_learned_once_from_its_code() {
+        let mut sites = CallSites::default();
+        let futex = [0xb8, 202, 0, 0, 0, 0x0f, 0x05];
+        assert_eq!(sites.number(SpaceId(0), 7, None, || Some(futex)), Some(202));
+        assert_eq!(sites.number(SpaceId(0), 7, None, || panic!("read twice")), Some(202));
+    }
+
+    #[test]
+    fn a_place_that_makes_several_calls_is_believed_only_with_a_stack() {
+        let mut sites = CallSites::default();
+        let mut at = |stack| sites.number(SpaceId(0), 7, stack, || None);
+        assert_eq!(at(None), None);
+        assert_eq!(at(Some(0)), Some(0));
+        assert_eq!(at(None), Some(0));
+        assert_eq!(at(Some(202)), Some(202));
+        assert_eq!(at(None), None);
+    }
+}

@@ -1,0 +1,112 @@
+//! Reading the rings, and one order for the records of all CPUs.
+//!
+//! A record can be in its ring only after its timestamp was taken, so a round
+//! that begins at time T and empties every ring leaves nothing older than the
+//! *round before* unseen. Each round therefore releases what is older than the
+//! start of the previous one.
+
+use super::Rings;
+use super::record::{self, Record};
+
+/// Records taken from one ring in one round at most, so that a busy CPU cannot
+/// keep us from the others.
+const ROUND_LIMIT: usize = 200_000;
+
+/// Records of all CPUs, on their way into order.
+#[derive(Debug, Default)]
+pub(crate) struct Merge {
+    waiting: Vec<(u32, Record)>,
+    /// Everything before this was read.
+    safe: u64,
+    /// Everything before this was given out.
+    given: u64,
+    /// Records that came after their time was given out.
+    late: u64,
+    /// Records read.
+    pub(crate) read: u64,
+}
+
+impl Merge {
+    /// Empties the rings, in a round that began at `now`, and appends to `out`
+    /// the records whose turn has come, with their CPU.
+    pub(crate) fn round(&mut self, rings: &Rings, now: u64, out: &mut Vec<(u32, Record)>) {
+        let mut complete = now;
+        for (cpu, sampler) in rings.samplers() {
+            let Some(iter) = sampler.iter() else { continue };
+            let mut iter = iter.into_cow();
+            let mut taken = 0;
+            while let Some(raw) = iter.lending_next() {
+                self.read += 1;
+                if let Some(record) = record::parse(raw.as_raw().as_bytes(), |id| rings.kind(id)) {
+                    let time = record.time;
+                    self.take(cpu, record);
+                    taken += 1;
+                    if taken == ROUND_LIMIT {
+                        // The rest of this ring is not older than this one.
+                        complete = complete.min(time);
+                        break;
+                    }
+                }
+            }
+        }
+        self.release(self.safe, out);
+        self.safe = self.safe.max(complete);
+    }
+
+    /// Gives out everything that is left, in order.
+    pub(crate) fn finish(&mut self, out: &mut Vec<(u32, Record)>) {
+        self.release(u64::MAX, out);
+    }
+
+    /// Everything before this time was given out.
+    pub(crate) fn given(&self) -> u64 {
+        self.given
+    }
+
+    /// Late records since the last call.
+    pub(crate) fn take_late(&mut self) -> u64 {
+        std::mem::take(&mut self.late)
+    }
+
+    fn take(&mut self, cpu: u32, record: Record) {
+        if record.time < self.given {
+            self.late += 1;
+        } else {
+            self.waiting.push((cpu, record));
+        }
+    }
+
+    /// Gives out what is older than `before`. Stable: records of one CPU with
+    /// equal times keep their order.
+    fn release(&mut self, before: u64, out: &mut Vec<(u32, Record)>) {
+        self.waiting.sort_by_key(|(_, record)| record.time);
+        let ready = self.waiting.partition_point(|(_, record)| record.time < before);
+        out.extend(self.waiting.drain(..ready));
+        self.given = self.given.max(before);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::perf::record::Body;
+
+    fn at(time: u64) -> Record {
+        Record { time, pid: 1, tid: 1, body: Body::Other }
+    }
+
+    #[test]
+    fn records_come_out_in_order_and_a_late_one_is_counted() {
+        let mut merge = Merge::default();
+        let mut out = vec![];
+        for (cpu, time) in [(0, 10), (1, 5), (1, 12), (0, 11)] {
+            merge.take(cpu, at(time));
+        }
+        merge.release(12, &mut out);
+        assert_eq!(out.iter().map(|(_, r)| r.time).collect::<Vec<_>>(), [5, 10, 11]);
+        merge.take(0, at(11));
+        assert_eq!((merge.take_late(), merge.take_late()), (1, 0));
+        merge.finish(&mut out);
+        assert_eq!(out.last().unwrap().1.time, 12);
+    }
+}

@@ -1,0 +1,90 @@
+//! Numbers for stacks and sites, so that each is written once.
+
+use std::collections::HashMap;
+
+use whyslow_events::{Site, SiteId, SpaceId, StackId};
+
+/// Marks in a call chain (`enum perf_callchain_context`): the addresses after
+/// one belong to that context. All marks lie in the last page of addresses.
+const CONTEXT_KERNEL: u64 = -128i64 as u64;
+const CONTEXT_USER: u64 = -512i64 as u64;
+const CONTEXT_FIRST: u64 = -4095i64 as u64;
+
+/// The kernel and user halves of a call chain.
+pub(crate) fn halves(chain: &[u64]) -> (Vec<u64>, Vec<u64>) {
+    let (mut kernel, mut user) = (vec![], vec![]);
+    let mut context = None;
+    for &word in chain {
+        match word {
+            CONTEXT_KERNEL | CONTEXT_USER => context = Some(word),
+            CONTEXT_FIRST.. => context = None,
+            address => match context {
+                Some(CONTEXT_KERNEL) => kernel.push(address),
+                Some(_) => user.push(address),
+                None => {}
+            },
+        }
+    }
+    (kernel, user)
+}
+
+/// Stacks seen so far.
+#[derive(Debug, Default)]
+pub(crate) struct Stacks {
+    known: HashMap<(SpaceId, Box<[u64]>), StackId>,
+    next: u32,
+}
+
+impl Stacks {
+    /// The number of `chain` in `space`, and whether it is new.
+    pub(crate) fn intern(&mut self, space: SpaceId, chain: Box<[u64]>) -> (StackId, bool) {
+        let mut new = false;
+        let id = *self.known.entry((space, chain)).or_insert_with(|| {
+            new = true;
+            let id = StackId(self.next);
+            self.next += 1;
+            id
+        });
+        (id, new)
+    }
+}
+
+/// Sites seen so far.
+#[derive(Debug, Default)]
+pub(crate) struct Sites {
+    known: HashMap<Site, SiteId>,
+}
+
+impl Sites {
+    /// The number of `site`, and whether it is new.
+    pub(crate) fn intern(&mut self, site: &Site) -> (SiteId, bool) {
+        if let Some(id) = self.known.get(site) {
+            return (*id, false);
+        }
+        let id = SiteId(u32::try_from(self.known.len()).unwrap_or(u32::MAX));
+        self.known.insert(site.clone(), id);
+        (id, true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_chain_is_cut_at_its_marks() {
+        let chain = [CONTEXT_KERNEL, 0xffff_ffff_8100_0000, CONTEXT_USER, 0x1000, 0x2000];
+        assert_eq!(halves(&chain), (vec![0xffff_ffff_8100_0000], vec![0x1000, 0x2000]));
+        assert_eq!(halves(&[0x1000]), (vec![], vec![]));
+    }
+
+    #[test]
+    fn an_equal_stack_has_its_number_already() {
+        let mut stacks = Stacks::default();
+        let chain: Box<[u64]> = Box::from([CONTEXT_USER, 1]);
+        let (first, new) = stacks.intern(SpaceId(0), chain.clone());
+        assert!(new);
+        assert_eq!(stacks.intern(SpaceId(0), chain.clone()), (first, false));
+        assert_ne!(stacks.intern(SpaceId(1), chain).0, first);
+    }
+}

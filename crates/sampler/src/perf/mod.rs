@@ -1,0 +1,22 @@
+//! The perf engine: per CPU one ring, into which the sampling clock, the
+//! scheduler's tracepoints and the side records of that CPU are written.
+//!
+//! `open` opens the events, `drain` reads the rings and puts the records of
+//! all CPUs in order, `record` parses one, `tracker` keeps what belongs to the
+//! target and turns it into events, `calls` learns which system call a thread
+//! waits in, `interner` numbers stacks and sites.
+
+mod calls;
+mod drain;
+mod interner;
+mod open;
+pub(crate) mod record;
+mod spaces;
+mod tracker;
+mod waits;
+
+pub(crate) use calls::KernelCalls;
+pub(crate) use drain::Merge;
+pub(crate) use open::Rings;
+pub(crate) use spaces::Mapping;
+pub(crate) use tracker::{Found, Tracker};

@@ -1,0 +1,255 @@
+//! Opening the events, one ring per CPU.
+
+use std::collections::HashMap;
+use std::ffi::CStr;
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+
+use perf_event_open::config::{
+    CallChain, Clock, Cpu, ExtraRecord, Mmap, Opts, Priv, Proc, RecordIdFormat, RegsMask, SampleFormat,
+    SampleOn, UseBuildId, WakeUp, WakeUpOn,
+};
+use perf_event_open::count::Counter;
+use perf_event_open::event::sw::Software;
+use perf_event_open::event::tp::Tracepoint;
+use perf_event_open::sample::Sampler;
+use whyslow_events::{Fallback, SystemFacts};
+
+use super::record::Kind;
+use crate::Error;
+use crate::arch::Registers;
+use crate::error::errno_of;
+use crate::preflight::{open_event_remedy, tracepoint_id};
+use crate::sys::redirect;
+
+/// Call chains of waits per second and CPU at most. The kernel itself raises
+/// the period to keep to it; below the limit every wait has its chain. At 4 µs
+/// a chain this is 1.6 % of a CPU at the very most.
+const CHAIN_FREQUENCY: u64 = 3989;
+/// Chains are for waits of programs: not of the idle task (PID 0), not of
+/// threads that were preempted (state 0), not of the kernel's own workers (0x80).
+const CHAIN_FILTER: &CStr = c"prev_pid != 0 && prev_state & 0x7f";
+/// Ring memory of one CPU: at 200,000 switches a second some 150 ms of records.
+const RING_BYTES: u64 = 8 << 20;
+/// Ring memory of all CPUs together.
+const ALL_RINGS_BYTES: u64 = 256 << 20;
+/// Below this a ring is of no use.
+const SMALLEST_RING_BYTES: u64 = 64 << 10;
+
+/// The events of one CPU. The clock's ring takes the records of all.
+struct CpuEvents {
+    cpu: u32,
+    clock: Counter,
+    /// In the order to enable them: the tracepoint hands a switch to the event
+    /// enabled last first, so that a chain stands before its switch.
+    others: Vec<Counter>,
+    sampler: Sampler,
+}
+
+/// The rings of all CPUs.
+pub(crate) struct Rings {
+    cpus: Vec<CpuEvents>,
+    kinds: HashMap<u64, Kind>,
+    /// What the host did not allow.
+    pub(crate) fallbacks: Vec<Fallback>,
+}
+
+impl Rings {
+    /// Opens all events, disabled.
+    ///
+    /// # Errors
+    /// When the host refuses one, with its remedy.
+    pub(crate) fn open(facts: SystemFacts, frequency: u32) -> Result<Rings, Error> {
+        let switch = tracepoint_id("sched", "sched_switch")?;
+        let waking = tracepoint_id("sched", "sched_waking")?;
+        let cpus = online_cpus()?;
+        let mut rings = Rings { cpus: vec![], kinds: HashMap::new(), fallbacks: vec![] };
+        let mut ring_bytes =
+            RING_BYTES.min(ALL_RINGS_BYTES / cpus.len() as u64).max(SMALLEST_RING_BYTES);
+        for cpu in cpus {
+            let clock = open_event("cpu-clock", Software::CpuClock, cpu, &clock_opts(frequency, ring_bytes))?;
+            let sampler = rings.map(&clock, cpu, &mut ring_bytes, facts.page_size)?;
+            rings.learn(&clock, cpu, Kind::Clock)?;
+            let mut others = vec![];
+            for (name, id, kind) in [
+                ("sched_switch", switch, Kind::Switch),
+                ("sched_waking", waking, Kind::Waking),
+                ("sched_switch", switch, Kind::Chain),
+            ] {
+                let counter = open_event(name, Tracepoint { id }, cpu, &tracepoint_opts(kind))?;
+                redirect(counter.file(), clock.file()).map_err(|errno| Error::Event {
+                    action: "redirect an event into the ring",
+                    cpu,
+                    errno,
+                })?;
+                if kind == Kind::Chain {
+                    counter
+                        .with_ftrace_filter(CHAIN_FILTER)
+                        .map_err(event_error("filter an event", cpu))?;
+                }
+                rings.learn(&counter, cpu, kind)?;
+                others.push(counter);
+            }
+            rings.cpus.push(CpuEvents { cpu, clock, others, sampler });
+        }
+        Ok(rings)
+    }
+
+    /// Maps the ring, smaller when the host does not allow so much locked
+    /// memory; later rings then start at the smaller size.
+    fn map(
+        &mut self,
+        clock: &Counter,
+        cpu: u32,
+        bytes: &mut u64,
+        page_size: u64,
+    ) -> Result<Sampler, Error> {
+        let wanted = *bytes;
+        let mut refusal = None;
+        loop {
+            // The pages of a ring are a power of two, given by its exponent.
+            let exponent = (*bytes / page_size).max(1).ilog2();
+            match clock.sampler(u8::try_from(exponent).expect("a logarithm of a u64 fits")) {
+                Ok(sampler) => {
+                    if let Some(errno) = refusal {
+                        self.fallbacks.push(Fallback {
+                            wanted: format!("rings of {} KiB", wanted >> 10),
+                            got: format!("rings of {} KiB", *bytes >> 10),
+                            errno: format!("{errno:?}"),
+                            remedy: "raise kernel.perf_event_mlock_kb, or grant CAP_IPC_LOCK".to_owned(),
+                        });
+                    }
+                    return Ok(sampler);
+                }
+                Err(error) => {
+                    let errno = *refusal.get_or_insert(errno_of(&error));
+                    if *bytes <= SMALLEST_RING_BYTES {
+                        return Err(Error::MapRing { cpu, kib: *bytes >> 10, errno });
+                    }
+                    *bytes /= 2;
+                }
+            }
+        }
+    }
+
+    fn learn(&mut self, counter: &Counter, cpu: u32, kind: Kind) -> Result<(), Error> {
+        let id = counter.id().map_err(event_error("ask for the id of an event", cpu))?;
+        self.kinds.insert(id, kind);
+        Ok(())
+    }
+
+    /// Starts recording.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub(crate) fn enable(&self) -> Result<(), Error> {
+        self.each(|counter| counter.enable(), "enable an event")
+    }
+
+    /// Stops recording; what is in the rings stays there to be read.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub(crate) fn disable(&self) -> Result<(), Error> {
+        self.each(|counter| counter.disable(), "disable an event")
+    }
+
+    fn each(&self, act: impl Fn(&Counter) -> io::Result<()>, action: &'static str) -> Result<(), Error> {
+        for events in &self.cpus {
+            for counter in std::iter::once(&events.clock).chain(&events.others) {
+                act(counter).map_err(event_error(action, events.cpu))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The clocks' files: readable when a ring has filled up by a quarter.
+    pub(crate) fn files(&self) -> impl Iterator<Item = &fs::File> {
+        self.cpus.iter().map(|events| events.clock.file())
+    }
+
+    /// The CPUs and their rings.
+    pub(crate) fn samplers(&self) -> impl Iterator<Item = (u32, &Sampler)> {
+        self.cpus.iter().map(|events| (events.cpu, &events.sampler))
+    }
+
+    /// What the event with this id records.
+    pub(crate) fn kind(&self, id: u64) -> Option<Kind> {
+        self.kinds.get(&id).copied()
+    }
+}
+
+fn event_error(action: &'static str, cpu: u32) -> impl Fn(io::Error) -> Error {
+    move |error| Error::Event { action, cpu, errno: errno_of(&error) }
+}
+
+fn open_event<E>(name: &'static str, event: E, cpu: u32, opts: &Opts) -> Result<Counter, Error>
+where
+    E: TryInto<perf_event_open::event::Event, Error = io::Error>,
+{
+    Counter::new(event, (Proc::ALL, Cpu(cpu)), opts).map_err(|error| {
+        let errno = errno_of(&error);
+        Error::OpenEvent { event: name, cpu, errno, remedy: open_event_remedy(errno) }
+    })
+}
+
+/// What all events have in common: the leading fields of every record.
+fn common_opts() -> Opts {
+    Opts {
+        timer: Some(Clock::Monotonic),
+        record_id_all: true,
+        record_id_format: RecordIdFormat { id: true, stream_id: false, cpu: true, task: true, time: true },
+        ..Opts::default()
+    }
+}
+
+fn clock_opts(frequency: u32, ring_bytes: u64) -> Opts {
+    Opts {
+        // The idle task is nobody's work.
+        exclude: Priv { idle: true, ..Priv::default() },
+        sample_on: SampleOn::Freq(frequency.into()),
+        sample_format: SampleFormat { call_chain: Some(call_chain()), ..SampleFormat::default() },
+        extra_record: ExtraRecord {
+            task: true,
+            comm: true,
+            mmap: Mmap { code: true, data: false, ext: Some(UseBuildId(false)) },
+            ..ExtraRecord::default()
+        },
+        wake_up: WakeUp {
+            on: WakeUpOn::Bytes(u32::try_from(ring_bytes / 4).unwrap_or(u32::MAX)),
+            ..WakeUp::default()
+        },
+        ..common_opts()
+    }
+}
+
+fn tracepoint_opts(kind: Kind) -> Opts {
+    let sample_format = match kind {
+        Kind::Switch => SampleFormat {
+            raw: true,
+            user_regs: Some(RegsMask(Registers::MASK)),
+            ..SampleFormat::default()
+        },
+        Kind::Chain => SampleFormat { call_chain: Some(call_chain()), ..SampleFormat::default() },
+        Kind::Waking | Kind::Clock => SampleFormat { raw: true, ..SampleFormat::default() },
+    };
+    let sample_on = match kind {
+        Kind::Chain => SampleOn::Freq(CHAIN_FREQUENCY),
+        _ => SampleOn::Count(1),
+    };
+    Opts { sample_on, sample_format, ..common_opts() }
+}
+
+/// Kernel and user frames, as many as the host's limit allows.
+fn call_chain() -> CallChain {
+    CallChain { exclude_user: false, exclude_kernel: false, defer_user: false, max_stack_frames: 0 }
+}
+
+/// The numbers of the CPUs that are online: `0-3,8`.
+fn online_cpus() -> Result<Vec<u32>, Error> {
+    let path = PathBuf::from("/sys/devices/system/cpu/online");
+    let text = fs::read_to_string(&path)
+        .map_err(|error| Error::Proc { path, errno: errno_of(&error) })?;
+    Ok(crate::proc::cpu_list(text.trim()).iter().map(|cpu| cpu.0).collect())
+}

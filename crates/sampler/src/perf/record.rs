@@ -1,0 +1,280 @@
+//! Ring records, from bytes. Layout: `perf_event_open(2)`, linux/perf_event.h.
+//!
+//! All events of the engine share the leading sample fields (task, time, id,
+//! CPU), so that one parser serves a ring that several events write into.
+//! Bytes come from the kernel, but are treated as anybody's: whatever does not
+//! fit is [`Body::Other`], never a panic.
+
+use crate::arch::Registers;
+
+/// What the records of one event carry after the leading fields.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// The sampling clock: a call chain.
+    Clock,
+    /// `sched_switch`: raw data and user registers.
+    Switch,
+    /// `sched_switch` at a limited rate: a call chain.
+    Chain,
+    /// `sched_waking`: raw data.
+    Waking,
+}
+
+/// One record.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Record {
+    /// When, on `CLOCK_MONOTONIC`, ns.
+    pub time: u64,
+    /// The process that was current.
+    pub pid: u32,
+    /// The thread that was current.
+    pub tid: u32,
+    /// What it says.
+    pub body: Body,
+}
+
+/// The content of a record.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Body {
+    /// The sampling clock fired.
+    Clock {
+        /// In the kernel.
+        kernel: bool,
+        /// The call chain, innermost first, with context marks.
+        chain: Box<[u64]>,
+    },
+    /// A call chain of the switch that follows on the same CPU.
+    Chain {
+        /// Innermost first, with context marks.
+        chain: Box<[u64]>,
+    },
+    /// One thread left the CPU for another.
+    Switch {
+        /// The thread that leaves. A dying one has no `tid` of its own any more.
+        previous: u32,
+        /// The state bits of the thread that left.
+        state: u64,
+        /// The thread that comes; 0 is the idle task.
+        next: u32,
+        /// User registers of the thread that left; `None` for kernel threads.
+        registers: Option<Registers>,
+    },
+    /// A thread is about to be made runnable.
+    Waking {
+        /// Which.
+        woken: u32,
+        /// From an interrupt, not by the current thread.
+        interrupt: bool,
+    },
+    /// A thread was born. `pid` and `tid` of the record are not set by it.
+    Fork {
+        /// Process of the new thread.
+        pid: u32,
+        /// The new thread.
+        tid: u32,
+        /// Process of the one that made it.
+        parent: u32,
+    },
+    /// A thread began to end.
+    Exit {
+        /// The thread.
+        tid: u32,
+    },
+    /// A thread has a new name.
+    Comm {
+        /// The process.
+        pid: u32,
+        /// The thread.
+        tid: u32,
+        /// Because the process executed another program.
+        exec: bool,
+        /// The name.
+        name: String,
+    },
+    /// Executable memory was mapped.
+    Mmap {
+        /// The process.
+        pid: u32,
+        /// First address.
+        start: u64,
+        /// Length in bytes.
+        length: u64,
+        /// Offset in the file.
+        file_offset: u64,
+        /// The file.
+        path: String,
+    },
+    /// Records were lost just before this one.
+    Lost {
+        /// How many.
+        records: u64,
+    },
+    /// The sampling clock was held back.
+    Throttled,
+    /// Nothing we asked for.
+    Other,
+}
+
+/// Types of records (`enum perf_event_type`).
+mod kind {
+    pub(super) const LOST: u32 = 2;
+    pub(super) const COMM: u32 = 3;
+    pub(super) const EXIT: u32 = 4;
+    pub(super) const THROTTLE: u32 = 5;
+    pub(super) const FORK: u32 = 7;
+    pub(super) const SAMPLE: u32 = 9;
+    pub(super) const MMAP2: u32 = 10;
+}
+
+/// `PERF_RECORD_MISC_COMM_EXEC`.
+const MISC_COMM_EXEC: u16 = 1 << 13;
+/// `PERF_RECORD_MISC_CPUMODE_MASK`, and the kernel's value under it.
+const MISC_CPUMODE_MASK: u16 = 7;
+const MISC_KERNEL: u16 = 1;
+
+/// Offsets in the raw data of the scheduler's tracepoints
+/// (tracefs `events/sched/*/format`).
+mod raw {
+    /// `common_flags`: the bits of hard and soft interrupt context.
+    pub(super) const FLAGS: usize = 2;
+    pub(super) const IN_INTERRUPT: u8 = 0x08 | 0x10;
+    pub(super) const SWITCH_PREV_PID: usize = 24;
+    pub(super) const SWITCH_PREV_STATE: usize = 32;
+    pub(super) const SWITCH_NEXT_PID: usize = 56;
+    pub(super) const WAKING_PID: usize = 24;
+}
+
+/// Reads fields one after the other; `None` past the end.
+struct Fields<'a>(&'a [u8]);
+
+impl<'a> Fields<'a> {
+    fn bytes(&mut self, count: usize) -> Option<&'a [u8]> {
+        let (head, tail) = self.0.split_at_checked(count)?;
+        self.0 = tail;
+        Some(head)
+    }
+
+    fn u16(&mut self) -> Option<u16> {
+        self.bytes(2)?.first_chunk().map(|b| u16::from_ne_bytes(*b))
+    }
+
+    fn u32(&mut self) -> Option<u32> {
+        self.bytes(4)?.first_chunk().map(|b| u32::from_ne_bytes(*b))
+    }
+
+    fn u64(&mut self) -> Option<u64> {
+        self.bytes(8)?.first_chunk().map(|b| u64::from_ne_bytes(*b))
+    }
+
+    fn words(&mut self) -> Option<Box<[u64]>> {
+        let count = usize::try_from(self.u64()?).ok()?;
+        let bytes = self.bytes(count.checked_mul(8)?)?;
+        let (words, _) = bytes.as_chunks::<8>();
+        Some(words.iter().map(|word| u64::from_ne_bytes(*word)).collect())
+    }
+
+    fn text(&mut self) -> String {
+        let end = self.0.iter().position(|b| *b == 0).unwrap_or(self.0.len());
+        String::from_utf8_lossy(&self.0[..end]).into_owned()
+    }
+}
+
+/// The record in `bytes`, header included; `kind_of` tells what the event
+/// with an id carries. `None` when the bytes are not a record we can place in
+/// time.
+#[must_use]
+pub fn parse(bytes: &[u8], kind_of: impl Fn(u64) -> Option<Kind>) -> Option<Record> {
+    let mut header = Fields(bytes);
+    let (kind, misc, size) = (header.u32()?, header.u16()?, header.u16()?);
+    let body = bytes.get(8..usize::from(size))?;
+    if kind == kind::SAMPLE {
+        sample(body, misc, kind_of)
+    } else {
+        side_record(kind, misc, body)
+    }
+}
+
+fn sample(body: &[u8], misc: u16, kind_of: impl Fn(u64) -> Option<Kind>) -> Option<Record> {
+    let mut fields = Fields(body);
+    let (pid, tid, time, id) = (fields.u32()?, fields.u32()?, fields.u64()?, fields.u64()?);
+    fields.u64()?; // CPU, which the ring tells too
+    let body = match kind_of(id)? {
+        Kind::Clock => Body::Clock {
+            kernel: misc & MISC_CPUMODE_MASK == MISC_KERNEL,
+            chain: fields.words()?,
+        },
+        Kind::Chain => Body::Chain { chain: fields.words()? },
+        Kind::Switch => {
+            let data = raw_data(&mut fields)?;
+            Body::Switch {
+                previous: Fields(data.get(raw::SWITCH_PREV_PID..)?).u32()?,
+                state: Fields(data.get(raw::SWITCH_PREV_STATE..)?).u64()?,
+                next: Fields(data.get(raw::SWITCH_NEXT_PID..)?).u32()?,
+                registers: registers(&mut fields),
+            }
+        }
+        Kind::Waking => {
+            let data = raw_data(&mut fields)?;
+            Body::Waking {
+                woken: Fields(data.get(raw::WAKING_PID..)?).u32()?,
+                interrupt: data.get(raw::FLAGS)? & raw::IN_INTERRUPT != 0,
+            }
+        }
+    };
+    Some(Record { time, pid, tid, body })
+}
+
+/// A length, the data, and padding to 8 bytes, the length's own 4 included.
+fn raw_data<'a>(fields: &mut Fields<'a>) -> Option<&'a [u8]> {
+    let length = fields.u32()? as usize;
+    fields.bytes(length)
+}
+
+fn registers(fields: &mut Fields<'_>) -> Option<Registers> {
+    const ABI_NONE: u64 = 0;
+    if fields.u64()? == ABI_NONE {
+        return None;
+    }
+    let mut values = [0; Registers::COUNT];
+    for value in &mut values {
+        *value = fields.u64()?;
+    }
+    Some(Registers::from_ring(values))
+}
+
+/// A record other than a sample: its own fields, then the sample id (task,
+/// time, id, CPU: 32 bytes).
+fn side_record(kind: u32, misc: u16, body: &[u8]) -> Option<Record> {
+    const SAMPLE_ID: usize = 32;
+    let (body, sample_id) = body.split_at_checked(body.len().checked_sub(SAMPLE_ID)?)?;
+    let mut fields = Fields(sample_id);
+    let (pid, tid, time) = (fields.u32()?, fields.u32()?, fields.u64()?);
+    let mut fields = Fields(body);
+    let body = match kind {
+        kind::LOST => {
+            fields.u64()?; // id of the event
+            Body::Lost { records: fields.u64()? }
+        }
+        kind::COMM => Body::Comm {
+            pid: fields.u32()?,
+            tid: fields.u32()?,
+            exec: misc & MISC_COMM_EXEC != 0,
+            name: fields.text(),
+        },
+        kind::FORK | kind::EXIT => {
+            let (pid, parent, tid) = (fields.u32()?, fields.u32()?, fields.u32()?);
+            if kind == kind::FORK { Body::Fork { pid, tid, parent } } else { Body::Exit { tid } }
+        }
+        kind::MMAP2 => {
+            let (pid, _tid) = (fields.u32()?, fields.u32()?);
+            let (start, length, file_offset) = (fields.u64()?, fields.u64()?, fields.u64()?);
+            // Device, inode and its generation (or a build id), protection, flags.
+            fields.bytes(24 + 8)?;
+            Body::Mmap { pid, start, length, file_offset, path: fields.text() }
+        }
+        kind::THROTTLE => Body::Throttled,
+        _ => Body::Other,
+    };
+    Some(Record { time, pid, tid, body })
+}
+

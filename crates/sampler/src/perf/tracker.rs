@@ -1,0 +1,377 @@
+//! From records of the whole machine, in order, to events of the target.
+//!
+//! Keeps the target's processes and threads (new ones join by fork), who runs
+//! on each CPU, and which waits deserve a closer look. Time is passed in: a
+//! replayed stream of records gives the same events.
+
+mod looks;
+mod processes;
+
+use std::collections::{HashMap, VecDeque};
+
+use whyslow_events::{Cpu, CpuSet, Event, Ns, Off, Pid, Seen, SpaceId, StackId, Tid, Timed, Wakener};
+
+use super::KernelCalls;
+use super::interner::{Stacks, halves};
+use super::record::{Body, Record};
+use super::spaces::Spaces;
+use super::waits::Waits;
+use crate::arch::Registers;
+use looks::Looks;
+
+/// State bits of a thread that leaves the CPU (tracefs `sched_switch/format`).
+mod state {
+    pub(super) const INTERRUPTIBLE: u64 = 0x01;
+    pub(super) const UNINTERRUPTIBLE: u64 = 0x02;
+    pub(super) const STOPPED: u64 = 0x04 | 0x08;
+    pub(super) const DEAD: u64 = 0x10 | 0x20;
+}
+
+/// A thread that was there when recording began.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Found {
+    /// When it was looked at, ns.
+    pub(crate) time: u64,
+    /// Its process.
+    pub(crate) pid: u32,
+    /// The thread.
+    pub(crate) tid: u32,
+    /// Its name.
+    pub(crate) name: String,
+    /// What it did.
+    pub(crate) seen: Seen,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Doing {
+    Running,
+    Runnable,
+    Waiting,
+}
+
+#[derive(Debug)]
+struct Thread {
+    pid: Pid,
+    doing: Doing,
+    /// Counts the waits, to tell whether a look saw this one.
+    wait: u64,
+    /// Records before this are older than what we know.
+    since: u64,
+    cpus: Option<CpuSet>,
+    exiting: bool,
+}
+
+#[derive(Debug)]
+struct Process {
+    space: SpaceId,
+    name: String,
+    alive: usize,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Occupant {
+    #[default]
+    Unknown,
+    Own,
+    Busy,
+    Idle,
+}
+
+#[derive(Debug, Default)]
+struct OnCpu {
+    occupant: Occupant,
+    reported: Occupant,
+    /// The thread that is about to leave, and its call chain.
+    chain: Option<(Tid, Box<[u64]>)>,
+    last: u64,
+}
+
+/// Follows the target through the records.
+#[derive(Debug)]
+pub(crate) struct Tracker {
+    inherit: bool,
+    start: u64,
+    found: VecDeque<Found>,
+    processes: HashMap<Pid, Process>,
+    threads: HashMap<Tid, Thread>,
+    runnable: usize,
+    cpus: HashMap<u32, OnCpu>,
+    /// CPUs whose occupant changed and was not reported.
+    stale: Vec<u32>,
+    spaces: Spaces,
+    stacks: Stacks,
+    waits: Waits,
+    looks: Looks,
+    events: Vec<Timed>,
+    now: u64,
+}
+
+impl Tracker {
+    /// A tracker of nothing yet, for a window that begins at `start`.
+    pub(crate) fn new(kernel: KernelCalls, inherit: bool, start: u64) -> Self {
+        Tracker {
+            inherit,
+            start,
+            found: VecDeque::new(),
+            processes: HashMap::new(),
+            threads: HashMap::new(),
+            runnable: 0,
+            cpus: HashMap::new(),
+            stale: vec![],
+            spaces: Spaces::default(),
+            stacks: Stacks::default(),
+            waits: Waits::new(kernel),
+            looks: Looks::default(),
+            events: vec![],
+            now: start,
+        }
+    }
+
+    /// The events since the last call, in order.
+    pub(crate) fn take_events(&mut self) -> std::vec::Drain<'_, Timed> {
+        self.events.drain(..)
+    }
+
+    /// The threads that live now.
+    pub(crate) fn threads(&self) -> impl Iterator<Item = (Tid, Pid)> {
+        self.threads.iter().map(|(tid, thread)| (*tid, thread.pid))
+    }
+
+    /// The processes that live now.
+    pub(crate) fn processes(&self) -> impl Iterator<Item = Pid> {
+        self.processes.keys().copied()
+    }
+
+    /// Whether the target has no thread left.
+    pub(crate) fn is_over(&self) -> bool {
+        self.threads.is_empty() && self.found.is_empty()
+    }
+
+    /// Time of the last thing that happened to the target.
+    pub(crate) fn last_event(&self) -> u64 {
+        self.now
+    }
+
+    /// Takes in a record of `cpu`. Records must come in order.
+    pub(crate) fn record(&mut self, cpu: u32, record: Record) {
+        let time = record.time;
+        self.settle(time);
+        let since = std::mem::replace(&mut self.cpus.entry(cpu).or_default().last, time);
+        let by = Tid(record.tid);
+        match record.body {
+            Body::Fork { pid, tid, parent } => self.fork(time, Pid(pid), Tid(tid), Pid(parent)),
+            Body::Comm { pid, tid, exec, name } => self.comm(time, Pid(pid), Tid(tid), exec, name),
+            Body::Mmap { pid, start, length, file_offset, path } => {
+                let end = start.saturating_add(length);
+                self.mapped(time, Pid(pid), super::spaces::Mapping { start, end, file_offset, path });
+            }
+            Body::Lost { records } => {
+                self.emit(time, Event::Lost { cpu: Cpu(cpu), since: Ns(since), records });
+            }
+            Body::Throttled => self.emit(time, Event::Throttled { cpu: Cpu(cpu) }),
+            Body::Other => {}
+            // What follows is about time, and time begins with the window.
+            _ if time < self.start => {}
+            Body::Clock { kernel, chain } => self.sample(time, by, cpu, kernel, chain),
+            Body::Chain { chain } => {
+                if self.threads.contains_key(&by) {
+                    self.cpus.entry(cpu).or_default().chain = Some((by, chain));
+                }
+            }
+            Body::Switch { previous, state, next, registers } => {
+                self.switch(time, cpu, (Tid(previous), state, registers), Tid(next));
+            }
+            Body::Waking { woken, interrupt } => self.waking(time, Tid(woken), by, interrupt),
+            Body::Exit { tid } => self.exit(time, Tid(tid)),
+        }
+    }
+
+    /// Lets in what was found before `time`, and what looks have proved by then.
+    pub(crate) fn settle(&mut self, time: u64) {
+        while self.found.front().is_some_and(|found| found.time <= time) {
+            let found = self.found.pop_front().expect("there is a front");
+            self.enter(found);
+        }
+        self.prove_looks(time);
+    }
+
+    fn emit(&mut self, time: u64, event: Event) {
+        self.now = self.now.max(time);
+        self.events.push(Timed { time: Ns(time), event });
+    }
+
+    fn switch(
+        &mut self,
+        time: u64,
+        cpu: u32,
+        (previous, state, registers): (Tid, u64, Option<Registers>),
+        next: Tid,
+    ) {
+        let chain = self.cpus.entry(cpu).or_default().chain.take();
+        let chain = chain.and_then(|(of, chain)| (of == previous).then_some(chain));
+        let ours_left = self.knows(previous, time);
+        if ours_left {
+            self.leave(time, cpu, previous, state, registers, chain);
+        }
+        let occupant = if self.knows(next, time) {
+            self.resume(time, cpu, next);
+            Occupant::Own
+        } else if next.0 == 0 {
+            Occupant::Idle
+        } else {
+            Occupant::Busy
+        };
+        let on_cpu = self.cpus.entry(cpu).or_default();
+        on_cpu.occupant = occupant;
+        if occupant == Occupant::Own {
+            on_cpu.reported = occupant;
+        } else if ours_left || self.runnable > 0 {
+            self.report_occupant(time, cpu);
+        } else if !self.stale.contains(&cpu) {
+            self.stale.push(cpu);
+        }
+    }
+
+    /// Whether a thread is the target's, and what we know of it no newer than `time`.
+    fn knows(&self, tid: Tid, time: u64) -> bool {
+        self.threads.get(&tid).is_some_and(|thread| thread.since <= time)
+    }
+
+    fn leave(
+        &mut self,
+        time: u64,
+        cpu: u32,
+        tid: Tid,
+        state: u64,
+        registers: Option<Registers>,
+        chain: Option<Box<[u64]>>,
+    ) {
+        let off = if state & state::DEAD != 0 {
+            Off::Dead
+        } else if state & state::STOPPED != 0 {
+            Off::Stopped
+        } else if state & (state::INTERRUPTIBLE | state::UNINTERRUPTIBLE) != 0 {
+            self.block(time, tid, state, registers, chain.as_deref())
+        } else {
+            Off::Preempted
+        };
+        let stack = chain.and_then(|chain| self.stack(time, tid, chain));
+        self.emit(time, Event::SwitchOut { tid, cpu: Cpu(cpu), off, stack });
+        match off {
+            Off::Dead => self.dead(tid),
+            Off::Preempted => self.set(time, tid, Doing::Runnable),
+            Off::Blocked { .. } | Off::Stopped => self.set(time, tid, Doing::Waiting),
+        }
+    }
+
+    fn block(
+        &mut self,
+        time: u64,
+        tid: Tid,
+        state: u64,
+        registers: Option<Registers>,
+        chain: Option<&[u64]>,
+    ) -> Off {
+        let uninterruptible = state & state::UNINTERRUPTIBLE != 0;
+        let Some(thread) = self.threads.get_mut(&tid) else {
+            return Off::Blocked { site: None, uninterruptible };
+        };
+        thread.wait += 1;
+        let (pid, wait) = (thread.pid, thread.wait);
+        let (Some(registers), Some(process)) = (registers, self.processes.get(&pid)) else {
+            return Off::Blocked { site: None, uninterruptible };
+        };
+        let space = process.space;
+        let kernel = chain.map(|chain| halves(chain).0);
+        let mut new = vec![];
+        let begun =
+            self.waits.begin(time, (pid, space), &registers, kernel.as_deref(), |event| new.push(event));
+        if !new.is_empty() {
+            self.report_space(time, space);
+            new.into_iter().for_each(|event| self.emit(time, event));
+        }
+        if begun.wants_look {
+            self.looks.want(time, tid, wait);
+        }
+        Off::Blocked { site: Some(begun.site), uninterruptible }
+    }
+
+    fn resume(&mut self, time: u64, cpu: u32, tid: Tid) {
+        self.set(time, tid, Doing::Running);
+        self.emit(time, Event::SwitchIn { tid, cpu: Cpu(cpu) });
+    }
+
+    fn waking(&mut self, time: u64, woken: Tid, by: Tid, interrupt: bool) {
+        if !self.knows(woken, time) {
+            return;
+        }
+        let by = if interrupt || by.0 == 0 {
+            Wakener::Interrupt
+        } else if self.threads.contains_key(&by) {
+            Wakener::Thread(by)
+        } else {
+            Wakener::Foreign
+        };
+        self.emit(time, Event::Wakeup { tid: woken, by });
+        if self.threads.get(&woken).is_some_and(|thread| thread.doing == Doing::Waiting) {
+            self.set(time, woken, Doing::Runnable);
+        }
+    }
+
+    fn sample(&mut self, time: u64, tid: Tid, cpu: u32, kernel: bool, chain: Box<[u64]>) {
+        if !self.knows(tid, time) {
+            return;
+        }
+        let stack = self.stack(time, tid, chain);
+        self.emit(time, Event::Sample { tid, cpu: Cpu(cpu), kernel, stack });
+    }
+
+    /// The number of a chain; defines it, and the space it is in, when new.
+    fn stack(&mut self, time: u64, tid: Tid, chain: Box<[u64]>) -> Option<StackId> {
+        let pid = self.threads.get(&tid)?.pid;
+        let space = self.processes.get(&pid)?.space;
+        let (kernel, user) = halves(&chain);
+        let (id, new) = self.stacks.intern(space, chain);
+        if new {
+            self.report_space(time, space);
+            self.emit(time, Event::Stack { id, space, kernel, user });
+        }
+        Some(id)
+    }
+
+    fn report_space(&mut self, time: u64, space: SpaceId) {
+        for event in self.spaces.report(space) {
+            self.emit(time, event);
+        }
+    }
+
+    fn set(&mut self, time: u64, tid: Tid, doing: Doing) {
+        let Some(thread) = self.threads.get_mut(&tid) else { return };
+        let before = std::mem::replace(&mut thread.doing, doing);
+        if before == Doing::Runnable {
+            self.runnable -= 1;
+        }
+        if doing == Doing::Runnable {
+            self.runnable += 1;
+            // From now on it matters who has the CPUs.
+            while let Some(cpu) = self.stale.pop() {
+                self.report_occupant(time, cpu);
+            }
+        }
+    }
+
+    fn report_occupant(&mut self, time: u64, cpu: u32) {
+        let on_cpu = self.cpus.entry(cpu).or_default();
+        if on_cpu.occupant == on_cpu.reported {
+            return;
+        }
+        on_cpu.reported = on_cpu.occupant;
+        let busy = match on_cpu.occupant {
+            Occupant::Busy => true,
+            Occupant::Idle => false,
+            Occupant::Own | Occupant::Unknown => return,
+        };
+        self.emit(time, Event::Occupant { cpu: Cpu(cpu), busy });
+    }
+}
+

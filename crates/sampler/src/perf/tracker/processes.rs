@@ -1,0 +1,171 @@
+//! Processes and threads of the target: how they come, change and go.
+
+use std::collections::hash_map::Entry;
+
+use whyslow_events::{CpuSet, Entrance, Event, Off, Pid, Seen, Tid};
+
+use super::{Doing, Found, Process, Thread, Tracker};
+use crate::perf::spaces::Mapping;
+
+impl Tracker {
+    /// Takes in a process that is there at `time`, with the executable memory it has.
+    pub(crate) fn adopt(&mut self, time: u64, pid: u32, name: String, mappings: Vec<Mapping>) {
+        let pid = Pid(pid);
+        if self.processes.contains_key(&pid) {
+            return;
+        }
+        let space = self.spaces.create(pid);
+        for mapping in mappings {
+            self.spaces.map(space, mapping);
+        }
+        self.emit(time, Event::Process { pid, parent: None, space, name: name.clone() });
+        self.processes.insert(pid, Process { space, name, alive: 0 });
+    }
+
+    /// Takes in a thread of an adopted process, at the time it was looked at.
+    pub(crate) fn find(&mut self, found: Found) {
+        self.found.push_back(found);
+    }
+
+    /// Takes in a thread of an adopted process that begins now.
+    pub(crate) fn begin_thread(&mut self, time: u64, pid: u32, tid: u32, name: String) {
+        self.join(time, Pid(pid), Tid(tid), name, Entrance::Born, Doing::Runnable);
+    }
+
+    /// The CPUs a thread may use, as they are now.
+    pub(crate) fn affinity(&mut self, time: u64, tid: Tid, cpus: CpuSet) {
+        let Some(thread) = self.threads.get_mut(&tid) else { return };
+        if thread.cpus.as_ref() != Some(&cpus) {
+            thread.cpus = Some(cpus.clone());
+            self.emit(time, Event::Affinity { tid, cpus });
+        }
+    }
+
+    /// Puts an event of the engine's own into the stream.
+    pub(crate) fn note(&mut self, time: u64, event: Event) {
+        self.emit(time, event);
+    }
+
+    pub(super) fn enter(&mut self, found: Found) {
+        let Found { time, pid, tid, name, seen } = found;
+        let doing = match seen {
+            Seen::Runnable => Doing::Runnable,
+            Seen::Off(_) => Doing::Waiting,
+        };
+        self.join(time, Pid(pid), Tid(tid), name, Entrance::Found(seen), doing);
+    }
+
+    fn join(&mut self, time: u64, pid: Pid, tid: Tid, name: String, entrance: Entrance, doing: Doing) {
+        let Entry::Vacant(place) = self.threads.entry(tid) else { return };
+        place.insert(Thread {
+            pid,
+            doing: Doing::Waiting,
+            wait: 0,
+            since: time,
+            cpus: None,
+            exiting: false,
+        });
+        if let Some(process) = self.processes.get_mut(&pid) {
+            process.alive += 1;
+        }
+        self.emit(time, Event::Thread { tid, pid, name, entrance });
+        self.set(time, tid, doing);
+    }
+
+    pub(super) fn fork(&mut self, time: u64, pid: Pid, tid: Tid, parent: Pid) {
+        let new_process = pid.0 == tid.0;
+        let Some(process) = self.processes.get(if new_process { &parent } else { &pid }) else {
+            return;
+        };
+        if time < self.start || (new_process && !self.inherit) {
+            return;
+        }
+        let (space, name) = (process.space, process.name.clone());
+        if new_process {
+            if self.processes.contains_key(&pid) {
+                return;
+            }
+            let space = self.spaces.fork(space, pid);
+            self.emit(time, Event::Process { pid, parent: Some(parent), space, name: name.clone() });
+            self.processes.insert(pid, Process { space, name: name.clone(), alive: 0 });
+        }
+        self.join(time, pid, tid, name, Entrance::Born, Doing::Runnable);
+    }
+
+    pub(super) fn comm(&mut self, time: u64, pid: Pid, tid: Tid, exec: bool, name: String) {
+        if !self.processes.contains_key(&pid) {
+            return;
+        }
+        if exec {
+            self.exec(time, pid, &name);
+        }
+        if self.threads.contains_key(&tid) {
+            self.emit(time, Event::Name { tid, name });
+        }
+    }
+
+    fn exec(&mut self, time: u64, pid: Pid, name: &str) {
+        // The threads that did not execute the program are gone; the one that
+        // did has the PID for its TID from now on.
+        let gone: Vec<Tid> = self
+            .threads
+            .iter()
+            .filter(|(tid, thread)| thread.pid == pid && tid.0 != pid.0 && !thread.exiting)
+            .map(|(tid, _)| *tid)
+            .collect();
+        for tid in gone {
+            self.exit(time, tid);
+            self.dead(tid);
+        }
+        let space = self.spaces.create(pid);
+        let Some(process) = self.processes.get_mut(&pid) else { return };
+        let old = std::mem::replace(&mut process.space, space);
+        name.clone_into(&mut process.name);
+        self.waits.remove(pid, old);
+        self.spaces.remove(old);
+        self.emit(time, Event::Exec { pid, space, name: name.to_owned() });
+    }
+
+    pub(super) fn mapped(&mut self, time: u64, pid: Pid, mapping: Mapping) {
+        let Some(process) = self.processes.get(&pid) else { return };
+        if let Some(event) = self.spaces.map(process.space, mapping) {
+            self.emit(time, event);
+        }
+    }
+
+    pub(super) fn exit(&mut self, time: u64, tid: Tid) {
+        if let Some(thread) = self.threads.get_mut(&tid) {
+            thread.exiting = true;
+            self.emit(time, Event::Exit { tid });
+        }
+    }
+
+    /// Forgets a thread, and its process with the last one.
+    pub(super) fn dead(&mut self, tid: Tid) {
+        let Some(thread) = self.threads.remove(&tid) else { return };
+        if thread.doing == Doing::Runnable {
+            self.runnable -= 1;
+        }
+        let pid = thread.pid;
+        let Entry::Occupied(mut process) = self.processes.entry(pid) else { return };
+        process.get_mut().alive -= 1;
+        if process.get().alive == 0 {
+            let process = process.remove();
+            self.waits.remove(pid, process.space);
+            self.spaces.remove(process.space);
+        }
+    }
+
+    /// The site at which a thread that was found waits.
+    pub(crate) fn site_of_found(&mut self, time: u64, pid: u32, tid: u32) -> Option<Off> {
+        let pid = Pid(pid);
+        let space = self.processes.get(&pid)?.space;
+        let mut new = vec![];
+        let site = self.waits.look(time, (pid, space), tid, |event| new.push(event))?;
+        if !new.is_empty() {
+            self.report_space(time, space);
+            new.into_iter().for_each(|event| self.emit(time, event));
+        }
+        Some(Off::Blocked { site: Some(site), uninterruptible: false })
+    }
+}

@@ -1,0 +1,216 @@
+//! From the registers of a thread that goes to wait to the site it waits at.
+
+use std::collections::HashMap;
+
+use whyslow_events::{Entry, Event, Object, Pid, Site, SiteId, SpaceId};
+
+use super::calls::{CallSites, KernelCalls};
+use super::interner::Sites;
+use crate::arch::{Registers, Subject, subject_of, syscall_name};
+use crate::inspect::{InCall, Inspector};
+
+/// How long we believe that a descriptor stands for the same object, ns.
+const FD_BELIEVED: u64 = 50_000_000;
+/// The same for what an epoll descriptor watches: longer to read, and it
+/// changes in its members more than in their kind.
+const EPOLL_BELIEVED: u64 = 1_000_000_000;
+/// With many sites, each is looked at less often, ns for each site.
+const PER_SITE: u64 = 100_000;
+
+/// What tells one site from another without looking at the target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Key {
+    pid: u32,
+    pc: u64,
+    call: Call,
+    subject: [u64; 3],
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Call {
+    Number(u32),
+    Unknown,
+    Fault,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Cached {
+    id: SiteId,
+    seen: bool,
+    checked: u64,
+}
+
+/// A wait, as far as it could be told when it began.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Wait {
+    /// Its site.
+    pub(crate) site: SiteId,
+    /// A look at the blocked thread would tell more.
+    pub(crate) wants_look: bool,
+}
+
+/// Tells sites, and keeps what it told.
+#[derive(Debug)]
+pub(crate) struct Waits {
+    kernel: KernelCalls,
+    calls: CallSites,
+    inspector: Inspector,
+    sites: Sites,
+    cache: HashMap<Key, Cached>,
+}
+
+impl Waits {
+    pub(crate) fn new(kernel: KernelCalls) -> Self {
+        Waits {
+            kernel,
+            calls: CallSites::default(),
+            inspector: Inspector::default(),
+            sites: Sites::default(),
+            cache: HashMap::new(),
+        }
+    }
+
+    /// The site of a wait that begins at `now` with these registers and, if a
+    /// chain was taken, this kernel stack. New sites are defined through `define`.
+    pub(crate) fn begin(
+        &mut self,
+        now: u64,
+        (pid, space): (Pid, SpaceId),
+        registers: &Registers,
+        kernel_stack: Option<&[u64]>,
+        define: impl FnMut(Event),
+    ) -> Wait {
+        let call = if registers.in_syscall() {
+            let in_stack = kernel_stack.and_then(|stack| self.kernel.of_stack(stack));
+            let inspector = &self.inspector;
+            let code = || inspector.code_before(pid.0, registers.pc);
+            self.calls
+                .number(space, registers.pc, in_stack, code)
+                .map_or(Call::Unknown, Call::Number)
+        } else {
+            Call::Fault
+        };
+        self.site(now, pid, call, registers.pc, registers.arguments, false, define)
+    }
+
+    /// Looks at a thread that is blocked now; its site, if it could be read.
+    pub(crate) fn look(
+        &mut self,
+        now: u64,
+        (pid, space): (Pid, SpaceId),
+        tid: u32,
+        define: impl FnMut(Event),
+    ) -> Option<SiteId> {
+        let InCall { number, arguments, pc } = self.inspector.call(pid.0, tid)?;
+        let call = match number {
+            Some(number) => {
+                self.calls.number(space, pc, Some(number), || None);
+                Call::Number(number)
+            }
+            None => Call::Fault,
+        };
+        Some(self.site(now, pid, call, pc, arguments, true, define).site)
+    }
+
+    /// Forgets a space that is gone.
+    pub(crate) fn remove(&mut self, pid: Pid, space: SpaceId) {
+        self.calls.remove(space);
+        self.cache.retain(|key, _| key.pid != pid.0);
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "each is a part of the one question")]
+    fn site(
+        &mut self,
+        now: u64,
+        pid: Pid,
+        call: Call,
+        pc: u64,
+        arguments: [u64; 3],
+        blocked_now: bool,
+        mut define: impl FnMut(Event),
+    ) -> Wait {
+        let (subject, waits_on) = match call {
+            Call::Number(number) => (subject_of(number), identify(subject_of(number), arguments)),
+            Call::Unknown | Call::Fault => (Subject::None, [0; 3]),
+        };
+        // A fault can be anywhere: its address makes no site of its own.
+        let pc = if call == Call::Fault { 0 } else { pc };
+        let key = Key { pid: pid.0, pc, call, subject: waits_on };
+        let by_pointer = matches!(subject, Subject::Poll | Subject::Select);
+        let cached = self.cache.get(&key).copied();
+        if let Some(cached) = cached {
+            let fresh = now.saturating_sub(cached.checked) < self.believed(subject);
+            if fresh || (by_pointer && !blocked_now) {
+                let wants_look = !cached.seen || (by_pointer && !fresh);
+                return Wait { site: cached.id, wants_look };
+            }
+        }
+        let object = self.object(pid, subject, arguments, blocked_now);
+        let seen = object != Object::Unseen && call != Call::Unknown;
+        if let Some(cached) = cached
+            && !seen
+        {
+            // It was there, and is gone too fast to look again.
+            return Wait { site: cached.id, wants_look: false };
+        }
+        let entry = match call {
+            Call::Number(number) => syscall_name(number)
+                .map_or(Entry::UnknownSyscall, |name| Entry::Syscall(name.to_owned())),
+            Call::Unknown => Entry::UnknownSyscall,
+            Call::Fault => Entry::Fault,
+        };
+        let site = Site { pid, entry, pc, object };
+        let (id, new) = self.sites.intern(&site);
+        if new {
+            define(Event::Site { id, site });
+        }
+        self.cache.insert(key, Cached { id, seen, checked: now });
+        Wait { site: id, wants_look: !seen }
+    }
+
+    fn object(&mut self, pid: Pid, subject: Subject, [a, b, c]: [u64; 3], blocked_now: bool) -> Object {
+        match subject {
+            Subject::None => Object::None,
+            Subject::Fd => self.inspector.fd(pid.0, a),
+            Subject::Epoll => self.inspector.epoll(pid.0, a),
+            // Only the kernel knows at once what is behind a pointer.
+            Subject::Poll if blocked_now || b == 0 => self.inspector.poll(pid.0, a, b),
+            Subject::Select if blocked_now || a == 0 => self.inspector.select(pid.0, a, [b, c]),
+            Subject::Poll | Subject::Select => Object::Unseen,
+            Subject::Futex => Object::Futex { address: a, operation: futex_operation(b), expected: futex_expected(c) },
+            Subject::Queue => Object::Queue,
+            Subject::IoUring => Object::IoUring,
+        }
+    }
+
+    /// How long an answer about such a subject holds, ns.
+    fn believed(&self, subject: Subject) -> u64 {
+        let many = self.cache.len() as u64 * PER_SITE;
+        match subject {
+            Subject::Fd | Subject::Poll | Subject::Select => FD_BELIEVED.max(many),
+            Subject::Epoll => EPOLL_BELIEVED.max(many),
+            Subject::None | Subject::Futex | Subject::Queue | Subject::IoUring => u64::MAX,
+        }
+    }
+}
+
+/// The arguments that tell what is waited on from what is merely passed.
+fn identify(subject: Subject, [a, b, c]: [u64; 3]) -> [u64; 3] {
+    match subject {
+        Subject::None => [0; 3],
+        Subject::Fd | Subject::Epoll | Subject::Queue | Subject::IoUring => [a, 0, 0],
+        Subject::Poll => [a, b, 0],
+        Subject::Select => [a, b, c],
+        Subject::Futex => [a, futex_operation(b).into(), futex_expected(c).into()],
+    }
+}
+
+/// The operation without `FUTEX_PRIVATE_FLAG` and `FUTEX_CLOCK_REALTIME` (linux/futex.h).
+fn futex_operation(argument: u64) -> u32 {
+    (argument & 0x7f) as u32
+}
+
+/// The expected value as far as it tells locks from counters: 0, 1, 2, or more.
+fn futex_expected(argument: u64) -> u32 {
+    (argument as u32).min(3)
+}

@@ -1,0 +1,206 @@
+//! `/proc`: processes, threads, and the limits of their control groups.
+//! The root can be another folder, for tests.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use procfs::process::{Process, Stat, Task};
+use whyslow_events::{Cpu, CpuSet};
+
+/// Bit of `/proc/PID/stat` flags that marks a kernel thread (linux/sched.h `PF_KTHREAD`).
+const PF_KTHREAD: u32 = 0x0020_0000;
+
+/// Where `/proc` and the control groups are.
+#[derive(Clone, Debug)]
+pub(crate) struct Proc {
+    root: PathBuf,
+    cgroups: PathBuf,
+}
+
+impl Default for Proc {
+    fn default() -> Self {
+        Proc { root: "/proc".into(), cgroups: "/sys/fs/cgroup".into() }
+    }
+}
+
+impl Proc {
+    /// The process with this PID; `None` when there is none.
+    pub(crate) fn process(&self, pid: u32) -> Option<Process> {
+        Process::new_with_root(self.root.join(pid.to_string())).ok()
+    }
+
+    /// A thread of a process.
+    pub(crate) fn task(&self, pid: u32, tid: u32) -> Option<Task> {
+        self.process(pid)?.task_from_tid(i32::try_from(tid).ok()?).ok()
+    }
+
+    /// The path of a file below `/proc/PID`.
+    pub(crate) fn path(&self, pid: u32, file: &str) -> PathBuf {
+        self.root.join(pid.to_string()).join(file)
+    }
+
+    /// All processes that descend from `roots`, the roots included and first.
+    pub(crate) fn family(&self, roots: &[u32]) -> Vec<u32> {
+        let mut parents: Vec<(u32, u32)> = vec![];
+        for entry in fs::read_dir(&self.root).into_iter().flatten().flatten() {
+            let pid = entry.file_name().to_str().and_then(|name| name.parse().ok());
+            if let Some(pid) = pid
+                && let Some(stat) = self.process(pid).and_then(|process| process.stat().ok())
+                && let Ok(parent) = u32::try_from(stat.ppid)
+            {
+                parents.push((pid, parent));
+            }
+        }
+        let mut family = roots.to_vec();
+        let mut next = 0;
+        while let Some(&parent) = family.get(next) {
+            next += 1;
+            let children = parents.iter().filter(|(_, of)| *of == parent).map(|(pid, _)| *pid);
+            let new: Vec<u32> = children.filter(|pid| !family.contains(pid)).collect();
+            family.extend(new);
+        }
+        family
+    }
+
+    /// What the CPU quotas above a process allow and did so far.
+    pub(crate) fn quota(&self, pid: u32) -> Option<Quota> {
+        let groups = fs::read_to_string(self.path(pid, "cgroup")).ok()?;
+        quota(&groups, &self.cgroups)
+    }
+}
+
+/// Whether `/proc/PID/stat` is a kernel thread's.
+pub(crate) fn is_kernel_thread(stat: &Stat) -> bool {
+    stat.flags & PF_KTHREAD != 0
+}
+
+/// The CPUs a thread may use; `None` when it is gone.
+pub(crate) fn affinity(tid: u32) -> Option<CpuSet> {
+    let tid = nix::unistd::Pid::from_raw(i32::try_from(tid).ok()?);
+    let mask = nix::sched::sched_getaffinity(tid).ok()?;
+    let cpus = 0..nix::sched::CpuSet::count();
+    Some(cpus.filter(|&cpu| mask.is_set(cpu).unwrap_or(false)).map(|cpu| Cpu(cpu as u32)).collect())
+}
+
+/// `0-3,8` in numbers; what is not a list gives what could be read of it.
+pub(crate) fn cpu_list(text: &str) -> Vec<Cpu> {
+    /// More CPUs than any kernel is built for.
+    const LIMIT: u32 = 65_536;
+    text.split(',')
+        .filter_map(|range| {
+            let (first, last) = range.split_once('-').unwrap_or((range, range));
+            let (first, last) = (first.trim().parse().ok()?, last.trim().parse().ok()?);
+            (last < LIMIT).then_some(first..=last)
+        })
+        .flatten()
+        .map(Cpu)
+        .collect()
+}
+
+/// CPU quota of a control group.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Quota {
+    /// CPU time allowed in a second, ns.
+    pub(crate) per_second_ns: u64,
+    /// Periods in which the group was throttled.
+    pub(crate) periods: u64,
+    /// Total throttled time, ns.
+    pub(crate) throttled_ns: u64,
+}
+
+/// The tightest quota of the groups that `/proc/PID/cgroup` names, or of one
+/// above them; `None` when nothing limits.
+fn quota(groups: &str, root: &Path) -> Option<Quota> {
+    let mut tightest: Option<Quota> = None;
+    for line in groups.lines() {
+        let mut fields = line.splitn(3, ':');
+        let (Some(_), Some(controllers), Some(path)) = (fields.next(), fields.next(), fields.next())
+        else {
+            continue;
+        };
+        let unified = controllers.is_empty();
+        if !unified && !controllers.split(',').any(|name| name == "cpu") {
+            continue;
+        }
+        let mounts: &[&str] = if unified { &["", "unified"] } else { &["cpu", "cpu,cpuacct"] };
+        for mount in mounts {
+            for group in Path::new(path.trim_start_matches('/')).ancestors() {
+                let found = read_quota(&root.join(mount).join(group), unified);
+                if let Some(found) = found
+                    && tightest.is_none_or(|other| found.per_second_ns < other.per_second_ns)
+                {
+                    tightest = Some(found);
+                }
+            }
+        }
+    }
+    tightest
+}
+
+fn read_quota(group: &Path, unified: bool) -> Option<Quota> {
+    let number = |file: &str| -> Option<u64> { fs::read_to_string(group.join(file)).ok()?.trim().parse().ok() };
+    let (quota_us, period_us) = if unified {
+        let text = fs::read_to_string(group.join("cpu.max")).ok()?;
+        let (quota, period) = text.trim().split_once(' ')?;
+        (quota.parse().ok()?, period.parse().ok()?)
+    } else {
+        // −1 stands for no limit, and is no u64.
+        (number("cpu.cfs_quota_us")?, number("cpu.cfs_period_us")?)
+    };
+    let stat = fs::read_to_string(group.join("cpu.stat")).ok()?;
+    let field = |name: &str| -> Option<u64> {
+        stat.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.trim().parse().ok())
+    };
+    Some(Quota {
+        per_second_ns: quota_us.checked_mul(1_000_000_000)?.checked_div(period_us)?,
+        periods: field("nr_throttled").unwrap_or(0),
+        throttled_ns: field("throttled_time")
+            .or_else(|| field("throttled_usec").map(|us| us.saturating_mul(1000)))
+            .unwrap_or(0),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cpu_list_is_read_and_nonsense_is_not() {
+        assert_eq!(cpu_list("0-2,8"), [Cpu(0), Cpu(1), Cpu(2), Cpu(8)]);
+        assert_eq!(cpu_list("0"), [Cpu(0)]);
+        assert_eq!(cpu_list("x,3-1,0-4294967295"), []);
+    }
+
+    fn group(root: &Path, path: &str, files: &[(&str, &str)]) {
+        let dir = root.join(path);
+        fs::create_dir_all(&dir).unwrap();
+        for (name, text) in files {
+            fs::write(dir.join(name), text).unwrap();
+        }
+    }
+
+    #[test]
+    fn the_tightest_quota_above_a_process_counts() {
+        let root = tempfile::tempdir().unwrap();
+        let stat = "nr_periods 9\nnr_throttled 4\nthrottled_usec 7\n";
+        group(root.path(), "a", &[("cpu.max", "50000 100000\n"), ("cpu.stat", stat)]);
+        group(root.path(), "a/b", &[("cpu.max", "max 100000\n"), ("cpu.stat", stat)]);
+        let found = quota("0::/a/b\n", root.path()).unwrap();
+        let expect = Quota { per_second_ns: 500_000_000, periods: 4, throttled_ns: 7000 };
+        assert_eq!(found, expect);
+        assert_eq!(quota("0::/elsewhere\n", root.path()), None);
+    }
+
+    #[test]
+    fn version_one_groups_have_their_own_files() {
+        let root = tempfile::tempdir().unwrap();
+        let stat = "nr_periods 9\nnr_throttled 4\nthrottled_time 7\n";
+        group(
+            root.path(),
+            "cpu/box",
+            &[("cpu.cfs_quota_us", "20000\n"), ("cpu.cfs_period_us", "100000\n"), ("cpu.stat", stat)],
+        );
+        let found = quota("5:memory:/x\n4:cpu:/box\n", root.path()).unwrap();
+        assert_eq!(found, Quota { per_second_ns: 200_000_000, periods: 4, throttled_ns: 7 });
+    }
+}

@@ -1,0 +1,371 @@
+//! One recording from start to end: open, find or start the target, drain in
+//! rounds, stop, close.
+
+mod seeds;
+mod upkeep;
+
+use std::io;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, AtomicU8, Ordering};
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::signal::Signal;
+use nix::sys::time::TimeValLike;
+use nix::time::{ClockId, clock_gettime};
+use whyslow_events::{
+    Capabilities, EngineName, Event, ExitStatus, Header, Mode, Ns, Target, Timed,
+};
+
+use crate::perf::{KernelCalls, Merge, Rings, Tracker};
+use crate::proc::Proc;
+use crate::target::{Child, What, attach, spawn};
+use crate::facts::Host;
+use crate::{Error, system_facts};
+use upkeep::Upkeep;
+
+/// Time between two rounds when no ring fills up: short enough to look at
+/// waits of a few milliseconds, long enough to cost nothing.
+const ROUND: Duration = Duration::from_millis(10);
+
+/// How to record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// On-CPU samples a second and CPU.
+    pub frequency: u32,
+    /// Follow new processes of the target, and take in the present ones.
+    pub inherit: bool,
+    /// Stop after this long.
+    pub duration: Option<Duration>,
+    /// Start the window this long after the target is there.
+    pub delay: Duration,
+    /// The version of whyslow, for the header.
+    pub tool_version: String,
+    /// The command line to keep in the recording, secrets removed.
+    pub command: Vec<String>,
+}
+
+/// Asks a recording to end, from a signal handler or another thread.
+#[derive(Clone, Debug, Default)]
+pub struct Stop {
+    asked: Arc<AtomicU8>,
+    forward: Arc<AtomicI32>,
+}
+
+impl Stop {
+    const END: u8 = 1;
+    const AT_ONCE: u8 = 2;
+
+    /// Ends the recording of a running target; a launched one goes on to its end.
+    pub fn end(&self) {
+        self.asked.fetch_max(Self::END, Ordering::Relaxed);
+    }
+
+    /// Ends the recording now, whatever the target does.
+    pub fn at_once(&self) {
+        self.asked.fetch_max(Self::AT_ONCE, Ordering::Relaxed);
+    }
+
+    /// Passes a signal on to a launched target.
+    pub fn forward(&self, signal: i32) {
+        self.forward.store(signal, Ordering::Relaxed);
+    }
+
+    fn asked(&self) -> u8 {
+        self.asked.load(Ordering::Relaxed)
+    }
+}
+
+/// What happens right now, for a progress line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// Since the window began.
+    pub elapsed: Duration,
+    /// Records read from the kernel.
+    pub events: u64,
+    /// Threads that live.
+    pub threads: usize,
+}
+
+/// How a recording ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// How a launched command ended; `None` when it still runs, or was not ours.
+    pub exit: Option<ExitStatus>,
+}
+
+/// A recording whose window has begun.
+pub struct Session {
+    rings: Rings,
+    merge: Merge,
+    tracker: Tracker,
+    upkeep: Upkeep,
+    proc: Proc,
+    child: Option<Child>,
+    options: Options,
+    header: Header,
+}
+
+impl Session {
+    /// Opens the engine, finds or starts the target, and begins the window.
+    /// The rings hold what happens until [`Session::run`] reads them, so that
+    /// should follow soon.
+    ///
+    /// # Errors
+    /// When the host or the target does not allow it, or the command cannot
+    /// be executed.
+    pub fn new(what: &What, options: Options) -> Result<Session, Error> {
+        let proc = Proc::default();
+        let facts = system_facts();
+        if let What::Attach(pids) = what {
+            attach(&proc, pids, false)?;
+        }
+        let rings = Rings::open(facts, options.frequency)?;
+        let child = match what {
+            What::Launch(argv) => Some(spawn(argv)?),
+            What::Attach(_) => None,
+        };
+        rings.enable()?;
+        let host = Host::this();
+        let mut session = Session {
+            header: Header {
+                tool_version: options.tool_version.clone(),
+                host: host.name,
+                kernel: host.kernel,
+                arch: host.arch,
+                facts,
+                engine: EngineName::Perf,
+                capabilities: capabilities(),
+                fallbacks: rings.fallbacks.clone(),
+                frequency: options.frequency,
+                target: Target {
+                    mode: if child.is_some() { Mode::Launch } else { Mode::Attach },
+                    pids: vec![],
+                    command: options.command.clone(),
+                    name: String::new(),
+                },
+                start: Ns(0),
+                start_unix_ns: 0,
+            },
+            tracker: Tracker::new(KernelCalls::default(), options.inherit, u64::MAX),
+            rings,
+            merge: Merge::default(),
+            upkeep: Upkeep::default(),
+            proc,
+            child,
+            options,
+        };
+        session.begin(what)?;
+        Ok(session)
+    }
+
+    /// What is known before the first event.
+    #[must_use]
+    pub fn header(&self) -> &Header {
+        &self.header
+    }
+
+    /// Takes the target in, and starts the window.
+    fn begin(&mut self, what: &What) -> Result<(), Error> {
+        // Read before the window begins: it takes some 50 ms.
+        let kernel = KernelCalls::from_host();
+        match what {
+            What::Launch(_) if self.options.delay.is_zero() => {
+                self.start_window(kernel)?;
+                self.seed_child();
+                self.start_child()?;
+            }
+            What::Launch(_) => {
+                self.start_child()?;
+                self.wait_out_delay()?;
+                self.start_window(kernel)?;
+                let pid = self.child.as_ref().map(Child::pid).unwrap_or_default();
+                self.seed_running(&[pid])?;
+            }
+            What::Attach(pids) => {
+                self.wait_out_delay()?;
+                self.start_window(kernel)?;
+                self.seed_running(pids)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn start_window(&mut self, kernel: KernelCalls) -> Result<(), Error> {
+        let start = now()?;
+        let unix = clock_gettime(ClockId::CLOCK_REALTIME)
+            .map_err(|errno| Error::System { action: "read the clock", errno })?;
+        self.header.start = Ns(start);
+        self.header.start_unix_ns = unix.num_nanoseconds();
+        self.tracker = Tracker::new(kernel, self.options.inherit, start);
+        Ok(())
+    }
+
+    fn start_child(&mut self) -> Result<(), Error> {
+        self.child.as_mut().map_or(Ok(()), Child::start)
+    }
+
+    /// Lets the delay pass, or less when the child ends before. The rings are
+    /// emptied meanwhile.
+    fn wait_out_delay(&mut self) -> Result<(), Error> {
+        let begin = now()?;
+        let delay = nanoseconds(self.options.delay);
+        while now()?.saturating_sub(begin) < delay {
+            self.wait_for_records(delay - now()?.saturating_sub(begin).min(delay))?;
+            self.merge.round(&self.rings, now()?, &mut vec![]);
+        }
+        Ok(())
+    }
+
+    /// Records until the target ends, the time is over, or `stop` asks. Events
+    /// go to `sink` in order.
+    ///
+    /// # Errors
+    /// When `sink` fails, or the kernel does.
+    pub fn run(
+        mut self,
+        stop: &Stop,
+        sink: &mut dyn FnMut(&Timed) -> io::Result<()>,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Ended, Error> {
+        let start = self.header.start.0;
+        let duration = self.options.duration.map(nanoseconds);
+        let mut batch = vec![];
+        let mut exit = None;
+        loop {
+            let elapsed = now()?.saturating_sub(start);
+            let left = duration.map_or(u64::MAX, |duration| duration.saturating_sub(elapsed));
+            self.wait_for_records(left)?;
+            let round = now()?;
+            self.merge.round(&self.rings, round, &mut batch);
+            self.take_in(&mut batch, round);
+            self.drain(sink)?;
+            progress(Progress {
+                elapsed: Duration::from_nanos(round.saturating_sub(start)),
+                events: self.merge.read,
+                threads: self.tracker.threads().count(),
+            });
+            self.pass_signal_on(stop);
+            if let Some(child) = &mut self.child {
+                exit = child.ended();
+            }
+            let attached = self.child.is_none();
+            let asked = stop.asked();
+            if exit.is_some()
+                || asked == Stop::AT_ONCE
+                || (attached && (asked == Stop::END || self.tracker.is_over()))
+                || left == 0
+            {
+                break;
+            }
+        }
+        self.finish(exit, sink)
+    }
+
+    /// Until a ring has filled up, the child has ended, or a round is over.
+    fn wait_for_records(&self, left_ns: u64) -> Result<(), Error> {
+        let timeout = ROUND.min(Duration::from_nanos(left_ns));
+        let timeout = PollTimeout::try_from(timeout).unwrap_or(PollTimeout::ZERO);
+        let rings = self.rings.files().map(AsFd::as_fd);
+        let ends = self.child.iter().filter_map(Child::end);
+        let mut fds: Vec<PollFd<'_>> =
+            rings.chain(ends).map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
+        match poll(&mut fds, timeout) {
+            Ok(_) | Err(Errno::EINTR) => Ok(()),
+            Err(errno) => Err(Error::System { action: "wait for records", errno }),
+        }
+    }
+
+    fn take_in(&mut self, batch: &mut Vec<(u32, crate::perf::record::Record)>, round: u64) {
+        for (cpu, record) in batch.drain(..) {
+            self.tracker.record(cpu, record);
+        }
+        let settled = self.merge.given();
+        self.tracker.settle(settled);
+        let late = self.merge.take_late();
+        if late > 0 {
+            self.tracker.note(settled, Event::Late { records: late });
+        }
+        self.tracker.look(round, || now().unwrap_or(u64::MAX));
+        self.upkeep.round(&self.proc, &mut self.tracker, round, settled);
+    }
+
+    fn drain(&mut self, sink: &mut dyn FnMut(&Timed) -> io::Result<()>) -> Result<(), Error> {
+        self.tracker.take_events().try_for_each(|event| sink(&event)).map_err(Error::Sink)
+    }
+
+    fn pass_signal_on(&self, stop: &Stop) {
+        if let Some(child) = &self.child
+            && let Ok(signal) = Signal::try_from(stop.forward.swap(0, Ordering::Relaxed))
+        {
+            child.signal(signal);
+        }
+    }
+
+    fn finish(
+        mut self,
+        exit: Option<ExitStatus>,
+        sink: &mut dyn FnMut(&Timed) -> io::Result<()>,
+    ) -> Result<Ended, Error> {
+        let kernel_counts = self.upkeep.kernel_counts(&self.proc, &self.tracker);
+        let end = now()?;
+        self.rings.disable()?;
+        let mut batch = vec![];
+        self.merge.round(&self.rings, end, &mut batch);
+        self.merge.finish(&mut batch);
+        batch.retain(|(_, record)| record.time <= end);
+        self.take_in(&mut batch, end);
+        self.tracker.settle(end);
+        let all_ended = self.tracker.is_over();
+        // Nothing of a target that has ended can happen after its last event.
+        let end = if all_ended { self.tracker.last_event() } else { end };
+        match &self.child {
+            Some(child) if all_ended && self.options.delay.is_zero() => {
+                let cpu_ns = child.cpu_ns();
+                self.tracker.note(end, Event::KernelCpu { tid: None, cpu_ns });
+            }
+            _ => {
+                for (tid, cpu_ns) in kernel_counts {
+                    self.tracker.note(end, Event::KernelCpu { tid: Some(tid), cpu_ns });
+                }
+            }
+        }
+        let overhead = Event::Overhead { profiler_cpu_ns: our_cpu_ns(), events: self.merge.read };
+        self.tracker.note(end, overhead);
+        self.tracker.note(end, Event::End { exit });
+        self.drain(sink)?;
+        Ok(Ended { exit })
+    }
+}
+
+/// What this engine sees, privileged.
+fn capabilities() -> Capabilities {
+    Capabilities {
+        exact_switches: true,
+        wakeups: true,
+        neighbours: true,
+        cpu_samples: true,
+        kernel_stacks: true,
+        user_stacks: true,
+        causes: true,
+    }
+}
+
+fn now() -> Result<u64, Error> {
+    let time = clock_gettime(ClockId::CLOCK_MONOTONIC)
+        .map_err(|errno| Error::System { action: "read the clock", errno })?;
+    Ok(u64::try_from(time.num_nanoseconds()).unwrap_or(0))
+}
+
+fn our_cpu_ns() -> u64 {
+    let Ok(usage) = getrusage(UsageWho::RUSAGE_SELF) else { return 0 };
+    let ns = usage.user_time().num_nanoseconds() + usage.system_time().num_nanoseconds();
+    u64::try_from(ns).unwrap_or(0)
+}
+
+fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}

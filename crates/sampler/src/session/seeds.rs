@@ -1,0 +1,72 @@
+//! What is there when the window begins: a child at the gate, or processes in
+//! the middle of their work.
+
+use whyslow_events::{Off, Pid, Seen, Tid};
+
+use super::{Session, now};
+use crate::Error;
+use crate::perf::Found;
+use crate::proc::affinity;
+use crate::target::{Child, attach, seen};
+
+impl Session {
+    /// The child, which has not executed its command yet.
+    pub(super) fn seed_child(&mut self) {
+        let Some(pid) = self.child.as_ref().map(Child::pid) else { return };
+        let name = self.options.command.first().map(|command| comm_of(command)).unwrap_or_default();
+        let start = self.header.start.0;
+        self.tracker.adopt(start, pid, name.clone(), vec![]);
+        self.tracker.begin_thread(start, pid, pid, name.clone());
+        if let Some(cpus) = affinity(pid) {
+            self.tracker.affinity(start, Tid(pid), cpus);
+        }
+        self.header.target.pids = vec![Pid(pid)];
+        self.header.target.name = name;
+    }
+
+    /// Running processes and each of their threads, as they are found.
+    pub(super) fn seed_running(&mut self, pids: &[u32]) -> Result<(), Error> {
+        let family = attach(&self.proc, pids, self.options.inherit)?;
+        let start = self.header.start.0;
+        for process in family {
+            if process.pid == pids[0] {
+                self.header.target.name.clone_from(&process.name);
+            }
+            self.tracker.adopt(start, process.pid, process.name, process.mappings);
+            self.seed_threads(process.pid)?;
+        }
+        self.header.target.pids = pids.iter().copied().map(Pid).collect();
+        Ok(())
+    }
+
+    fn seed_threads(&mut self, pid: u32) -> Result<(), Error> {
+        let Some(tasks) = self.proc.process(pid).and_then(|process| process.tasks().ok()) else {
+            return Ok(());
+        };
+        for task in tasks.flatten() {
+            let Ok(stat) = task.stat() else { continue };
+            let tid = task.tid.cast_unsigned();
+            let mut seen = seen(stat.state);
+            if let Seen::Off(Off::Blocked { uninterruptible, .. }) = seen
+                && let Some(Off::Blocked { site, .. }) =
+                    self.tracker.site_of_found(self.header.start.0, pid, tid)
+            {
+                seen = Seen::Off(Off::Blocked { site, uninterruptible });
+            }
+            if seen == Seen::Off(Off::Dead) {
+                continue;
+            }
+            let time = now()?;
+            self.upkeep.begin(&task, tid);
+            self.tracker.find(Found { time, pid, tid, name: stat.comm, seen });
+        }
+        Ok(())
+    }
+}
+
+/// The name the kernel will give a command: the last part of its path.
+fn comm_of(command: &str) -> String {
+    /// `TASK_COMM_LEN` without its end.
+    const LONGEST: usize = 15;
+    command.rsplit('/').next().unwrap_or(command).chars().take(LONGEST).collect()
+}

@@ -1,0 +1,11 @@
+//! The only unsafe code of the project: calls no safe wrapper covers.
+
+#![expect(unsafe_code, reason = "system calls without a safe wrapper")]
+
+mod gate;
+mod output;
+mod pidfd;
+
+pub(crate) use gate::Gate;
+pub(crate) use output::redirect;
+pub(crate) use pidfd::pidfd_open;
