@@ -20,6 +20,8 @@ mod ledger;
 mod phases;
 mod pieces;
 pub mod report;
+#[cfg(test)]
+mod script;
 mod state;
 mod tables;
 mod timeline;

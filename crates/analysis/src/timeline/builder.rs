@@ -19,6 +19,9 @@ pub(crate) struct Builder {
     tracks: Vec<Option<Track>>,
     finished: Vec<(usize, Thread)>,
     live: HashMap<Tid, usize>,
+    /// The last thread of each TID, dead or alive: what woke another may be
+    /// gone before the wakeup comes to us.
+    latest: HashMap<Tid, usize>,
     usable: whyslow_events::CpuSet,
     lost: u64,
     late: u64,
@@ -37,6 +40,7 @@ impl Builder {
             tracks: Vec::new(),
             finished: Vec::new(),
             live: HashMap::new(),
+            latest: HashMap::new(),
             usable: whyslow_events::CpuSet::default(),
             lost: 0,
             late: 0,
@@ -155,6 +159,7 @@ impl Builder {
             samples: Vec::new(),
         };
         self.live.insert(tid, self.tracks.len());
+        self.latest.insert(tid, self.tracks.len());
         self.tracks.push(Some(Track::new(thread, doing, &mut self.cpus)));
     }
 
@@ -188,8 +193,7 @@ impl Builder {
         match by {
             Wakener::Interrupt => Waker::Interrupt,
             Wakener::Foreign => Waker::Foreign,
-            // A thread of the target wakes before it is gone.
-            Wakener::Thread(tid) => match self.live.get(&tid) {
+            Wakener::Thread(tid) => match self.latest.get(&tid) {
                 Some(index) => u32::try_from(*index).map_or(Waker::Unseen, Waker::Thread),
                 None => Waker::Foreign,
             },

@@ -1,1 +1,253 @@
+//! One small program for each verdict.
 
+use crate::report::{Class, Report};
+use crate::script::Script;
+
+/// `doing` over and over, `columns` in all.
+fn repeat(doing: &str, columns: usize) -> String {
+    doing.chars().cycle().take(columns).collect()
+}
+
+#[track_caller]
+fn check(script: &Script, class: Class, cause: &str) -> Report {
+    let report = script.run().report;
+    let verdict = &report.verdict;
+    assert_eq!(
+        (verdict.class, verdict.cause.as_str()),
+        (class, cause),
+        "{verdict:#?} {:#?}",
+        report.bottleneck
+    );
+    report
+}
+
+fn share(report: &Report, state: &str) -> f64 {
+    report.bottleneck.shares.get(state).copied().unwrap_or_default()
+}
+
+#[track_caller]
+fn close(found: f64, expected: f64) {
+    assert!((found - expected).abs() < 1e-6, "{found} is not {expected}");
+}
+
+#[test]
+fn five_sleeps_one_after_the_other() {
+    let script =
+        Script::new(2).thread("main", &format!("{}#", repeat("#ssssssssssssssssssss", 105)));
+    let report = check(&script, Class::IoBound, "sleep");
+    close(share(&report, "sleep"), 100.0 / 106.0);
+    assert_eq!(
+        report.verdict.summary,
+        "I/O-bound: 94 % of 0.1 s is spent asleep in timers; the CPU is used 6 %."
+    );
+    assert_eq!(report.waits[0].count, 5);
+    assert_eq!(report.waits[0].p50_ns, 20_000_000);
+}
+
+#[test]
+fn five_sleeping_threads() {
+    let mut script = Script::new(2).thread("main", "#qqqqqqqqqqqqqqqqqqqq#");
+    for index in 0..5 {
+        script = script.thread(&format!("worker-{index}"), ".ssssssssssssssssssss.");
+    }
+    let report = check(&script, Class::IoBound, "sleep");
+    close(share(&report, "sleep"), 20.0 / 22.0);
+}
+
+#[test]
+fn four_own_spinners_on_one_cpu_are_cpu_bound() {
+    let mut script = Script::new(2);
+    for (name, offset) in [("a", 0), ("b", 1), ("c", 2), ("d", 3)] {
+        let row = repeat("#rrr", 44).chars().skip((4 - offset) % 4).take(40).collect::<String>();
+        script = script.thread(name, &row).pinned(0);
+    }
+    let report = check(&script, Class::CpuBound, "user");
+    close(share(&report, "cpu.user"), 1.0);
+    assert_eq!(report.ledger.process["runq.preempted"], 120_000_000);
+}
+
+#[test]
+fn a_spinner_among_three_foreign_ones_is_starved() {
+    let script = Script::new(2)
+        .thread("main", &repeat("#rrr", 40))
+        .pinned(0)
+        .foreign(0, &repeat("-fff", 40));
+    let report = check(&script, Class::CpuStarved, "neighbours");
+    close(share(&report, "runq.preempted"), 0.75);
+}
+
+#[test]
+fn a_quota_starves() {
+    use whyslow_events::{Event, Pid};
+    let quota = |throttled_ns| Event::Quota {
+        pid: Pid(100),
+        per_second_ns: 250_000_000,
+        periods: 1,
+        throttled_ns,
+    };
+    let script = Script::new(2)
+        .thread("main", &repeat("#rrr", 40))
+        .at(1, quota(0))
+        .at(39_000_000, quota(29_000_000));
+    let report = check(&script, Class::CpuStarved, "quota");
+    close(share(&report, "runq.throttled"), 0.75);
+}
+
+#[test]
+fn a_heartbeat_does_not_dilute_a_busy_thread() {
+    let script = Script::new(2)
+        .thread("main", &repeat("#", 40))
+        .thread("heartbeat", &repeat("#sssssssss", 40));
+    let report = check(&script, Class::CpuBound, "user");
+    close(share(&report, "cpu.user"), 1.0);
+}
+
+#[test]
+fn the_slow_middle_stage_of_a_pipeline_counts() {
+    let script = Script::new(4)
+        .child("produce", &repeat("PPPPPPPPP#", 40))
+        .child("convert", &repeat("##########", 40))
+        .child("consume", &repeat("#ppppppppp", 40));
+    let report = check(&script, Class::CpuBound, "user");
+    close(share(&report, "cpu.user"), 1.0);
+}
+
+#[test]
+fn a_pipeline_that_waits_for_its_middle_stages_disk_is_io_bound() {
+    let script = Script::new(4)
+        .child("produce", &repeat("PPPPPPPPP#", 40))
+        .child("convert", &repeat("dddddddd##", 40))
+        .child("consume", &repeat("pppppppp##", 40));
+    check(&script, Class::IoBound, "disk");
+}
+
+#[test]
+fn threads_that_share_the_interpreter_lock() {
+    let mut script = Script::new(4).thread("main", &repeat("q", 40));
+    for offset in 0..4 {
+        let row = repeat("#ggg", 44).chars().skip((4 - offset) % 4).take(40).collect::<String>();
+        script = script.thread(&format!("worker-{offset}"), &row);
+    }
+    let report = check(&script, Class::CpuBound, "gil");
+    assert!(report.verdict.summary.contains("4 threads share one interpreter lock"));
+    assert_eq!(report.ledger.process["lock.gil"], 120_000_000);
+}
+
+fn convoy(held: char) -> Script {
+    let mut script = Script::new(4).thread("main", &repeat("q", 40));
+    for offset in 0..4 {
+        let row = repeat(&format!("{held}lll"), 44);
+        let row = row.chars().skip((4 - offset) % 4).take(40).collect::<String>();
+        script = script.thread(&format!("worker-{offset}"), &row);
+    }
+    script
+}
+
+#[test]
+fn a_convoy_is_lock_bound_while_the_holder_computes() {
+    let report = check(&convoy('#'), Class::LockBound, "user");
+    close(report.verdict.share, 1.0);
+}
+
+#[test]
+fn a_convoy_is_lock_bound_while_the_holder_sleeps() {
+    check(&convoy('s'), Class::LockBound, "user");
+}
+
+#[test]
+fn a_semaphore_whose_waiters_wake_each_other_is_a_lock() {
+    let mut script = Script::new(4);
+    for offset in 0..4 {
+        let row = repeat("#qqq", 44).chars().skip((4 - offset) % 4).take(40).collect::<String>();
+        script = script.thread(&format!("worker-{offset}"), &row);
+    }
+    let report = check(&script, Class::LockBound, "user");
+    assert_eq!(report.waits[0].state, "lock.user");
+}
+
+#[test]
+fn an_idle_server() {
+    let script = Script::new(2)
+        .thread("main", &repeat("#aaaaaaaaaaaaaaaaaaa", 40))
+        .thread("helper", &repeat("q", 40));
+    let report = check(&script, Class::Idle, "work");
+    close(report.verdict.share, 0.95);
+    assert_eq!(report.verdict.active.class, Class::CpuBound);
+    close(report.verdict.active.share, 1.0);
+}
+
+#[test]
+fn a_deadlock_is_lock_bound_not_idle() {
+    let script = Script::new(2).thread("main", "#lllllllllllll").thread("b", "#lllllllllllll");
+    check(&script, Class::LockBound, "user");
+    let script = Script::new(2).thread("main", "#qqqqqqqqqqqqq").thread("b", "#qqqqqqqqqqqqq");
+    check(&script, Class::LockBound, "thread");
+}
+
+#[test]
+fn fifty_idle_workers_do_not_drown_a_busy_one() {
+    let mut script = Script::new(2).thread("main", &repeat("#", 40));
+    for index in 0..50 {
+        let row = repeat(if index % 2 == 0 { "q" } else { "a" }, 40);
+        script = script.thread(&format!("worker-{index}"), &row);
+    }
+    let report = check(&script, Class::CpuBound, "user");
+    close(share(&report, "cpu.user"), 1.0);
+}
+
+#[test]
+fn eight_workers_that_mostly_await_the_network() {
+    let mut script = Script::new(8);
+    for offset in 0..8 {
+        let row = repeat("#nnnnnnnnn", 50).chars().skip(10 - offset).take(40).collect::<String>();
+        script = script.thread(&format!("worker-{offset}"), &row);
+    }
+    let report = check(&script, Class::IoBound, "network");
+    close(share(&report, "io.network"), 0.9);
+    assert!(report.verdict.summary.contains("tcp 10.0.0.2:5432 (recvfrom)"));
+}
+
+#[test]
+fn half_and_half_is_mixed() {
+    let report = check(&Script::new(2).thread("main", &repeat("#s", 40)), Class::Mixed, "cpu+io");
+    close(report.ratio.io_to_cpu.unwrap(), 1.0);
+}
+
+#[test]
+fn kernel_time_disk_memory_and_children() {
+    check(&Script::new(1).thread("main", &repeat("KKK#", 40)), Class::CpuBound, "kernel");
+    check(&Script::new(1).thread("main", &repeat("ddd#", 40)), Class::IoBound, "disk");
+    check(&Script::new(1).thread("main", &repeat("mmm#", 40)), Class::MemoryBound, "page-fault");
+    check(&Script::new(1).thread("main", &repeat("TTT#", 40)), Class::Idle, "stopped");
+    // Nothing of the child is recorded, so it is outside.
+    check(&Script::new(1).thread("main", "#ccccccccccccc"), Class::IoBound, "child");
+}
+
+#[test]
+fn a_parent_waits_for_what_its_child_waits_for() {
+    let script = Script::new(2)
+        .thread("make", &format!("#{}#", repeat("c", 38)))
+        .child("cc", &format!(".{}.", repeat("#", 38)));
+    check(&script, Class::CpuBound, "user");
+}
+
+#[test]
+fn much_unknown_time_refuses_an_answer() {
+    let script = Script::new(2).thread("main", &repeat("#?", 40));
+    let report = check(&script, Class::Inconclusive, "unknown");
+    assert!(report.verdict.summary.contains("record again"));
+    close(report.verdict.interval[1] - report.verdict.interval[0], 0.5);
+    // A little of it cannot change this one.
+    check(&Script::new(2).thread("main", &repeat("#######?", 40)), Class::CpuBound, "user");
+}
+
+#[test]
+fn phases_follow_the_change() {
+    let script = Script::new(2).thread("main", &(repeat("#", 20) + &repeat("s", 20)));
+    let report = check(&script, Class::Mixed, "cpu+io");
+    let phases: Vec<_> = report.phases.iter().map(|it| (it.from_ns, it.to_ns, it.class)).collect();
+    assert_eq!(
+        phases,
+        [(0, 20_000_000, Class::CpuBound), (20_000_000, 40_000_000, Class::IoBound)]
+    );
+}
