@@ -164,7 +164,7 @@ fn write(
     origin: &Origin,
     plan: &OutputPlan,
 ) -> anyhow::Result<()> {
-    let Analysis { report, stacks } = analysis;
+    let Analysis { report, stacks, .. } = analysis;
     match file.format {
         Format::Recording => Ok(()),
         Format::Json => files::write(&file.path, plan.existing, |out| json::report(report, out)),

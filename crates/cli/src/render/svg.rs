@@ -10,7 +10,7 @@ mod style;
 use std::io::{self, Write};
 
 use inferno::flamegraph::color::BackgroundColor;
-use inferno::flamegraph::{self, Options};
+use inferno::flamegraph::{self, Options, TextTruncateDirection};
 use whyslow_analysis::report::Report;
 use whyslow_analysis::{Folded, View};
 
@@ -43,7 +43,8 @@ pub fn flamegraph(
     if stacks.iter().all(|stack| stack.weight_ns == 0) {
         return out.write_all(caption.alone().as_bytes());
     }
-    let marks = Marks::of(stacks);
+    let threads = report.ledger.threads.iter().map(|thread| thread.name.as_str()).collect();
+    let marks = Marks::of(stacks, &threads);
     let drawn = draw(stacks, &marks, &caption.title)?;
     let mut document = Document::new(drawn);
     let legend = legend::Legend::of(stacks, &marks);
@@ -64,6 +65,7 @@ fn draw(stacks: &[Folded], marks: &Marks<'_>, title: &str) -> io::Result<String>
     options.name_type = String::new();
     options.font_size = FONT_SIZE;
     options.min_width = MIN_WIDTH;
+    options.text_truncate_direction = TextTruncateDirection::Right;
     options.bgcolors = Some(BackgroundColor::Flat(style::BACKGROUND));
     options.func_frameattrs = marks.attributes()?;
     options.palette_map = Some(&mut colours);

@@ -45,17 +45,25 @@ pub fn report(
         tables::waits(report, width),
         tables::hot(report, width),
     ];
+    let threads = if layout.verbose { tables::threads(report, width) } else { Vec::new() };
     let room = match layout.verbose {
         true => usize::MAX,
         false => SCREEN_ROWS.saturating_sub(head.len() + foot.len()),
     };
     let rows = share_out(room, &tables);
-    let threads = if layout.verbose { tables::threads(report, width) } else { Vec::new() };
-    let body = tables.into_iter().zip(rows).flat_map(|(table, rows)| table.lines(rows));
-    for line in head.into_iter().chain(body).chain(threads).chain(foot) {
-        line.write(width, out)?;
+    let used: usize = tables.iter().zip(&rows).map(|(table, rows)| table.fixed() + rows).sum();
+    // An empty line before each part, where there is room for all of them.
+    let gap = (used + tables.len() <= room).then(Line::new);
+    let mut lines = head;
+    for (table, rows) in tables.into_iter().zip(rows) {
+        if !table.rows.is_empty() {
+            lines.extend(table.lines(rows));
+            lines.extend(gap.clone());
+        }
     }
-    Ok(())
+    lines.extend(threads);
+    lines.extend(foot);
+    lines.into_iter().try_for_each(|line| line.write(width, out))
 }
 
 /// A heading, rows of which the first are the most important, and a line that
@@ -70,10 +78,8 @@ struct Table {
 
 impl Table {
     fn lines(self, rows: usize) -> impl Iterator<Item = Line> {
-        let shown = !self.rows.is_empty();
-        let heading = shown.then_some(self.heading);
-        let closing = self.closing.filter(|_| shown);
-        heading.into_iter().chain(self.rows.into_iter().take(rows)).chain(closing)
+        let rows = self.rows.into_iter().take(rows);
+        [self.heading].into_iter().chain(rows).chain(self.closing)
     }
 
     /// Lines that are there however few rows are.

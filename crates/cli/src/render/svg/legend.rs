@@ -14,7 +14,7 @@ const SWATCH: usize = 12;
 const CHARACTER: f64 = 7.3;
 const GAP: usize = 18;
 
-/// The entries, by row.
+/// The entries, by row: what frames are, then what states they are in.
 pub(super) struct Legend(Vec<Vec<Entry>>);
 
 struct Entry {
@@ -24,15 +24,14 @@ struct Entry {
 
 impl Legend {
     pub(super) fn of(stacks: &[Folded], marks: &Marks<'_>) -> Self {
-        let mut rows = vec![Vec::new()];
-        let mut used = 0;
-        for entry in frames(marks).into_iter().chain(states(stacks, marks)) {
-            let width = entry.width();
-            if used > 0 && used + width > WIDTH {
+        let mut rows = vec![frames(marks)];
+        let mut used = WIDTH;
+        for entry in states(stacks, marks) {
+            used += entry.width();
+            if used > WIDTH {
                 rows.push(Vec::new());
-                used = 0;
+                used = entry.width();
             }
-            used += width;
             if let Some(row) = rows.last_mut() {
                 row.push(entry);
             }

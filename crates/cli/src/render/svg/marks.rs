@@ -11,8 +11,6 @@ use whyslow_analysis::{Folded, State};
 use super::frame;
 use crate::render::palette::{KERNEL, ROOT, Rgb, USER, fill, state_of};
 
-/// Frames that name the process and the thread come first in every stack.
-const ROOT_FRAMES: usize = 2;
 /// How many shades of one hue tell neighbouring functions apart.
 const SHADES: u32 = 5;
 
@@ -33,11 +31,12 @@ pub(super) enum Mark {
 pub(super) struct Marks<'a>(BTreeMap<Cow<'a, str>, Mark>);
 
 impl<'a> Marks<'a> {
-    pub(super) fn of(stacks: &'a [Folded]) -> Self {
+    /// `threads` holds the names of all threads.
+    pub(super) fn of(stacks: &'a [Folded], threads: &BTreeSet<&str>) -> Self {
         let mut marks = BTreeMap::new();
         for stack in stacks {
             for (depth, name) in stack.frames.iter().enumerate() {
-                let mark = mark(depth, name);
+                let mark = mark(depth, name, threads);
                 // A function that has the name of a thread is a function.
                 marks
                     .entry(frame(name))
@@ -93,12 +92,13 @@ pub(super) fn class(state: State) -> String {
     format!("s-{}", state.key().replace('.', "-"))
 }
 
-fn mark(depth: usize, name: &str) -> Mark {
+/// The process comes first in every stack, then the thread unless it is the main one.
+fn mark(depth: usize, name: &str, threads: &BTreeSet<&str>) -> Mark {
     let key = name.strip_prefix('[').and_then(|name| name.strip_suffix(']'));
     match key.and_then(state_of) {
         Some(state) => Mark::State(state),
         None if name.ends_with("_[k]") => Mark::Kernel,
-        None if depth < ROOT_FRAMES => Mark::Root,
+        None if depth == 0 || (depth == 1 && threads.contains(name)) => Mark::Root,
         None => Mark::User,
     }
 }
@@ -124,11 +124,15 @@ mod tests {
 
     #[test]
     fn a_frame_is_told_by_its_name_and_depth() {
-        assert_eq!(mark(0, "python3"), Mark::Root);
-        assert_eq!(mark(2, "python3"), Mark::User);
+        let threads = BTreeSet::from(["python3", "worker"]);
+        let mark = |depth, name| super::mark(depth, name, &threads);
+        assert_eq!(mark(0, "app"), Mark::Root);
+        assert_eq!(mark(1, "worker"), Mark::Root);
+        assert_eq!(mark(2, "worker"), Mark::User);
+        assert_eq!(mark(1, "_start"), Mark::User);
         assert_eq!(mark(1, "do_idle_[k]"), Mark::Kernel);
         assert_eq!(mark(1, "[io.disk]"), Mark::State(State::IoDisk));
-        assert_eq!(mark(2, "[vdso]"), Mark::User);
+        assert_eq!(mark(2, "[no stack]"), Mark::User);
     }
 
     #[test]

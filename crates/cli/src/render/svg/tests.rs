@@ -23,7 +23,8 @@ fn some() -> Vec<Folded> {
 }
 
 fn drawn(stacks: &[Folded]) -> String {
-    let report = fixture("server");
+    let mut report = fixture("server");
+    report.ledger.threads[1].name = "worker 7".into();
     let bytes = written(|out| flamegraph(stacks, View::Wall, &report, &origin(), out));
     String::from_utf8(bytes).unwrap()
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use whyslow_analysis::State;
 use whyslow_analysis::report::{Hot, Report, ThreadLedger, Wait};
 
 use super::Table;
@@ -12,11 +13,15 @@ use crate::sanitize::clean;
 
 /// Shares below are left to the JSON.
 const SMALLEST_SHARE: f64 = 0.01;
-/// From this width on, every column is shown.
+/// From this width on there are columns for more than the totals, ...
 const WIDE: usize = 70;
+/// ... and from this one on for everything.
+const WIDEST: usize = 96;
 const INDENT: &str = "  ";
 const WIDEST_BAR: usize = 40;
 const NARROWEST_BAR: usize = 5;
+/// With less room, only one of object and code is named.
+const ROOM_FOR_BOTH: usize = 28;
 /// Columns for a span of time, its gap included.
 const SPAN: usize = 9;
 /// Columns for a count, its gap included.
@@ -50,7 +55,11 @@ pub(super) fn bottleneck(report: &Report, width: usize) -> Table {
 
 fn ratio(report: &Report, room: usize) -> String {
     let ratio = &report.ratio;
-    let quotient = ratio.io_to_cpu.map_or("∞".into(), significant);
+    let quotient = match ratio.io_to_cpu {
+        Some(quotient) => significant(quotient),
+        None if ratio.io > 0.0 => "∞".into(),
+        None => "–".into(),
+    };
     let long = format!("I/O {} : CPU {} = {quotient}", percent(ratio.io), percent(ratio.cpu));
     if columns(&long) <= room { long } else { format!("I/O:CPU {quotient}") }
 }
@@ -71,65 +80,97 @@ fn thread_time(report: &Report) -> Option<Line> {
     Some(Line::new().push(dim(), text))
 }
 
-/// What it waited for, and where in the code.
+/// What it waited for, and where in the code; waits for work come last.
 pub(super) fn waits(report: &Report, width: usize) -> Table {
-    let waits = &report.waits;
-    let label = label_width(waits.iter().map(|wait| wait.state.as_str())).max("Waits".len());
-    let wide = width >= WIDE;
-    let mut heading = Line::new().push(bold(), "Waits").pad_to(INDENT.len() + label);
-    heading = heading.push(dim(), format!("{:>SPAN$}", "total"));
-    if wide {
-        heading =
-            heading.push(dim(), format!("{:>COUNT$}{:>SPAN$}{:>SPAN$}", "count", "p99", "max"));
+    let is_idle = |wait: &&Wait| wait.state == State::Idle.key();
+    let (idle, others): (Vec<&Wait>, Vec<&Wait>) = report.waits.iter().partition(is_idle);
+    let label = label_width(report.waits.iter().map(|wait| wait.state.as_str()));
+    let label = label.max("Waits".len());
+    let heading = Line::new().push(bold(), "Waits").pad_to(INDENT.len() + label);
+    let mut names = format!("{:>SPAN$}", "total");
+    if width >= WIDE {
+        names.push_str(&format!("{:>COUNT$}{:>SPAN$}", "count", "p99"));
     }
-    let heading = heading.push(dim(), "  what, where");
-    let rows = waits.iter().map(|wait| {
-        let mut line = state(&wait.state, label).plain(format!("{:>SPAN$}", span(wait.total_ns)));
-        if wide {
-            let (p99, max) = (span(wait.p99_ns), span(wait.max_ns));
-            line = line.plain(format!("{:>COUNT$}{p99:>SPAN$}{max:>SPAN$}", count(wait.count)));
-        }
-        let room = width.saturating_sub(line.width() + INDENT.len());
-        line.plain(INDENT).plain(place(wait, room))
-    });
-    Table { heading, rows: rows.collect(), closing: None, limit: 6 }
+    if width >= WIDEST {
+        names.push_str(&format!("{:>SPAN$}", "max"));
+    }
+    let heading = heading.push(dim(), format!("{names}  what, where"));
+    let rows = others.into_iter().chain(idle).map(|wait| wait_row(wait, label, width)).collect();
+    Table { heading, rows, closing: None, limit: 6 }
 }
 
-/// `object, where`, each cut when both do not fit.
+fn wait_row(wait: &Wait, label: usize, width: usize) -> Line {
+    let mut figures = format!("{:>SPAN$}", span(wait.total_ns));
+    if width >= WIDE {
+        figures.push_str(&format!("{:>COUNT$}{:>SPAN$}", count(wait.count), span(wait.p99_ns)));
+    }
+    if width >= WIDEST {
+        figures.push_str(&format!("{:>SPAN$}", span(wait.max_ns)));
+    }
+    let line = state(&wait.state, label).plain(figures).plain(INDENT);
+    let room = width.saturating_sub(line.width());
+    line.plain(place(wait, room))
+}
+
+/// `what, where`. Where both do not fit, paths lose their directories; then
+/// each is cut, and without room for two the code is named alone.
 fn place(wait: &Wait, room: usize) -> String {
-    let what = wait.object.as_ref().or(wait.syscall.as_ref());
-    match (what.map(|what| clean(what)), wait.r#where.as_ref().map(|place| clean(place))) {
-        (Some(what), Some(place)) if columns(&what) + 2 + columns(&place) > room => {
-            let half = room.saturating_sub(2) / 2;
-            let what_room = half.max(room.saturating_sub(2 + columns(&place)));
-            let what = fit(&what, what_room);
-            let place = fit(&place, room.saturating_sub(2 + columns(&what)));
-            format!("{what}, {place}")
+    let what = wait.object.as_ref().or(wait.syscall.as_ref()).map(|what| clean(what));
+    let place = wait.r#where.as_ref().map(|place| clean(place));
+    let (Some(what), Some(place)) = (&what, &place) else {
+        return what.or(place).map_or(String::new(), |one| shorten_path(&one, room));
+    };
+    if columns(what) + 2 + columns(place) <= room {
+        return format!("{what}, {place}");
+    }
+    let place = without_directory(place);
+    if room < ROOM_FOR_BOTH {
+        return fit(&place, room);
+    }
+    let what_room = room.saturating_sub(2 + columns(&place)).max((room - 2) / 2);
+    let what = shorten_path(what, what_room);
+    let place = fit(&place, room.saturating_sub(2 + columns(&what)));
+    format!("{what}, {place}")
+}
+
+/// `f (/a/b/c.py:7)` as `f (c.py:7)`.
+fn without_directory(place: &str) -> String {
+    match place.rsplit_once(" (/") {
+        Some((function, path)) => {
+            format!("{function} ({}", path.rsplit('/').next().unwrap_or(path))
         }
-        (Some(what), Some(place)) => format!("{what}, {place}"),
-        (Some(one), None) | (None, Some(one)) => one.into_owned(),
-        (None, None) => String::new(),
+        None => place.to_string(),
+    }
+}
+
+/// A path keeps its end, other text its beginning.
+fn shorten_path(text: &str, room: usize) -> String {
+    match text.strip_prefix('/').and_then(|path| path.rsplit_once('/')) {
+        Some((_, name)) if columns(text) > room => fit(&format!("…/{name}"), room),
+        _ => fit(text, room),
     }
 }
 
 /// The code that uses most CPU.
 pub(super) fn hot(report: &Report, width: usize) -> Table {
-    let wide = width >= WIDE;
-    let label = "Hot code".len();
-    let mut heading =
-        Line::new().push(bold(), "Hot code").push(dim(), format!("{:>SPAN$}", "self CPU"));
-    if wide {
-        heading = heading.push(dim(), format!("{:>SPAN$}{:>SPAN$}", "total", "waits"));
+    let label = "Hot code";
+    let mut names = format!("{:>SPAN$}", "self CPU");
+    if width >= WIDE {
+        names.push_str(&format!("{:>SPAN$}{:>SPAN$}", "total", "waits"));
     }
-    let heading = heading.push(dim(), "  function");
+    let heading = Line::new().push(bold(), label).push(dim(), format!("{names}  function"));
     let rows = report.hot.iter().filter(|hot| hot.self_cpu_ns > 0).map(|hot| {
-        let mut line = Line::new().pad_to(label).plain(format!("{:>SPAN$}", span(hot.self_cpu_ns)));
-        if wide {
-            let (total, waits) = (span(hot.total_cpu_ns), span(hot.total_wait_ns));
-            line = line.plain(format!("{total:>SPAN$}{waits:>SPAN$}"));
+        let mut figures = format!("{:>SPAN$}", span(hot.self_cpu_ns));
+        if width >= WIDE {
+            let waits = match hot.total_wait_ns {
+                0 => "–".into(),
+                ns => span(ns),
+            };
+            figures.push_str(&format!("{:>SPAN$}{waits:>SPAN$}", span(hot.total_cpu_ns)));
         }
-        let room = width.saturating_sub(line.width() + INDENT.len());
-        line.plain(INDENT).plain(function(hot, room))
+        let line = Line::new().pad_to(label.len()).plain(figures).plain(INDENT);
+        let room = width.saturating_sub(line.width());
+        line.plain(function(hot, room))
     });
     Table { heading, rows: rows.collect(), closing: None, limit: 5 }
 }
