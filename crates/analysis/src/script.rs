@@ -90,6 +90,11 @@ impl Script {
         self
     }
 
+    /// How many columns of all rows are drawn with `letter`.
+    pub(crate) fn drawn(&self, letter: char) -> usize {
+        self.rows.iter().flat_map(|row| &row.doing).filter(|doing| **doing == letter).count()
+    }
+
     pub(crate) fn run(&self) -> Analysis {
         analyze(&mut InMemory::new(header(self.cpus), self.events()))
     }
@@ -161,7 +166,7 @@ impl Stage<'_> {
             if *before == '.' {
                 enter(row, column, *now, &mut say);
             }
-            let turns_over = (blocked(*before) || (*before == '.' && column > 0)) && blocked(*now);
+            let turns_over = !runs(*before) && (*before != '.' || column > 0) && blocked(*now);
             if (runs(*now) && !runs(*before)) || turns_over {
                 let cpu = self.free_cpu(row);
                 say(Event::SwitchIn { tid: row.tid, cpu: Cpu(cpu) });
