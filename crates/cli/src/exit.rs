@@ -9,7 +9,6 @@
 //! | 126 | the command was found and cannot be executed |
 //! | 127 | the command was not found |
 
-use std::fmt;
 use std::io;
 use std::process::ExitCode;
 
@@ -17,18 +16,18 @@ use nix::sys::resource::{Resource, setrlimit};
 use whyslow_events::ExitStatus;
 
 /// whyslow itself failed.
-pub const FAILURE: u8 = 125;
+pub(crate) const FAILURE: u8 = 125;
 /// The command cannot be executed.
-pub const NOT_EXECUTABLE: u8 = 126;
+pub(crate) const NOT_EXECUTABLE: u8 = 126;
 /// The command was not found.
-pub const NOT_FOUND: u8 = 127;
+pub(crate) const NOT_FOUND: u8 = 127;
 
 /// What a shell reports for a program that a signal killed, less the signal's number.
 const SIGNAL_BASE: i32 = 128;
 
 /// How whyslow is to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ending {
+pub(crate) enum Ending {
     /// With an exit code.
     Code(u8),
     /// By the signal that killed the program.
@@ -37,11 +36,11 @@ pub enum Ending {
 
 impl Ending {
     /// Everything worked.
-    pub const SUCCESS: Ending = Ending::Code(0);
+    pub(crate) const SUCCESS: Ending = Ending::Code(0);
 
     /// The way a launched program ended.
     #[must_use]
-    pub fn of_program(status: ExitStatus) -> Ending {
+    pub(crate) fn of_program(status: ExitStatus) -> Ending {
         match status {
             ExitStatus { signal: Some(signal), .. } => Ending::Signal(signal),
             // The kernel keeps the low eight bits, so this never fails.
@@ -54,7 +53,7 @@ impl Ending {
 
     /// Ends as said: raises the signal, or gives the exit code to return.
     #[must_use]
-    pub fn conclude(self) -> ExitCode {
+    pub(crate) fn conclude(self) -> ExitCode {
         match self {
             Ending::Code(code) => ExitCode::from(code),
             Ending::Signal(signal) => {
@@ -69,40 +68,20 @@ impl Ending {
     }
 }
 
-/// The command to profile could not be started.
-#[derive(Debug)]
-pub struct CannotRun {
-    /// Its name.
-    pub command: String,
-    /// What the system said.
-    pub error: io::Error,
-}
-
-impl fmt::Display for CannotRun {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "cannot run {}", self.command)
-    }
-}
-
-impl std::error::Error for CannotRun {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        Some(&self.error)
-    }
-}
-
 /// The code for an error that ends whyslow.
 #[must_use]
-pub fn code_of(error: &anyhow::Error) -> u8 {
-    match error.downcast_ref::<CannotRun>() {
-        Some(CannotRun { error, .. }) if error.kind() == io::ErrorKind::NotFound => NOT_FOUND,
-        Some(_) => NOT_EXECUTABLE,
-        None => FAILURE,
+pub(crate) fn code_of(error: &anyhow::Error) -> u8 {
+    use whyslow_sampler::Error;
+    match error.downcast_ref::<Error>() {
+        Some(Error::CommandNotFound { .. }) => NOT_FOUND,
+        Some(Error::NotExecutable { .. }) => NOT_EXECUTABLE,
+        _ => FAILURE,
     }
 }
 
 /// Whether the reader of our output went away, which is no failure.
 #[must_use]
-pub fn is_broken_pipe(error: &anyhow::Error) -> bool {
+pub(crate) fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| {
         cause
             .downcast_ref::<io::Error>()
@@ -116,17 +95,18 @@ mod tests {
 
     use super::*;
 
-    fn cannot_run(kind: io::ErrorKind) -> anyhow::Error {
-        let command = "prog".to_string();
-        anyhow::Error::new(CannotRun { command, error: kind.into() })
+    fn not_found() -> anyhow::Error {
+        whyslow_sampler::Error::CommandNotFound { command: "prog".to_owned() }.into()
     }
 
     #[test]
     fn each_failure_has_its_code() {
-        assert_eq!(code_of(&cannot_run(io::ErrorKind::NotFound)), 127);
-        assert_eq!(code_of(&cannot_run(io::ErrorKind::PermissionDenied)), 126);
+        assert_eq!(code_of(&not_found()), 127);
+        let errno = nix::errno::Errno::EACCES;
+        let refused = whyslow_sampler::Error::NotExecutable { command: "prog".to_owned(), errno };
+        assert_eq!(code_of(&refused.into()), 126);
         assert_eq!(code_of(&anyhow::anyhow!("anything")), 125);
-        assert_eq!(code_of(&cannot_run(io::ErrorKind::NotFound).context("more")), 127);
+        assert_eq!(code_of(&not_found().context("more")), 127);
     }
 
     #[test]

@@ -37,6 +37,9 @@ fn main() -> ExitCode {
         Err(error) if exit::is_broken_pipe(&error) => Ending::SUCCESS.conclude(),
         Err(error) => {
             anstream::eprintln!("{}: {error:#}", output::error_label());
+            if let Some(remedy) = error.downcast_ref().and_then(whyslow_sampler::Error::remedy) {
+                anstream::eprintln!("{remedy}");
+            }
             Ending::Code(exit::code_of(&error)).conclude()
         }
     }

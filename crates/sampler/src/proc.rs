@@ -69,6 +69,12 @@ impl Proc {
     }
 }
 
+/// The command line of a process; empty when there is none to read.
+#[must_use]
+pub fn command_line(pid: u32) -> Vec<String> {
+    Proc::default().process(pid).and_then(|process| process.cmdline().ok()).unwrap_or_default()
+}
+
 /// Whether `/proc/PID/stat` is a kernel thread's.
 pub(crate) fn is_kernel_thread(stat: &Stat) -> bool {
     stat.flags & PF_KTHREAD != 0

@@ -14,7 +14,7 @@ use crate::render::json;
 ///
 /// # Errors
 /// When standard output cannot be written.
-pub fn completions(shell: Shell) -> anyhow::Result<Ending> {
+pub(crate) fn completions(shell: Shell) -> anyhow::Result<Ending> {
     // Gathered first: the generator panics when a write fails.
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "whyslow", &mut script);
@@ -25,7 +25,7 @@ pub fn completions(shell: Shell) -> anyhow::Result<Ending> {
 ///
 /// # Errors
 /// When standard output cannot be written.
-pub fn schema() -> anyhow::Result<Ending> {
+pub(crate) fn schema() -> anyhow::Result<Ending> {
     let mut schema = Vec::new();
     json::schema(&mut schema)?;
     print(&schema)

@@ -1,12 +1,86 @@
-//! `whyslow record`.
+//! `whyslow record`: captures into a recording, then reports from that
+//! recording, as `whyslow report` would.
+
+mod interrupts;
+mod sink;
+
+use std::fs::File;
+use std::io::{BufReader, Seek};
+
+use anyhow::Context;
+use whyslow_analysis::analyze;
+use whyslow_events::EventSource;
+use whyslow_events::recording::Reader;
+use whyslow_sampler::{Ended, Options, Session, Stop, What};
 
 use crate::args::RecordArgs;
 use crate::exit::Ending;
+use crate::files;
+use crate::output::{OutputPlan, deliver};
+use crate::progress::Progress;
+use crate::redact::redact;
+use interrupts::Interrupts;
+use sink::Sink;
 
-/// Profiles a program.
+/// Profiles a program and prints what it waits for.
 ///
 /// # Errors
-/// Always, for now.
-pub fn run(_args: &RecordArgs) -> anyhow::Result<Ending> {
-    anyhow::bail!("not implemented")
+/// When the target cannot be recorded, or an output fails.
+pub fn run(args: &RecordArgs) -> anyhow::Result<Ending> {
+    let mut plan = OutputPlan::for_record(&args.output)?;
+    let what = match args.command.is_empty() {
+        true => What::Attach(args.pid.clone()),
+        false => What::Launch(args.command.clone()),
+    };
+    let session = Session::new(&what, options(args, &what))?;
+    // Not before the command has started: it inherits what is ignored, and
+    // must not inherit what we handle.
+    let stop = Stop::default();
+    let interrupts = Interrupts::handle(&stop, matches!(what, What::Launch(_)))
+        .context("cannot handle signals")?;
+    plan.name_files(session.header());
+    let file = recording_file(&plan)?;
+    let (mut file, ended) = capture(session, &stop, file, args.output.quiet)?;
+    file.rewind().context("cannot read the recording again")?;
+    let mut source = Reader::new(BufReader::new(file)).context("cannot read the recording again")?;
+    let analysis = analyze(&mut source);
+    deliver(&analysis, source.header(), &plan)?;
+    Ok(match ended.exit {
+        Some(status) => Ending::of_program(status),
+        None => interrupts.ending(),
+    })
+}
+
+fn options(args: &RecordArgs, what: &What) -> Options {
+    let command = match what {
+        What::Launch(argv) => argv.iter().map(|arg| arg.to_string_lossy().into_owned()).collect(),
+        What::Attach(pids) => pids.first().map(|pid| whyslow_sampler::command_line(*pid)).unwrap_or_default(),
+    };
+    Options {
+        frequency: args.frequency,
+        inherit: !args.no_inherit,
+        duration: args.duration,
+        delay: args.delay.unwrap_or_default(),
+        tool_version: env!("CARGO_PKG_VERSION").to_owned(),
+        command: if args.show_secrets { command } else { redact(&command) },
+    }
+}
+
+/// The recording the user gets, or one that nobody sees.
+fn recording_file(plan: &OutputPlan) -> anyhow::Result<File> {
+    match plan.recording() {
+        Some(path) => files::create_recording(path, plan.existing()),
+        None => tempfile::tempfile().context("cannot create a temporary file for the recording"),
+    }
+}
+
+fn capture(session: Session, stop: &Stop, file: File, quiet: bool) -> anyhow::Result<(File, Ended)> {
+    let progress = Progress::start(quiet);
+    let mut sink = Sink::new(file, session.header()).context("cannot write the recording")?;
+    let ended = session.run(stop, &mut |event| sink.push(event), &mut |now| {
+        progress.tick(now.elapsed, now.events, now.threads);
+    })?;
+    progress.finish();
+    let file = sink.finish().context("cannot write the recording")?;
+    Ok((file, ended))
 }

@@ -18,7 +18,7 @@ use crate::symbols::Symbolized;
 /// # Errors
 /// When the file is no recording this build reads, or an output fails. A
 /// recording that breaks off is no error: what can be read is reported.
-pub fn run(args: &ReportArgs) -> anyhow::Result<Ending> {
+pub(crate) fn run(args: &ReportArgs) -> anyhow::Result<Ending> {
     let plan = OutputPlan::for_report(&args.output)?;
     let (name, input) = open(&args.recording)?;
     let reader = Reader::new(input).with_context(|| format!("cannot read {name}"))?;

@@ -1,0 +1,56 @@
+//! What Ctrl-C and friends do to a recording.
+//!
+//! On a running target the first ends the recording, and all is written. A
+//! launched program gets Ctrl-C from the terminal itself, and we write when it
+//! ends; other signals are passed on to it. A second signal writes at once.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, Ordering};
+
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+use signal_hook::iterator::Signals;
+use whyslow_sampler::Stop;
+
+use crate::exit::Ending;
+
+/// The signals that were caught.
+pub struct Interrupts {
+    launched: bool,
+    last: Arc<AtomicI32>,
+}
+
+impl Interrupts {
+    /// Handles the signals that end a program, from now on.
+    ///
+    /// # Errors
+    /// When the handlers cannot be set.
+    pub fn handle(stop: &Stop, launched: bool) -> io::Result<Self> {
+        let mut signals = Signals::new([SIGINT, SIGQUIT, SIGTERM, SIGHUP])?;
+        let last = Arc::new(AtomicI32::new(0));
+        let (stop, seen) = (stop.clone(), Arc::clone(&last));
+        std::thread::spawn(move || {
+            for signal in signals.forever() {
+                let again = seen.swap(signal, Ordering::Relaxed) != 0;
+                if again {
+                    stop.at_once();
+                } else if launched && matches!(signal, SIGTERM | SIGHUP) {
+                    stop.forward(signal);
+                } else {
+                    stop.end();
+                }
+            }
+        });
+        Ok(Interrupts { launched, last })
+    }
+
+    /// How to end when no exit status of a program says it: a launched one
+    /// that we left behind was not seen to its end.
+    #[must_use]
+    pub fn ending(&self) -> Ending {
+        match self.last.load(Ordering::Relaxed) {
+            signal if self.launched && signal != 0 => Ending::Signal(signal),
+            _ => Ending::SUCCESS,
+        }
+    }
+}
