@@ -9,20 +9,17 @@ mod stage;
 mod table;
 mod truth;
 
-use std::{
-    env, fs,
-    path::{Path, PathBuf},
-};
+use std::{env, fs, path::PathBuf};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 
 use crate::{
-    run,
+    readme, run,
     workloads::{self, Mode, Programs, Workload},
 };
 use judge::Judgement;
-use noise::Noise;
-use record::Recorder;
+use noise::Watch;
+use record::{Recorded, Recorder};
 use stage::{Prepared, Stage};
 
 /// How long a launched workload runs, where it can be told.
@@ -71,9 +68,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         fs::write(path, serde_json::to_vec_pretty(&judgements)?)?;
     }
     if arguments.readme {
-        let path = run::root().join("README.md");
-        let spliced = table::splice(&fs::read_to_string(&path)?, &tables)?;
-        fs::write(&path, spliced).with_context(|| path.display().to_string())?;
+        readme::replace("accuracy", &tables)?;
     }
     let wrong = judgements.iter().filter(|judgement| !judgement.wrong.is_empty()).count();
     ensure!(
@@ -139,46 +134,52 @@ impl Suite {
 
     fn once(&self, workload: &Workload, mode: Mode) -> Result<Judgement> {
         let mut judgement = Judgement::new(workload, mode);
-        let noise = Noise::begin()?;
-        match self.record(workload, mode, &mut judgement) {
-            Ok(()) => {}
+        let watch = Watch::begin()?;
+        let recorded = self.record(workload, mode);
+        let noise = watch.end()?;
+        judgement.others = noise.others;
+        match recorded {
+            Ok(Outcome::Recorded((report, truth))) => {
+                judgement.compare(workload, &report, truth.as_ref(), noise);
+            }
+            Ok(Outcome::Impossible(reason)) => {
+                if !self.may_skip {
+                    judgement.wrong.push(reason.clone());
+                }
+                judgement.skipped = Some(reason);
+            }
             Err(error) => judgement.wrong.push(format!("{error:#}")),
         }
-        judgement.others = noise.end()?;
         Ok(judgement)
     }
 
-    fn record(&self, workload: &Workload, mode: Mode, judgement: &mut Judgement) -> Result<()> {
+    fn record(&self, workload: &Workload, mode: Mode) -> Result<Outcome> {
         let seconds = match mode {
             Mode::Launch => LAUNCH_SECONDS,
             Mode::Attach => ATTACH_SECONDS,
         };
         let stage = match Stage::prepare(workload, &self.programs, &self.folder, seconds)? {
             Prepared::Ready(stage) => stage,
-            Prepared::Impossible(reason) => {
-                if !self.may_skip {
-                    judgement.wrong.push(reason.clone());
-                }
-                judgement.skipped = Some(reason);
-                return Ok(());
-            }
+            Prepared::Impossible(reason) => return Ok(Outcome::Impossible(reason)),
         };
         let recorder = Recorder {
             binary: &self.binary,
-            stem: stem(&self.folder, workload, mode),
+            stem: self.folder.join(format!("{}-{}", workload.id, mode.as_str())),
             shares: workload.shares,
         };
-        let (report, truth) = match mode {
-            Mode::Launch => recorder.launch(&stage)?,
-            Mode::Attach => recorder.attach(&stage)?,
-        };
-        judgement.compare(workload, &report, truth.as_ref());
-        Ok(())
+        match mode {
+            Mode::Launch => recorder.launch(&stage),
+            Mode::Attach => recorder.attach(&stage),
+        }
+        .map(Outcome::Recorded)
     }
 }
 
-fn stem(folder: &Path, workload: &Workload, mode: Mode) -> PathBuf {
-    folder.join(format!("{}-{}", workload.id, mode.as_str()))
+/// What came of an attempt.
+enum Outcome {
+    Recorded(Recorded),
+    /// This machine cannot; why.
+    Impossible(String),
 }
 
 fn print(judgement: &Judgement) {

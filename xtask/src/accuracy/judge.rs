@@ -1,8 +1,11 @@
 //! Compares a report with what is known about the workload. Pure.
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 
 use super::{
+    noise::Noise,
     report::{Report, is_cpu, is_io},
     truth::Totals,
 };
@@ -29,7 +32,7 @@ pub(crate) struct Judgement {
     pub(crate) share: f64,
     pub(crate) io: Option<Share>,
     pub(crate) cpu: Option<Share>,
-    /// CPUs that programs other than the workload and the profiler used meanwhile.
+    /// CPUs that others used meanwhile.
     pub(crate) others: f64,
     /// What is wrong; empty when all is well.
     pub(crate) wrong: Vec<String>,
@@ -42,12 +45,15 @@ pub(crate) struct Judgement {
 pub(crate) struct Share {
     pub(crate) truth: f64,
     pub(crate) report: f64,
+    /// How much larger than it measured the share may be.
+    pub(crate) slack: f64,
 }
 
 impl Share {
     /// The difference, in percentage points.
     pub(crate) fn error(self) -> f64 {
-        (self.report - self.truth) * 100.0
+        let most = self.truth + self.slack;
+        (self.report - self.report.clamp(self.truth, most)) * 100.0
     }
 }
 
@@ -70,18 +76,33 @@ impl Judgement {
     }
 
     /// Compares with a report, and with the workload's account of the same time.
-    pub(crate) fn compare(&mut self, workload: &Workload, report: &Report, truth: Option<&Totals>) {
+    pub(crate) fn compare(
+        &mut self,
+        workload: &Workload,
+        report: &Report,
+        truth: Option<&Totals>,
+        noise: Noise,
+    ) {
         let verdict = &report.verdict;
         let found = (verdict.class.clone(), verdict.cause.clone());
-        if found != self.expected {
-            self.wrong.push(format!("verdict {} ({})", found.0, found.1));
-        }
         self.found = Some(found);
+        if !self.verdict_is_right() {
+            self.wrong.push(format!("verdict {} ({})", verdict.class, verdict.cause));
+        }
         self.share = verdict.share;
         self.ledger(report);
+        self.kernel(report, noise);
         if let Some(truth) = truth {
-            self.shares(workload, report, truth);
+            self.shares(workload, report, truth, noise);
         }
+    }
+
+    /// Is it the verdict that was expected? `io+cpu` is as good as `cpu+io`.
+    pub(crate) fn verdict_is_right(&self) -> bool {
+        let parts = |cause: &str| cause.split('+').map(str::to_owned).collect::<BTreeSet<_>>();
+        self.found.as_ref().is_some_and(|(class, cause)| {
+            *class == self.expected.0 && parts(cause) == parts(&self.expected.1)
+        })
     }
 
     fn ledger(&mut self, report: &Report) {
@@ -101,8 +122,13 @@ impl Judgement {
         if lifetimes != total {
             self.wrong.push(format!("the process has {total} ns, its threads {lifetimes}"));
         }
+    }
+
+    /// The kernel leaves stolen time out of a thread's CPU time.
+    fn kernel(&mut self, report: &Report, noise: Noise) {
+        let slack = noise.stolen_ns / (report.share(is_cpu) * report.lifetime()).max(1.0);
         match report.quality.oncpu_vs_kernel {
-            Some(difference) if difference.abs() <= ONCPU => {}
+            Some(difference) if (-ONCPU..=ONCPU + slack).contains(&difference) => {}
             Some(difference) => {
                 self.wrong
                     .push(format!("{:+.2} % CPU time against the kernel", difference * 100.0));
@@ -114,14 +140,16 @@ impl Judgement {
         }
     }
 
-    fn shares(&mut self, workload: &Workload, report: &Report, truth: &Totals) {
+    fn shares(&mut self, workload: &Workload, report: &Report, truth: &Totals, noise: Noise) {
         let open = truth.open();
-        if workload.remainder.is_none() && open.abs() > OPEN {
+        // The workload believes it was running while the hypervisor ran something else.
+        let stolen = open.min(noise.stolen_ns / truth.lifetime).max(0.0);
+        if workload.remainder.is_none() && open.abs() > OPEN + stolen {
             let percent = open * 100.0;
             self.wrong.push(format!("the workload's own account leaves {percent:.1} % open"));
         }
-        let io = Share { truth: truth.io(), report: report.share(is_io) };
-        let cpu = Share { truth: truth.cpu(), report: report.share(is_cpu) };
+        let io = Share { truth: truth.io(), report: report.share(is_io), slack: 0.0 };
+        let cpu = Share { truth: truth.cpu(), report: report.share(is_cpu), slack: stolen };
         for (name, share) in [("I/O", io), ("CPU", cpu)] {
             if share.error().abs() > SHARE * 100.0 {
                 self.wrong.push(format!("{name} share off by {:+.2} points", share.error()));
@@ -166,9 +194,13 @@ mod tests {
     }
 
     fn wrong(report: serde_json::Value, truth: &Totals) -> Vec<String> {
+        wrong_with(report, truth, Noise::default())
+    }
+
+    fn wrong_with(report: serde_json::Value, truth: &Totals, noise: Noise) -> Vec<String> {
         let mut judgement = Judgement::new(&workload(), Mode::Launch);
         let report = serde_json::from_value(report).unwrap();
-        judgement.compare(&workload(), &report, Some(truth));
+        judgement.compare(&workload(), &report, Some(truth), noise);
         judgement.wrong
     }
 
@@ -218,5 +250,26 @@ mod tests {
         let mut half_told = truth(900.0, 100.0);
         half_told.lifetime += 30.0;
         assert!(wrong(report(900, 100), &half_told)[0].contains("own account leaves 2.9 % open"));
+    }
+
+    #[test]
+    fn the_order_of_a_mixed_cause_does_not_matter() {
+        let mut judgement = Judgement::new(&workload(), Mode::Launch);
+        judgement.expected = ("mixed".into(), "cpu+io".into());
+        judgement.found = Some(("mixed".into(), "io+cpu".into()));
+        assert!(judgement.verdict_is_right());
+        judgement.found = Some(("mixed".into(), "io+lock".into()));
+        assert!(!judgement.verdict_is_right());
+    }
+
+    #[test]
+    fn only_stolen_time_may_be_counted_as_running() {
+        let mut truth = truth(880.0, 100.0);
+        truth.lifetime = 1000.0;
+        let stolen = |stolen_ns| Noise { others: 0.0, stolen_ns };
+        let wrong = |cpu, stolen_ns| wrong_with(report(1000 - cpu, cpu), &truth, stolen(stolen_ns));
+        assert_eq!(wrong(111, 0.0), ["CPU share off by +1.10 points"]);
+        assert_eq!(wrong(111, 5.0), [""; 0]);
+        assert!(wrong(89, 20.0).contains(&"CPU share off by -1.10 points".into()));
     }
 }

@@ -1,8 +1,9 @@
-//! How much the rest of the machine was at work during a run.
+//! What a run had to put up with: other programs, and a hypervisor that takes
+//! CPUs away.
 
 use std::{fs, time::Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use nix::{
     sys::resource::{UsageWho, getrusage},
     sys::time::TimeVal,
@@ -10,37 +11,61 @@ use nix::{
 };
 
 /// The start of a measurement.
-pub(super) struct Noise {
+pub(super) struct Watch {
     began: Instant,
-    machine: f64,
+    machine: Machine,
     ours: f64,
 }
 
-impl Noise {
+/// What was measured.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Noise {
+    /// CPUs that programs other than our children used, or a hypervisor took.
+    pub(super) others: f64,
+    /// CPU time that a hypervisor took, in ns.
+    pub(super) stolen_ns: f64,
+}
+
+impl Watch {
     pub(super) fn begin() -> Result<Self> {
-        Ok(Self { began: Instant::now(), machine: machine()?, ours: ours()? })
+        Ok(Self { began: Instant::now(), machine: Machine::now()?, ours: ours()? })
     }
 
-    /// The CPUs that programs other than our children used since.
-    pub(super) fn end(self) -> Result<f64> {
-        let others = (machine()? - self.machine) - (ours()? - self.ours);
-        Ok((others / self.began.elapsed().as_secs_f64()).max(0.0))
+    pub(super) fn end(self) -> Result<Noise> {
+        let machine = Machine::now()?;
+        let others = (machine.busy - self.machine.busy) - (ours()? - self.ours);
+        Ok(Noise {
+            others: (others / self.began.elapsed().as_secs_f64()).max(0.0),
+            stolen_ns: (machine.stolen - self.machine.stolen) * 1e9,
+        })
     }
 }
 
 /// CPU seconds of the whole machine since it started.
-fn machine() -> Result<f64> {
-    let ticks = sysconf(SysconfVar::CLK_TCK)?.context("no clock tick")?;
-    Ok(busy(&fs::read_to_string("/proc/stat")?)? as f64 / ticks as f64)
+struct Machine {
+    /// Stolen time included.
+    busy: f64,
+    stolen: f64,
 }
 
-/// Ticks not spent idle (fourth number) or waiting for a disk (fifth).
-fn busy(stat: &str) -> Result<u64> {
+impl Machine {
+    fn now() -> Result<Self> {
+        let ticks = sysconf(SysconfVar::CLK_TCK)?.context("no clock tick")? as f64;
+        let (busy, stolen) = parse(&fs::read_to_string("/proc/stat")?)?;
+        Ok(Self { busy: busy as f64 / ticks, stolen: stolen as f64 / ticks })
+    }
+}
+
+/// Ticks spent otherwise than idle or waiting for a disk; those of them that were stolen.
+fn parse(stat: &str) -> Result<(u64, u64)> {
     let line = stat.lines().next().and_then(|line| line.strip_prefix("cpu "));
     let numbers = line.context("/proc/stat begins otherwise")?.split_whitespace();
-    // The last two, guests, are part of the first two.
-    let numbers = numbers.take(8).map(str::parse).collect::<Result<Vec<u64>, _>>()?;
-    Ok(numbers.iter().sum::<u64>() - numbers.iter().skip(3).take(2).sum::<u64>())
+    let numbers = numbers.map(str::parse).collect::<Result<Vec<u64>, _>>()?;
+    // Guests, which follow, are part of user and nice.
+    let &[user, nice, system, _idle, _iowait, irq, softirq, stolen, ..] = &numbers[..] else {
+        bail!("/proc/stat has {} numbers", numbers.len());
+    };
+    Ok((user + nice + system + irq + softirq + stolen, stolen))
 }
 
 /// CPU seconds of our children that have ended, and of ourselves.
@@ -60,7 +85,9 @@ mod tests {
 
     #[test]
     fn idle_waiting_and_guests_do_not_count() {
-        assert_eq!(busy("cpu  1 2 4 1000 1000 8 16 32 1000 1000\ncpu0 …").unwrap(), 63);
-        assert!(busy("intr 1").is_err());
+        let stat = "cpu  1 2 4 1000 1000 8 16 32 1000 1000\ncpu0 …";
+        assert_eq!(parse(stat).unwrap(), (63, 32));
+        assert!(parse("intr 1").is_err());
+        assert!(parse("cpu  1 2 3").is_err());
     }
 }

@@ -67,10 +67,14 @@ impl Report {
 
     /// Thread time in the states that `belongs` accepts, as a share of all of it.
     pub(crate) fn share(&self, belongs: impl Fn(&str) -> bool) -> f64 {
-        let lifetime: u64 = self.ledger.threads.iter().map(|thread| thread.lifetime_ns).sum();
         let states = self.ledger.process.iter();
         let part: u64 = states.filter(|(key, _)| belongs(key)).map(|(_, ns)| ns).sum();
-        part as f64 / lifetime.max(1) as f64
+        part as f64 / self.lifetime().max(1.0)
+    }
+
+    /// The time of all threads, in ns.
+    pub(crate) fn lifetime(&self) -> f64 {
+        self.ledger.threads.iter().map(|thread| thread.lifetime_ns).sum::<u64>() as f64
     }
 }
 

@@ -142,7 +142,7 @@ impl Totals {
     /// I/O as a share of thread time.
     pub(crate) fn io(&self) -> f64 {
         let waits = self.waits.iter().filter(|(kind, _)| is_io(kind));
-        waits.map(|(_, ns)| ns).sum::<f64>() / self.lifetime.max(1.0)
+        waits.fold(0.0, |sum, (_, ns)| sum + ns) / self.lifetime.max(1.0)
     }
 
     /// CPU as a share of thread time.
