@@ -7,6 +7,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
+use tempfile::TempDir;
 
 use crate::workloads::Programs;
 
@@ -15,6 +16,7 @@ pub(super) struct Foreign {
     child: Child,
     /// Where the workload finds it.
     pub(super) address: String,
+    _folder: TempDir,
 }
 
 impl Foreign {
@@ -23,14 +25,16 @@ impl Foreign {
         let mut words = prefix.to_vec();
         words.extend(programs.command(Path::new("foreign.py"))?);
         words.push(kind.to_owned());
+        let folder = tempfile::tempdir()?;
         let mut child = Command::new(&words[0])
             .args(&words[1..])
+            .env("TMPDIR", folder.path())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
             .with_context(|| format!("cannot start {words:?}"))?;
         let output = child.stdout.take().expect("standard output is piped");
-        let mut foreign = Self { child, address: String::new() };
+        let mut foreign = Self { child, address: String::new(), _folder: folder };
         let read = BufReader::new(output).read_line(&mut foreign.address)?;
         ensure!(read > 0, "{words:?} did not get ready");
         foreign.address.truncate(foreign.address.trim_end().len());
