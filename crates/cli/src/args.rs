@@ -11,7 +11,7 @@ use clap::{Args, ColorChoice, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use whyslow_analysis::View;
 
-pub use format::{Format, OutputFile};
+pub(crate) use format::{Format, OutputFile};
 use quantity::{parse_duration, parse_positive_duration};
 
 const EXAMPLES: &str = "\
@@ -30,7 +30,7 @@ Examples:
     disable_help_subcommand = true,
     max_term_width = 100
 )]
-pub struct Cli {
+pub(crate) struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
@@ -38,7 +38,7 @@ pub struct Cli {
 
 /// The subcommands.
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub(crate) enum Command {
     /// Profile a program: prints the verdict, writes a flamegraph and a recording
     Record(RecordArgs),
     /// Print the report of a recording again
@@ -57,7 +57,7 @@ pub enum Command {
 #[derive(Debug, Args)]
 #[command(override_usage = "whyslow record [OPTIONS] -p PID[,PID]\n       \
                             whyslow record [OPTIONS] -- COMMAND [ARGS]...")]
-pub struct RecordArgs {
+pub(crate) struct RecordArgs {
     /// Attach to these processes, with their threads and descendants
     #[arg(
         short,
@@ -112,7 +112,7 @@ pub struct RecordArgs {
 
 /// Arguments of `whyslow report`.
 #[derive(Debug, Args)]
-pub struct ReportArgs {
+pub(crate) struct ReportArgs {
     /// The recording; `-` reads standard input
     #[arg(value_name = "FILE")]
     pub recording: PathBuf,
@@ -123,7 +123,7 @@ pub struct ReportArgs {
 
 /// What to print and write, the same for every command that ends in a report.
 #[derive(Debug, Args)]
-pub struct OutputArgs {
+pub(crate) struct OutputArgs {
     /// Write a file; repeatable. The extension decides: .svg .json .folded .whyslow
     #[arg(
         short,
@@ -160,7 +160,7 @@ pub struct OutputArgs {
 
 /// `--engine`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum EngineChoice {
+pub(crate) enum EngineChoice {
     /// The best this machine allows
     Auto,
     /// perf_event_open
@@ -169,7 +169,7 @@ pub enum EngineChoice {
 
 /// `--view`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum ViewChoice {
+pub(crate) enum ViewChoice {
     /// Wall-clock time shared out among the threads that hold the program up
     Bottleneck,
     /// Thread time, idle left out

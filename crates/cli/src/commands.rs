@@ -1,5 +1,5 @@
 //! One file for each subcommand.
 
-pub mod print;
-pub mod record;
-pub mod report;
+pub(crate) mod print;
+pub(crate) mod record;
+pub(crate) mod report;

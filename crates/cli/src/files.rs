@@ -20,7 +20,7 @@ const LONGEST_NAME: usize = 40;
 
 /// What to do where a file is already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Existing {
+pub(crate) enum Existing {
     /// Fail.
     Keep,
     /// Put the new one in its place.
@@ -31,7 +31,7 @@ pub enum Existing {
 ///
 /// # Errors
 /// When it is taken or its folder cannot be written; says what to do.
-pub fn check(path: &Path, existing: Existing) -> anyhow::Result<()> {
+pub(crate) fn check(path: &Path, existing: Existing) -> anyhow::Result<()> {
     match fs::symlink_metadata(path) {
         Ok(found) if !found.is_file() && !found.is_symlink() => {
             bail!("cannot write {}: it is not a regular file", path.display())
@@ -47,7 +47,7 @@ pub fn check(path: &Path, existing: Existing) -> anyhow::Result<()> {
 ///
 /// # Errors
 /// When they cannot.
-pub fn check_folder(folder: &Path) -> anyhow::Result<()> {
+pub(crate) fn check_folder(folder: &Path) -> anyhow::Result<()> {
     beside(folder).map(drop).with_context(|| {
         format!("cannot write in the folder {}\nuse -o to choose another", folder.display())
     })
@@ -57,7 +57,7 @@ pub fn check_folder(folder: &Path) -> anyhow::Result<()> {
 ///
 /// # Errors
 /// When it cannot be written; then nothing is there.
-pub fn write(
+pub(crate) fn write(
     path: &Path,
     existing: Existing,
     render: impl FnOnce(&mut dyn Write) -> io::Result<()>,
@@ -75,11 +75,11 @@ pub fn write(
     whole().with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// Creates the file `path` for a recording.
+/// Creates the file `path` for a recording, to write and to read back.
 ///
 /// # Errors
 /// When it cannot be created, or is there and to be kept.
-pub fn create_recording(path: &Path, existing: Existing) -> anyhow::Result<File> {
+pub(crate) fn create_recording(path: &Path, existing: Existing) -> anyhow::Result<File> {
     check(path, existing)?;
     if existing == Existing::Replace {
         match fs::remove_file(path) {
@@ -90,6 +90,7 @@ pub fn create_recording(path: &Path, existing: Existing) -> anyhow::Result<File>
         }
     }
     OpenOptions::new()
+        .read(true)
         .write(true)
         .create_new(true)
         .mode(PRIVATE)
@@ -100,7 +101,7 @@ pub fn create_recording(path: &Path, existing: Existing) -> anyhow::Result<File>
 /// A path in `folder`, without extension, that is free for each of `extensions`:
 /// `whyslow-<name>-<pid>-<UTC time>`.
 #[must_use]
-pub fn free_stem(
+pub(crate) fn free_stem(
     folder: &Path,
     name: &str,
     pid: u32,

@@ -21,7 +21,7 @@ const DEFAULT_WIDTH: usize = 80;
 
 /// The stream the report for people goes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stream {
+pub(crate) enum Stream {
     /// Standard output.
     Stdout,
     /// Standard error: standard output belongs to the program that is profiled.
@@ -30,7 +30,7 @@ pub enum Stream {
 
 /// What to print and write, checked before anything is recorded.
 #[derive(Debug)]
-pub struct OutputPlan {
+pub(crate) struct OutputPlan {
     files: Vec<OutputFile>,
     existing: Existing,
     /// Stream of the report for people, where it is wanted.
@@ -48,7 +48,7 @@ impl OutputPlan {
     ///
     /// # Errors
     /// When a file could not be written in the end.
-    pub fn for_record(args: &OutputArgs) -> anyhow::Result<Self> {
+    pub(crate) fn for_record(args: &OutputArgs) -> anyhow::Result<Self> {
         let plan = Self::new(args, Some(Stream::Stderr), Stream::Stderr)?;
         if plan.files.iter().filter(|file| file.format == Format::Recording).count() > 1 {
             bail!("a run has one recording: name one .whyslow file");
@@ -63,7 +63,7 @@ impl OutputPlan {
     ///
     /// # Errors
     /// When a file could not be written in the end.
-    pub fn for_report(args: &OutputArgs) -> anyhow::Result<Self> {
+    pub(crate) fn for_report(args: &OutputArgs) -> anyhow::Result<Self> {
         let plan = match args.json {
             true => Self::new(args, None, Stream::Stderr),
             false => Self::new(args, Some(Stream::Stdout), Stream::Stdout),
@@ -95,7 +95,7 @@ impl OutputPlan {
     }
 
     /// Chooses a flamegraph and a recording where the user named no file.
-    pub fn name_files(&mut self, header: &Header) {
+    pub(crate) fn name_files(&mut self, header: &Header) {
         if !self.files.is_empty() {
             return;
         }
@@ -115,14 +115,14 @@ impl OutputPlan {
 
     /// Where the recording goes, when one is wanted.
     #[must_use]
-    pub fn recording(&self) -> Option<&Path> {
+    pub(crate) fn recording(&self) -> Option<&Path> {
         let recording = self.files.iter().find(|file| file.format == Format::Recording);
         recording.map(|file| file.path.as_path())
     }
 
     /// What to do with a file that is there already.
     #[must_use]
-    pub fn existing(&self) -> Existing {
+    pub(crate) fn existing(&self) -> Existing {
         self.existing
     }
 }
@@ -136,7 +136,11 @@ fn same(a: &Path, b: &Path) -> bool {
 ///
 /// # Errors
 /// The first thing that failed; the rest is done all the same.
-pub fn deliver(analysis: &Analysis, header: &Header, plan: &OutputPlan) -> anyhow::Result<()> {
+pub(crate) fn deliver(
+    analysis: &Analysis,
+    header: &Header,
+    plan: &OutputPlan,
+) -> anyhow::Result<()> {
     let origin = Origin::from(header);
     let shown = show(analysis, &origin, plan);
     let written = plan.files.iter().map(|file| write(file, analysis, &origin, plan));
@@ -229,7 +233,7 @@ fn width(stream: Stream) -> usize {
 
 /// `error`, styled as in the messages about the command line.
 #[must_use]
-pub fn error_label() -> String {
+pub(crate) fn error_label() -> String {
     let style = clap::builder::Styles::styled().get_error().to_owned();
     format!("{style}error{style:#}")
 }

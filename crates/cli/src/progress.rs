@@ -14,14 +14,14 @@ const REDRAWS_PER_SECOND: u8 = 4;
 
 /// The progress line.
 #[derive(Debug)]
-pub struct Progress {
+pub(crate) struct Progress {
     bar: ProgressBar,
 }
 
 impl Progress {
     /// Gets ready; draws nothing yet.
     #[must_use]
-    pub fn start(quiet: bool) -> Self {
+    pub(crate) fn start(quiet: bool) -> Self {
         Self::on(!quiet && std::io::stderr().is_terminal())
     }
 
@@ -39,14 +39,14 @@ impl Progress {
     }
 
     /// Says how far the recording is.
-    pub fn tick(&self, elapsed: Duration, events: u64, threads: usize) {
+    pub(crate) fn tick(&self, elapsed: Duration, events: u64, threads: usize) {
         if elapsed >= PATIENCE {
             self.bar.set_message(line(elapsed, events, threads));
         }
     }
 
     /// Takes the line away.
-    pub fn finish(self) {
+    pub(crate) fn finish(self) {
         self.bar.finish_and_clear();
     }
 }

@@ -16,7 +16,7 @@ const HIDDEN: &str = "***";
 
 /// `command` with its secrets replaced; as many arguments as before.
 #[must_use]
-pub fn redact(command: &[String]) -> Vec<String> {
+pub(crate) fn redact(command: &[String]) -> Vec<String> {
     let program = command.first().map_or("", |path| path.rsplit('/').next().unwrap_or(path));
     let mut next = Next::Ordinary;
     command

@@ -1,18 +1,18 @@
 //! Renderers: each takes a report or folded stacks and a `Write`. None opens a
 //! file, measures, or knows where its bytes go.
 
-pub mod folded;
-pub mod json;
-pub mod palette;
-pub mod svg;
-pub mod text;
-pub mod units;
+pub(crate) mod folded;
+pub(crate) mod json;
+pub(crate) mod palette;
+pub(crate) mod svg;
+pub(crate) mod text;
+pub(crate) mod units;
 
 use whyslow_events::Header;
 
 /// What a human wants to know of a run that the report does not hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Origin {
+pub(crate) struct Origin {
     /// The machine it was recorded on.
     pub host: String,
     /// On-CPU samples per second.

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 /// `text` with every character replaced that moves the cursor, reorders the
 /// line, or may not stand in XML.
 #[must_use]
-pub fn clean(text: &str) -> Cow<'_, str> {
+pub(crate) fn clean(text: &str) -> Cow<'_, str> {
     if text.chars().any(is_unsafe) {
         Cow::Owned(text.chars().map(replacement).collect())
     } else {

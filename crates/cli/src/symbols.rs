@@ -8,7 +8,7 @@ use whyslow_symbols::Symbolizer;
 
 /// Plays `source`, and at its end the names of the addresses in it, unless the
 /// recording holds names or comes from another machine.
-pub struct Symbolized<S> {
+pub(crate) struct Symbolized<S> {
     source: S,
     symbolizer: Option<Symbolizer>,
     last: Ns,
@@ -25,7 +25,7 @@ struct Rest {
 impl<S: EventSource> Symbolized<S> {
     /// Wraps a recording that is read from its start.
     #[must_use]
-    pub fn new(source: S) -> Self {
+    pub(crate) fn new(source: S) -> Self {
         let header = source.header();
         let symbolizer = is_this_machine(header).then(|| Symbolizer::new(header.facts));
         Symbolized { source, symbolizer, last: Ns(0), rest: None }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 /// The formats a run can be written in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
+pub(crate) enum Format {
     /// Flamegraph.
     Svg,
     /// The report.
@@ -17,11 +17,12 @@ pub enum Format {
 
 impl Format {
     /// Every format, in the order of the help.
-    pub const ALL: [Format; 4] = [Format::Svg, Format::Json, Format::Folded, Format::Recording];
+    pub(crate) const ALL: [Format; 4] =
+        [Format::Svg, Format::Json, Format::Folded, Format::Recording];
 
     /// The file name extension, without its dot.
     #[must_use]
-    pub fn extension(self) -> &'static str {
+    pub(crate) fn extension(self) -> &'static str {
         match self {
             Format::Svg => "svg",
             Format::Json => "json",
@@ -33,7 +34,7 @@ impl Format {
 
 /// A file to write.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OutputFile {
+pub(crate) struct OutputFile {
     /// Where.
     pub path: PathBuf,
     /// What.
@@ -45,7 +46,7 @@ impl OutputFile {
     ///
     /// # Errors
     /// When no format has that extension; the message lists those there are.
-    pub fn new(path: PathBuf) -> Result<Self, String> {
+    pub(crate) fn new(path: PathBuf) -> Result<Self, String> {
         let format = Format::ALL.into_iter().find(|format| {
             path.extension().is_some_and(|found| found.eq_ignore_ascii_case(format.extension()))
         });

@@ -11,7 +11,7 @@ use crate::sanitize::clean;
 ///
 /// # Errors
 /// When `out` cannot be written.
-pub fn stacks(stacks: &[Folded], out: &mut dyn Write) -> io::Result<()> {
+pub(crate) fn stacks(stacks: &[Folded], out: &mut dyn Write) -> io::Result<()> {
     for stack in stacks {
         writeln!(out, "{}", line(stack))?;
     }
@@ -20,14 +20,14 @@ pub fn stacks(stacks: &[Folded], out: &mut dyn Write) -> io::Result<()> {
 
 /// The line of `stack`, without its newline.
 #[must_use]
-pub fn line(stack: &Folded) -> String {
+pub(crate) fn line(stack: &Folded) -> String {
     let frames: Vec<_> = stack.frames.iter().map(|name| frame(name)).collect();
     format!("{} {}", frames.join(";"), stack.weight_ns)
 }
 
 /// A name that cannot be taken for two frames, or for two weights.
 #[must_use]
-pub fn frame(name: &str) -> Cow<'_, str> {
+pub(crate) fn frame(name: &str) -> Cow<'_, str> {
     let name = clean(name);
     let trimmed = name.trim();
     let ends_in_number = trimmed

@@ -9,7 +9,7 @@ use whyslow_analysis::report::Report;
 ///
 /// # Errors
 /// When `out` cannot be written.
-pub fn report(report: &Report, out: &mut dyn Write) -> io::Result<()> {
+pub(crate) fn report(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     serde_json::to_writer_pretty(&mut *out, report)?;
     out.write_all(b"\n")
 }
@@ -18,7 +18,7 @@ pub fn report(report: &Report, out: &mut dyn Write) -> io::Result<()> {
 ///
 /// # Errors
 /// When `out` cannot be written.
-pub fn schema(out: &mut dyn Write) -> io::Result<()> {
+pub(crate) fn schema(out: &mut dyn Write) -> io::Result<()> {
     // As written: a field that is `null` when unknown is still always there.
     let generator = SchemaSettings::default().for_serialize().into_generator();
     serde_json::to_writer_pretty(&mut *out, &generator.into_root_schema_for::<Report>())?;

@@ -9,11 +9,11 @@ use whyslow_analysis::report::Class;
 use whyslow_analysis::{Group, State};
 
 /// Red, green, blue.
-pub type Rgb = [u8; 3];
+pub(crate) type Rgb = [u8; 3];
 
 /// The lines drawn over a fill.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Hatch {
+pub(crate) enum Hatch {
     /// None.
     Plain,
     /// `/`
@@ -32,7 +32,7 @@ pub enum Hatch {
 
 /// The fill of `state` in the flamegraph; light enough for black text.
 #[must_use]
-pub fn fill(state: State) -> Rgb {
+pub(crate) fn fill(state: State) -> Rgb {
     match state {
         State::CpuUser => USER,
         State::CpuKernel => KERNEL,
@@ -59,15 +59,15 @@ pub fn fill(state: State) -> Rgb {
 }
 
 /// The fill of frames of user code.
-pub const USER: Rgb = [0xf3, 0xb2, 0x63];
+pub(crate) const USER: Rgb = [0xf3, 0xb2, 0x63];
 /// The fill of frames of kernel code.
-pub const KERNEL: Rgb = [0xdf, 0x83, 0x5c];
+pub(crate) const KERNEL: Rgb = [0xdf, 0x83, 0x5c];
 /// The fill of the frames that name a process or a thread.
-pub const ROOT: Rgb = [0xc4, 0xca, 0xd3];
+pub(crate) const ROOT: Rgb = [0xc4, 0xca, 0xd3];
 
 /// The hatching of `state` in the flamegraph.
 #[must_use]
-pub fn hatch(state: State) -> Hatch {
+pub(crate) fn hatch(state: State) -> Hatch {
     match (state, state.group()) {
         (State::Sleep | State::Child, _) => Hatch::Level,
         (_, Group::Cpu | Group::Idle) => Hatch::Plain,
@@ -81,7 +81,7 @@ pub fn hatch(state: State) -> Hatch {
 
 /// The colour of `state` in the terminal; `None` leaves the terminal's own.
 #[must_use]
-pub fn ansi(state: State) -> Option<AnsiColor> {
+pub(crate) fn ansi(state: State) -> Option<AnsiColor> {
     match (state, state.group()) {
         (State::CpuKernel, _) => Some(AnsiColor::BrightRed),
         (State::Sleep | State::Child, _) => Some(AnsiColor::Blue),
@@ -96,7 +96,7 @@ pub fn ansi(state: State) -> Option<AnsiColor> {
 
 /// The colour of a verdict in the terminal.
 #[must_use]
-pub fn ansi_of_class(class: Class) -> Option<AnsiColor> {
+pub(crate) fn ansi_of_class(class: Class) -> Option<AnsiColor> {
     match class {
         Class::CpuBound => Some(AnsiColor::Red),
         Class::IoBound => Some(AnsiColor::Cyan),
@@ -109,7 +109,7 @@ pub fn ansi_of_class(class: Class) -> Option<AnsiColor> {
 
 /// The state with this ledger key.
 #[must_use]
-pub fn state_of(key: &str) -> Option<State> {
+pub(crate) fn state_of(key: &str) -> Option<State> {
     State::ALL.iter().copied().find(|state| state.key() == key)
 }
 

@@ -32,7 +32,7 @@ const COUNT_NAME: &str = "ns";
 ///
 /// # Errors
 /// When `out` cannot be written, or inferno's drawing is not as expected.
-pub fn flamegraph(
+pub(crate) fn flamegraph(
     stacks: &[Folded],
     view: View,
     report: &Report,
@@ -50,6 +50,7 @@ pub fn flamegraph(
     let legend = legend::Legend::of(stacks, &marks);
     let top = caption::HEIGHT + legend.height();
     document.make_room(top.saturating_sub(INFERNO_TOP))?;
+    document.place_buttons(caption::HEIGHT + legend::BASELINE)?;
     document.insert_styles(&style::css(&marks), &style::patterns(&marks))?;
     document.insert_caption(&format!("{}{}", caption.svg(), legend.svg(caption::HEIGHT)))?;
     document.humanize_titles();

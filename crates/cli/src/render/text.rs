@@ -20,7 +20,7 @@ const NARROWEST: usize = 20;
 
 /// How much room there is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Layout {
+pub(crate) struct Layout {
     /// Columns.
     pub width: usize,
     /// Every row, on as many screens as it takes.
@@ -31,7 +31,7 @@ pub struct Layout {
 ///
 /// # Errors
 /// When `out` cannot be written.
-pub fn report(
+pub(crate) fn report(
     report: &Report,
     origin: &Origin,
     layout: Layout,

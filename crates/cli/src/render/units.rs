@@ -4,7 +4,7 @@ const UNITS: [(u64, &str); 4] = [(1_000_000_000, "s"), (1_000_000, "ms"), (1_000
 
 /// A span of time: `7.21 s`, `12.1 ms`, `840 µs`, `12 m 05 s`, `3 h 20 m`.
 #[must_use]
-pub fn span(ns: u64) -> String {
+pub(crate) fn span(ns: u64) -> String {
     let seconds = ns.saturating_add(500_000_000) / 1_000_000_000;
     match seconds {
         0..600 => short_span(ns),
@@ -25,7 +25,7 @@ fn short_span(ns: u64) -> String {
 
 /// A number of things: `1,234`, `12.3k`, `1.23M`.
 #[must_use]
-pub fn count(n: u64) -> String {
+pub(crate) fn count(n: u64) -> String {
     match n {
         0..10_000 => n.to_string(),
         10_000..999_500 => format!("{}k", significant(n as f64 / 1e3)),
@@ -36,13 +36,13 @@ pub fn count(n: u64) -> String {
 
 /// A share of one: `72.1 %`.
 #[must_use]
-pub fn percent(share: f64) -> String {
+pub(crate) fn percent(share: f64) -> String {
     format!("{:.1} %", share * 100.0)
 }
 
 /// Three significant digits; all digits of larger whole parts.
 #[must_use]
-pub fn significant(value: f64) -> String {
+pub(crate) fn significant(value: f64) -> String {
     match value {
         v if v < 9.995 => format!("{v:.2}"),
         v if v < 99.95 => format!("{v:.1}"),

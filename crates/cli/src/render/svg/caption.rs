@@ -55,7 +55,7 @@ impl Caption {
     pub(super) fn alone(&self) -> String {
         format!(
             "<?xml version=\"1.0\" standalone=\"no\"?>\n\
-             <svg version=\"1.1\" width=\"1200\" height=\"110\" viewBox=\"0 0 1200 110\" \
+             <svg version=\"1.1\" width=\"100%\" height=\"110\" \
              xmlns=\"http://www.w3.org/2000/svg\">\n\
              <style>text {{ font-family:monospace; font-size:12px; }}{}</style>\n\
              <rect width=\"100%\" height=\"100%\" class=\"page\"/>\n\

@@ -12,6 +12,7 @@ const BACKGROUND: &str = "<rect x=\"0\" y=\"0\" width=\"100%\"";
 const FRAMES: &str = "<svg id=\"frames\"";
 const TITLE: &str = "<text id=\"title\"";
 const UNZOOM: &str = "<text id=\"unzoom\"";
+const SEARCH: &str = "<text id=\"search\"";
 /// Texts that stand below the frames.
 const BELOW: [&str; 2] = ["<text id=\"details\"", "<text id=\"matched\""];
 
@@ -41,7 +42,14 @@ impl Document {
         let at = self.find(FRAMES)? + FRAMES.len();
         self.0.insert_str(at, &format!(" y=\"{extra}\""));
         self.set(TITLE, "x", "10")?;
-        // Left of the search button, which keeps to the right edge.
+        Ok(())
+    }
+
+    /// Puts the buttons at the right edge, their text standing on `y`.
+    pub(super) fn place_buttons(&mut self, y: usize) -> io::Result<()> {
+        self.set(SEARCH, "y", &format!("{y}.00"))?;
+        self.set(UNZOOM, "y", &format!("{y}.00"))?;
+        // Left of the search button, which the script keeps at the edge.
         self.set(UNZOOM, "x", "100%")?;
         let at = self.find(UNZOOM)? + UNZOOM.len();
         self.0.insert_str(at, " dx=\"-120\"");

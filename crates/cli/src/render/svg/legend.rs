@@ -7,9 +7,11 @@ use super::marks::{Mark, Marks, class};
 use crate::render::palette::{KERNEL, ROOT, Rgb, USER, fill};
 
 const ROW_HEIGHT: usize = 20;
-/// Rows end here, so that they fit half a screen.
-const WIDTH: usize = 860;
+/// Rows end here, so that they fit a narrow window.
+const WIDTH: usize = 740;
 const SWATCH: usize = 12;
+/// Where the text of the first row stands, from the upper edge.
+pub(super) const BASELINE: usize = 10;
 /// Columns of pixels for a character of the 12 pixel monospace font.
 const CHARACTER: f64 = 7.3;
 const GAP: usize = 18;
@@ -67,7 +69,7 @@ impl Entry {
         let Entry { fill, label } = self;
         format!(
             "<g transform=\"translate({x},{y})\"><rect width=\"{SWATCH}\" height=\"{SWATCH}\" fill=\"{fill}\"/>\
-             <text transform=\"translate({},10)\">{label}</text></g>",
+             <text transform=\"translate({},{BASELINE})\">{label}</text></g>",
             SWATCH + SWATCH / 2
         )
     }
