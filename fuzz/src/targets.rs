@@ -10,6 +10,9 @@ use whyslow_events::{
 
 use crate::seeds;
 
+/// Shares are summed as doubles.
+const ROUNDING: f64 = 1e-6;
+
 /// A parser and what it is known to take.
 pub(crate) struct Target {
     pub(crate) name: &'static str,
@@ -21,7 +24,7 @@ pub(crate) struct Target {
 /// Every target.
 pub(crate) const TARGETS: &[Target] = &[
     Target { name: "recording", feed: recording, seeds: seeds::recordings },
-    Target { name: "events", feed: events, seeds: seeds::chunks },
+    Target { name: "analyze", feed: analyze, seeds: seeds::chunks },
 ];
 
 /// A whole recording, as it stands in a file.
@@ -31,15 +34,21 @@ fn recording(bytes: &[u8]) {
     }
 }
 
-/// The plain bytes of a header and of one chunk of events, behind the length
-/// of the header: bent, and only then packed, for the checksums to hold.
-fn events(bytes: &[u8]) {
+/// Any stream of events. The input is the plain bytes of a header and of one
+/// chunk, behind the length of the header: bent, and only then packed, for the
+/// checksums to hold. Whatever the stream, the ledger closes.
+fn analyze(bytes: &[u8]) {
     let Some((length, rest)) = bytes.split_first_chunk() else { return };
     let (header, chunk) = rest.split_at(rest.len().min(u16::from_le_bytes(*length).into()));
     let file = packed(&[header, chunk]);
-    if let Ok(mut reader) = Reader::new(file.as_slice()) {
-        while let Ok(Some(_)) = reader.next_event() {}
+    let Ok(mut reader) = Reader::new(file.as_slice()) else { return };
+    let report = whyslow_analysis::analyze(&mut reader).report;
+    for thread in &report.ledger.threads {
+        let sum = thread.states.values().map(|ns| u128::from(*ns)).sum::<u128>();
+        assert_eq!(sum, u128::from(thread.lifetime_ns), "states and lifetime of {}", thread.tid);
     }
+    let shares: f64 = report.bottleneck.shares.values().sum();
+    assert!((shares - 1.0).abs() < ROUNDING, "shares sum to {shares}");
 }
 
 /// A recording of these chunks.

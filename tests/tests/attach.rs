@@ -96,8 +96,9 @@ fn a_program_that_dies_while_recorded_is_reported() {
     needs_root!();
     let case = Case::new();
     let target = Process::shell(SPIN);
-    let recorder = case.start(&["record", "-p", &target.pid(), "-o", "r.json", "-o", "r.whyslow"]);
-    case.until_recording("r.whyslow");
+    let mut recorder =
+        case.start(&["record", "-p", &target.pid(), "-o", "r.json", "-o", "r.whyslow"]);
+    case.until_recorded(&mut recorder, "r.whyslow", 0);
     target.signal(Signal::SIGKILL);
     target.finish();
     recorder.finish().ended_with(0);

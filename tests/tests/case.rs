@@ -94,18 +94,20 @@ impl Case {
         self.start(arguments).finish()
     }
 
-    /// Waits until the recorder has begun to write `name`.
-    pub(crate) fn until_recording(&self, name: &str) {
+    /// Waits until `recorder` has written more than `bytes` of `name`.
+    pub(crate) fn until_recorded(&self, recorder: &mut Process, name: &str, bytes: u64) -> u64 {
         let path = self.path(name);
-        until("the recording to begin", || {
-            fs::metadata(&path).ok().filter(|file| file.len() > 0).map(drop)
-        });
+        until("the recording", || {
+            recorder.expect_running();
+            fs::metadata(&path).ok().map(|file| file.len()).filter(|length| *length > bytes)
+        })
     }
 
-    /// Waits until `name` holds a whole line, and gives it.
-    pub(crate) fn until_line(&self, name: &str) -> String {
+    /// Waits until `writer` has written a whole line into `name`, and gives it.
+    pub(crate) fn until_line(&self, writer: &mut Process, name: &str) -> String {
         let path = self.path(name);
         until(name, || {
+            writer.expect_running();
             let text = fs::read_to_string(&path).ok()?;
             text.split_once('\n').map(|(line, _)| line.to_owned())
         })

@@ -36,8 +36,8 @@ fn a_chain_of_execs_is_one_process_with_its_last_name() {
 /// A shell with a child that was there before; `child` in the folder holds its PID.
 fn family(case: &Case) -> (Process, u64) {
     let script = format!("sleep 100 & echo $! > {}; wait", case.path("child").display());
-    let parent = Process::shell(&script);
-    let child = case.until_line("child").parse().unwrap();
+    let mut parent = Process::shell(&script);
+    let child = case.until_line(&mut parent, "child").parse().unwrap();
     (parent, child)
 }
 
@@ -72,7 +72,7 @@ fn a_child_that_outlives_the_command_does_not_hold_us() {
     let case = Case::new();
     let script = "sleep 100 >/dev/null 2>&1 & echo $! > child; exit 3";
     let finished = case.run(&["record", "-o", "r.json", "--", "sh", "-c", script]);
-    signal_to(&case.until_line("child"), Signal::SIGKILL);
+    signal_to(&case.text("child"), Signal::SIGKILL);
     finished.ended_with(3);
     sound(case.json("r.json"));
 }

@@ -15,8 +15,9 @@ fn an_interrupt_ends_an_attached_recording_well() {
     needs_root!();
     let case = Case::new();
     let target = Process::shell(SPIN);
-    let recorder = case.start(&["record", "-p", &target.pid(), "-o", "r.json", "-o", "r.whyslow"]);
-    case.until_recording("r.whyslow");
+    let mut recorder =
+        case.start(&["record", "-p", &target.pid(), "-o", "r.json", "-o", "r.whyslow"]);
+    case.until_recorded(&mut recorder, "r.whyslow", 0);
     recorder.signal(Signal::SIGINT);
     recorder.finish().ended_with(0);
     sound(case.json("r.json"));
@@ -30,8 +31,8 @@ fn an_interrupt_on_launch_reaches_the_program() {
     needs_root!();
     let case = Case::new();
     let script = "trap 'exit 3' INT; echo ready > ready; while :; do :; done";
-    let recorder = case.start(&["record", "-o", "r.json", "--", "sh", "-c", script]);
-    case.until_line("ready");
+    let mut recorder = case.start(&["record", "-o", "r.json", "--", "sh", "-c", script]);
+    case.until_line(&mut recorder, "ready");
     // As a terminal does: to the whole group in the foreground.
     recorder.signal_group(Signal::SIGINT);
     recorder.finish().ended_with(3);
@@ -44,10 +45,10 @@ fn a_second_interrupt_writes_at_once_though_the_program_goes_on() {
     needs_root!();
     let case = Case::new();
     let script = "trap 'echo got it > got' INT; echo $$ > ready; while :; do :; done";
-    let recorder = case.start(&["record", "-o", "r.json", "--", "sh", "-c", script]);
-    let program = case.until_line("ready");
+    let mut recorder = case.start(&["record", "-o", "r.json", "--", "sh", "-c", script]);
+    let program = case.until_line(&mut recorder, "ready");
     recorder.signal_group(Signal::SIGINT);
-    case.until_line("got");
+    case.until_line(&mut recorder, "got");
     recorder.signal(Signal::SIGINT);
     until("the report", || case.path("r.json").is_file().then_some(()));
     // Our pipes are open in the program; without it their end comes.
@@ -61,10 +62,9 @@ fn a_killed_recorder_leaves_what_it_had() {
     needs_root!();
     let case = Case::new();
     let target = Process::shell(SPIN);
-    let recorder = case.start(&["record", "-p", &target.pid(), "-o", "r.whyslow"]);
-    case.until_recording("r.whyslow");
-    let begun = case.read("r.whyslow").len();
-    until("events in the recording", || (case.read("r.whyslow").len() > begun).then_some(()));
+    let mut recorder = case.start(&["record", "-p", &target.pid(), "-o", "r.whyslow"]);
+    let header = case.until_recorded(&mut recorder, "r.whyslow", 0);
+    case.until_recorded(&mut recorder, "r.whyslow", header);
     recorder.signal(Signal::SIGKILL);
     recorder.finish();
     let finished = case.run(&["report", "r.whyslow", "--json"]).ended_with(0);

@@ -74,6 +74,13 @@ impl Process {
         signal_to(&format!("-{}", self.pid()), signal);
     }
 
+    /// Fails when it has ended.
+    pub(crate) fn expect_running(&mut self) {
+        if let Some(status) = self.child.try_wait().unwrap() {
+            panic!("ended with {status}");
+        }
+    }
+
     /// Waits for its end and the end of its output.
     pub(crate) fn finish(mut self) -> Finished {
         let status = until("a process to end", || self.child.try_wait().unwrap());
