@@ -5,8 +5,9 @@ use std::io::{self, BufReader, Read};
 use std::path::Path;
 
 use anyhow::Context;
-use whyslow_analysis::analyze;
-use whyslow_events::recording::Reader;
+use whyslow_analysis::{Analysis, analyze};
+use whyslow_events::recording::{ReadError, Reader};
+use whyslow_events::{EventSource, Header};
 
 use crate::args::ReportArgs;
 use crate::exit::Ending;
@@ -21,11 +22,15 @@ use crate::symbols::Symbolized;
 pub(crate) fn run(args: &ReportArgs) -> anyhow::Result<Ending> {
     let plan = OutputPlan::for_report(&args.output)?;
     let (name, input) = open(&args.recording)?;
-    let reader = Reader::new(input).with_context(|| format!("cannot read {name}"))?;
-    let mut source = Symbolized::new(reader);
-    let analysis = analyze(&mut source);
-    deliver(&analysis, whyslow_events::EventSource::header(&source), &plan)?;
+    let (header, analysis) = replay(input).with_context(|| format!("cannot read {name}"))?;
+    deliver(&analysis, &header, &plan)?;
     Ok(Ending::SUCCESS)
+}
+
+fn replay(input: impl Read) -> Result<(Header, Analysis), ReadError> {
+    let mut source = Symbolized::new(Reader::new(input)?);
+    let analysis = analyze(&mut source);
+    Ok((source.header().clone(), analysis))
 }
 
 fn open(path: &Path) -> anyhow::Result<(String, Box<dyn Read>)> {
@@ -35,4 +40,64 @@ fn open(path: &Path) -> anyhow::Result<(String, Box<dyn Read>)> {
     let name = path.display().to_string();
     let file = File::open(path).with_context(|| format!("cannot open {name}"))?;
     Ok((name, Box::new(BufReader::new(file))))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+    use whyslow_analysis::View;
+
+    use super::*;
+    use crate::args::{Cli, Command};
+    use crate::render::text::{self, Layout};
+    use crate::render::{Origin, folded};
+    use crate::testing::{assert_golden, recording, written};
+
+    #[test]
+    fn a_recording_gives_the_report_and_the_stacks_agreed() {
+        let (header, analysis) = replay(recording().as_slice()).unwrap();
+        let origin = Origin { host: "h".into(), ..Origin::from(&header) };
+        let layout = Layout { width: 80, verbose: false };
+        let screen = written(|out| text::report(&analysis.report, &origin, layout, out));
+        assert_golden("nap.80.txt", &anstream::adapter::strip_bytes(&screen).into_vec());
+        let stacks = analysis.stacks.folded(View::Wall);
+        assert_golden("nap.folded", &written(|out| folded::stacks(&stacks, out)));
+    }
+
+    #[test]
+    fn every_cut_gives_an_error_or_a_damaged_report() {
+        let whole = recording();
+        for length in 0..whole.len() {
+            if let Ok((_, analysis)) = replay(&whole[..length]) {
+                assert!(analysis.report.quality.damage.is_some(), "cut at {length}");
+            }
+        }
+        assert!(replay(whole.as_slice()).unwrap().1.report.quality.damage.is_none());
+    }
+
+    #[test]
+    fn files_are_written_beside_each_other_and_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name).display().to_string();
+        std::fs::write(path("in.whyslow"), recording()).unwrap();
+        let report = |args: &[&str]| {
+            let input = path("in.whyslow");
+            let all = ["whyslow", "report", "-q", &input].into_iter().chain(args.iter().copied());
+            let Command::Report(args) = Cli::try_parse_from(all).unwrap().command else {
+                panic!("not the report command")
+            };
+            run(&args)
+        };
+        let (svg, json) = (path("a.svg"), path("a.json"));
+        assert_eq!(report(&["-o", &svg, "-o", &json]).unwrap(), Ending::SUCCESS);
+        let value: serde_json::Value =
+            serde_json::from_slice(&std::fs::read(&json).unwrap()).unwrap();
+        assert_eq!(value["schema"], "whyslow.report/1");
+        assert!(std::fs::read_to_string(&svg).unwrap().contains("</svg>"));
+        assert!(report(&["-o", &svg]).is_err());
+        assert!(report(&["-o", &svg, "--force"]).is_ok());
+        let new = path("b.json");
+        assert!(report(&["-o", &new, "-o", &new]).is_err());
+        assert!(report(&["-o", &path("b.whyslow")]).is_err());
+    }
 }

@@ -10,7 +10,7 @@ mod style;
 use std::io::{self, Write};
 
 use inferno::flamegraph::color::BackgroundColor;
-use inferno::flamegraph::{self, Options, TextTruncateDirection};
+use inferno::flamegraph::{self, Direction, Options, TextTruncateDirection};
 use whyslow_analysis::report::Report;
 use whyslow_analysis::{Folded, View};
 
@@ -22,9 +22,11 @@ use marks::Marks;
 /// Percent of the width below which a frame is left out. A screen has a few
 /// thousand columns; a graph of 60,000 stacks stays below 2 MB.
 const MIN_WIDTH: f64 = 0.02;
-/// Where inferno begins to draw, with its own title and no subtitle.
-const INFERNO_TOP: usize = 3 * FONT_SIZE;
 const FONT_SIZE: usize = 12;
+/// Where inferno begins to draw frames below its title.
+const INFERNO_TOP: usize = 4 * FONT_SIZE + 4;
+/// Height of the line that names the frame under the pointer.
+const DETAILS: usize = 20;
 /// `inferno` counts in this; the titles are rewritten for people.
 const COUNT_NAME: &str = "ns";
 
@@ -48,9 +50,10 @@ pub(crate) fn flamegraph(
     let drawn = draw(stacks, &marks, &caption.title)?;
     let mut document = Document::new(drawn);
     let legend = legend::Legend::of(stacks, &marks);
-    let top = caption::HEIGHT + legend.height();
+    let top = caption::HEIGHT + legend.height() + DETAILS;
     document.make_room(top.saturating_sub(INFERNO_TOP))?;
     document.place_buttons(caption::HEIGHT + legend::BASELINE)?;
+    document.place_details(top - FONT_SIZE / 2)?;
     document.insert_styles(&style::css(&marks), &style::patterns(&marks))?;
     document.insert_caption(&format!("{}{}", caption.svg(), legend.svg(caption::HEIGHT)))?;
     document.humanize_titles();
@@ -65,6 +68,8 @@ fn draw(stacks: &[Folded], marks: &Marks<'_>, title: &str) -> io::Result<String>
     options.count_name = COUNT_NAME.into();
     options.name_type = String::new();
     options.font_size = FONT_SIZE;
+    // Roots on top, below the caption: a deep stack must not push them off the screen.
+    options.direction = Direction::Inverted;
     options.min_width = MIN_WIDTH;
     options.text_truncate_direction = TextTruncateDirection::Right;
     options.bgcolors = Some(BackgroundColor::Flat(style::BACKGROUND));

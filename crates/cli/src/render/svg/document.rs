@@ -13,8 +13,8 @@ const FRAMES: &str = "<svg id=\"frames\"";
 const TITLE: &str = "<text id=\"title\"";
 const UNZOOM: &str = "<text id=\"unzoom\"";
 const SEARCH: &str = "<text id=\"search\"";
-/// Texts that stand below the frames.
-const BELOW: [&str; 2] = ["<text id=\"details\"", "<text id=\"matched\""];
+/// What is said of the frame under the pointer, and of what a search found.
+const DETAILS: [&str; 2] = ["<text id=\"details\"", "<text id=\"matched\""];
 
 pub(super) struct Document(String);
 
@@ -27,18 +27,14 @@ impl Document {
         self.0.as_bytes()
     }
 
-    /// Moves everything but the title down by `extra` pixels.
+    /// Moves the frames down by `extra` pixels.
     pub(super) fn make_room(&mut self, extra: usize) -> io::Result<()> {
-        let height: usize = self.number(ROOT, "height")?;
+        let height = self.number(ROOT, "height")?;
         let taller = height + extra;
         self.set(ROOT, "height", &taller.to_string())?;
         let view = self.get(ROOT, "viewBox")?.replace(&format!(" {height}"), &format!(" {taller}"));
         self.set(ROOT, "viewBox", &view)?;
         self.set(BACKGROUND, "height", &taller.to_string())?;
-        for text in BELOW {
-            let y: f64 = self.number(text, "y")?;
-            self.set(text, "y", &format!("{:.2}", y + extra as f64))?;
-        }
         let at = self.find(FRAMES)? + FRAMES.len();
         self.0.insert_str(at, &format!(" y=\"{extra}\""));
         self.set(TITLE, "x", "10")?;
@@ -54,6 +50,11 @@ impl Document {
         let at = self.find(UNZOOM)? + UNZOOM.len();
         self.0.insert_str(at, " dx=\"-120\"");
         Ok(())
+    }
+
+    /// Puts the details above the frames, their text standing on `y`.
+    pub(super) fn place_details(&mut self, y: usize) -> io::Result<()> {
+        DETAILS.into_iter().try_for_each(|text| self.set(text, "y", &format!("{y}.00")))
     }
 
     /// Adds to the style sheet and to the definitions.
@@ -94,7 +95,7 @@ impl Document {
         self.value(tag, attribute).map(|range| &self.0[range])
     }
 
-    fn number<N: std::str::FromStr>(&self, tag: &str, attribute: &str) -> io::Result<N> {
+    fn number(&self, tag: &str, attribute: &str) -> io::Result<usize> {
         self.get(tag, attribute)?.parse().map_err(|_| missing(attribute))
     }
 

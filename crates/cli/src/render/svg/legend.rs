@@ -12,6 +12,8 @@ const WIDTH: usize = 740;
 const SWATCH: usize = 12;
 /// Where the text of the first row stands, from the upper edge.
 pub(super) const BASELINE: usize = 10;
+/// States with less are too narrow to be seen.
+const SMALLEST_SHARE: f64 = 0.0005;
 /// Columns of pixels for a character of the 12 pixel monospace font.
 const CHARACTER: f64 = 7.3;
 const GAP: usize = 18;
@@ -42,7 +44,7 @@ impl Legend {
     }
 
     pub(super) fn height(&self) -> usize {
-        self.0.len() * ROW_HEIGHT + ROW_HEIGHT / 2
+        self.0.len() * ROW_HEIGHT
     }
 
     /// The legend, its upper edge at `top`.
@@ -91,20 +93,20 @@ fn frames(marks: &Marks<'_>) -> Vec<Entry> {
 
 /// The states, largest share first.
 fn states(stacks: &[Folded], marks: &Marks<'_>) -> Vec<Entry> {
-    let total: u64 = stacks.iter().map(|stack| stack.weight_ns).sum();
+    let total = stacks.iter().map(|stack| stack.weight_ns).sum::<u64>().max(1);
     let mut by_state: Vec<(State, u64)> = State::ALL
         .iter()
         .map(|&state| {
             (state, stacks.iter().filter(|s| s.state == state).map(|s| s.weight_ns).sum())
         })
-        .filter(|&(_, weight): &(State, u64)| weight > 0)
+        .filter(|&(_, weight): &(State, u64)| weight as f64 >= SMALLEST_SHARE * total as f64)
         .collect();
     by_state.sort_by_key(|&(_, weight)| std::cmp::Reverse(weight));
     let hatched: Vec<State> = marks.states().collect();
     by_state
         .into_iter()
         .map(|(state, weight)| {
-            let share = 100.0 * weight as f64 / total.max(1) as f64;
+            let share = 100.0 * weight as f64 / total as f64;
             let fill = match hatched.contains(&state) {
                 true => format!("url(#{})", class(state)),
                 false => plain(fill(state)),

@@ -11,6 +11,8 @@ use whyslow_analysis::{Folded, State};
 use super::frame;
 use crate::render::palette::{KERNEL, ROOT, Rgb, USER, fill, state_of};
 
+/// What the analysis writes where it has no frames.
+const MISSING: [&str; 2] = ["[no stack]", "[not sampled]"];
 /// How many shades of one hue tell neighbouring functions apart.
 const SHADES: u32 = 5;
 
@@ -19,6 +21,8 @@ const SHADES: u32 = 5;
 pub(super) enum Mark {
     /// A process or thread.
     Root,
+    /// Words in place of frames that were not recorded.
+    Missing,
     /// User code.
     User,
     /// Kernel code.
@@ -68,6 +72,7 @@ impl<'a> Marks<'a> {
         for (name, mark) in &self.0 {
             let rgb = match mark {
                 Mark::Root => ROOT,
+                Mark::Missing => fill(State::Unknown),
                 Mark::User => shade(USER, name),
                 Mark::Kernel => shade(KERNEL, name),
                 Mark::State(state) => fill(*state),
@@ -98,6 +103,7 @@ fn mark(depth: usize, name: &str, threads: &BTreeSet<&str>) -> Mark {
     match key.and_then(state_of) {
         Some(state) => Mark::State(state),
         None if name.ends_with("_[k]") => Mark::Kernel,
+        None if MISSING.contains(&name) => Mark::Missing,
         None if depth == 0 || (depth == 1 && threads.contains(name)) => Mark::Root,
         None => Mark::User,
     }
@@ -132,7 +138,8 @@ mod tests {
         assert_eq!(mark(1, "_start"), Mark::User);
         assert_eq!(mark(1, "do_idle_[k]"), Mark::Kernel);
         assert_eq!(mark(1, "[io.disk]"), Mark::State(State::IoDisk));
-        assert_eq!(mark(2, "[no stack]"), Mark::User);
+        assert_eq!(mark(2, "[no stack]"), Mark::Missing);
+        assert_eq!(mark(2, "[vdso]"), Mark::User);
     }
 
     #[test]

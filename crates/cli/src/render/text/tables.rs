@@ -22,6 +22,8 @@ const WIDEST_BAR: usize = 40;
 const NARROWEST_BAR: usize = 5;
 /// With less room, only one of object and code is named.
 const ROOM_FOR_BOTH: usize = 28;
+/// An object is not cut below this.
+const SHORTEST_OBJECT: usize = 14;
 /// Columns for a span of time, its gap included.
 const SPAN: usize = 9;
 /// Columns for a count, its gap included.
@@ -112,14 +114,18 @@ fn wait_row(wait: &Wait, label: usize, width: usize) -> Line {
     line.plain(place(wait, room))
 }
 
-/// `what, where`. Where both do not fit, paths lose their directories; then
-/// each is cut, and without room for two the code is named alone.
+/// `what, where`. Where both do not fit, paths lose their directories, then
+/// the object is cut, then the code; without room for two, the code is named alone.
 fn place(wait: &Wait, room: usize) -> String {
     let what = wait.object.as_ref().or(wait.syscall.as_ref()).map(|what| clean(what));
     let place = wait.r#where.as_ref().map(|place| clean(place));
     let (Some(what), Some(place)) = (&what, &place) else {
         return what.or(place).map_or(String::new(), |one| shorten_path(&one, room));
     };
+    // `clone3, clone3 (clone3.S:62)` says nothing twice.
+    if wait.object.is_none() && place.contains(what.as_ref()) {
+        return fit(&without_directory(place), room);
+    }
     if columns(what) + 2 + columns(place) <= room {
         return format!("{what}, {place}");
     }
@@ -127,8 +133,7 @@ fn place(wait: &Wait, room: usize) -> String {
     if room < ROOM_FOR_BOTH {
         return fit(&place, room);
     }
-    let what_room = room.saturating_sub(2 + columns(&place)).max((room - 2) / 2);
-    let what = shorten_path(what, what_room);
+    let what = shorten_path(what, room.saturating_sub(2 + columns(&place)).max(SHORTEST_OBJECT));
     let place = fit(&place, room.saturating_sub(2 + columns(&what)));
     format!("{what}, {place}")
 }
