@@ -20,7 +20,7 @@ pub(crate) use handover::Handovers;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Cause {
     State(State),
-    /// A futex whose use only those who wake on it can tell.
+    /// A futex whose use only all the waits on it can tell.
     Handover,
     /// Call and object say one thing, the kernel's frames another.
     Disagreement,
@@ -78,29 +78,21 @@ fn told(site: &Site, gil: bool) -> Told {
         Rule::Is(state) => Told::Sure(state),
         Rule::Reads => objects::read(&site.object).into(),
         Rule::Writes => objects::written(&site.object).into(),
-        Rule::Connects => match objects::written(&site.object) {
-            Some(state) => Told::Sure(state),
-            None => Told::Likely(State::IoNetwork),
-        },
+        Rule::Likely(likely) => {
+            objects::written(&site.object).map_or(Told::Likely(likely), Told::Sure)
+        }
         Rule::Polls => objects::polled(&site.object).into(),
         Rule::Futex => futex(&site.object, gil),
     }
 }
 
-/// `FUTEX_WAIT` and `FUTEX_WAIT_BITSET`, `FUTEX_LOCK_PI` and `FUTEX_LOCK_PI2`.
-const FUTEX_WAITS: [u32; 2] = [0, 9];
+/// `FUTEX_LOCK_PI` and `FUTEX_LOCK_PI2`.
 const FUTEX_LOCKS: [u32; 2] = [6, 13];
-/// The mutexes of glibc, Rust and Go wait for this value to change: locked,
-/// with waiters.
-const CONTENDED: u32 = 2;
 
 fn futex(object: &Object, gil: bool) -> Told {
     match object {
         _ if gil => Told::Sure(State::LockGil),
-        Object::Futex { operation, expected, .. }
-            if FUTEX_LOCKS.contains(operation)
-                || (FUTEX_WAITS.contains(operation) && *expected == CONTENDED) =>
-        {
+        Object::Futex { operation, .. } if FUTEX_LOCKS.contains(operation) => {
             Told::Sure(State::LockUser)
         }
         Object::Futex { .. } => Told::Handover,

@@ -112,3 +112,6 @@ fn root(tables: &Tables, thread: &Thread) -> Vec<String> {
         vec![process, thread.name.clone()]
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -19,6 +19,7 @@ mod hot;
 mod ledger;
 mod phases;
 mod pieces;
+mod quota;
 pub mod report;
 #[cfg(test)]
 mod script;

@@ -12,6 +12,7 @@ use whyslow_events::{Pid, StackId};
 use crate::State;
 use crate::account::Account;
 use crate::bottleneck::FairShare;
+use crate::quota::{Quota, quotas};
 use crate::tables::Tables;
 use crate::timeline::{Doing, Interval, Sample, Thread, Timeline};
 
@@ -57,9 +58,9 @@ pub(crate) fn pieces(
     fair: &FairShare,
 ) -> Vec<(Key, Amount)> {
     let mut sums = Sums::default();
+    let quotas = quotas(tables, timeline);
     for (index, thread) in timeline.threads.iter().enumerate() {
-        let throttled = tables.throttled(thread.pid);
-        let mut walk = Walk::new(&mut sums, index, &thread.samples, throttled);
+        let mut walk = Walk::new(&mut sums, index, &thread.samples, quotas[&thread.pid]);
         let shares = fair.shares[index].iter();
         for ((span, account), share) in thread.spans().zip(&accounts[index]).zip(shares) {
             walk.interval(span, *account, *share);
@@ -150,14 +151,13 @@ struct Walk<'a> {
     last: Option<&'a Sample>,
     /// On-CPU time that waits for the next sample.
     pending: Amount,
-    /// A quota held the process back.
-    throttled: bool,
+    quota: Quota,
 }
 
 impl<'a> Walk<'a> {
-    fn new(sums: &'a mut Sums, thread: usize, samples: &'a [Sample], throttled: bool) -> Self {
+    fn new(sums: &'a mut Sums, thread: usize, samples: &'a [Sample], quota: Quota) -> Self {
         let samples = samples.iter().peekable();
-        Walk { sums, thread, samples, last: None, pending: Amount::default(), throttled }
+        Walk { sums, thread, samples, last: None, pending: Amount::default(), quota }
     }
 
     fn interval(
@@ -196,19 +196,22 @@ impl<'a> Walk<'a> {
     }
 
     /// While the program itself holds every CPU, whoever waits for one waits
-    /// for the program to compute: its share counts as CPU. While one is idle
-    /// under a quota, it is the quota that holds the thread back.
-    fn in_queue(&mut self, parts: [u64; 3], state: State, place: Place, share: f64) {
+    /// for the program to compute: its share counts as CPU.
+    fn in_queue(&mut self, parts: [u64; 3], begun: State, place: Place, share: f64) {
         let span: u64 = parts.iter().sum();
         let rate = if span > 0 { share / span as f64 } else { 0.0 };
         let [saturated, neighbours, idle] = parts;
-        let held = if self.throttled { State::RunqThrottled } else { state };
+        let (busy, free) = match self.quota {
+            Quota::Harmless => (begun, begun),
+            Quota::AtTimes => (begun, State::RunqThrottled),
+            Quota::UsedUp => (State::RunqThrottled, State::RunqThrottled),
+        };
         self.pending.share_ns += saturated as f64 * rate;
-        let own = Amount { thread_ns: saturated, share_ns: 0.0 };
-        let others = Amount { thread_ns: neighbours, share_ns: neighbours as f64 * rate };
-        let free = Amount { thread_ns: idle, share_ns: idle as f64 * rate };
-        for (state, amount) in [(state, own), (state, others), (held, free)] {
-            if amount.thread_ns > 0 {
+        for (state, ns, rate) in
+            [(begun, saturated, 0.0), (busy, neighbours, rate), (free, idle, rate)]
+        {
+            if ns > 0 {
+                let amount = Amount { thread_ns: ns, share_ns: ns as f64 * rate };
                 self.sums.add(self.thread, state, place, amount);
             }
         }

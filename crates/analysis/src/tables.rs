@@ -143,20 +143,21 @@ impl Tables {
         quota.last_throttled_ns = throttled_ns;
     }
 
-    /// Whether a CPU quota held `pid` back while it was recorded. A process
-    /// without a quota event of its own is in its parent's group.
-    pub(crate) fn throttled(&self, pid: Pid) -> bool {
+    /// The CPU time per second that a quota left to `pid`, if it held it back
+    /// while it was recorded. A process without a quota event of its own is in
+    /// its parent's group.
+    pub(crate) fn throttled(&self, pid: Pid) -> Option<u64> {
         let mut pid = pid;
-        for _ in 0..=self.processes.len() {
-            let Some(process) = self.processes.get(&pid) else { return false };
+        // A damaged recording may name a process its own ancestor.
+        for _ in 0..self.processes.len() {
+            let process = self.processes.get(&pid)?;
             if let Some(quota) = &process.quota {
-                return quota.per_second_ns > 0
-                    && quota.last_throttled_ns > quota.first_throttled_ns;
+                let held = quota.last_throttled_ns > quota.first_throttled_ns;
+                return (held && quota.per_second_ns > 0).then_some(quota.per_second_ns);
             }
-            let Some(parent) = process.parent else { return false };
-            pid = parent;
+            pid = process.parent?;
         }
-        false
+        None
     }
 
     /// Whether `pid` started another process of the target.

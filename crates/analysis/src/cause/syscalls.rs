@@ -11,8 +11,8 @@ pub(super) enum Rule {
     Reads,
     /// The object tells, and we want to get rid of something.
     Writes,
-    /// Like `Writes`; to the network unless the object says otherwise.
-    Connects,
+    /// The object tells; where it is not known, likely this.
+    Likely(State),
     /// What is watched tells.
     Polls,
     Futex,
@@ -52,10 +52,12 @@ const RULES: &[(&[&str], Rule)] = &[
             "tee",
             "vmsplice",
             "copy_file_range",
+            "close",
+            "shutdown",
         ],
         Rule::Writes,
     ),
-    (&["connect"], Rule::Connects),
+    (&["connect"], Rule::Likely(State::IoNetwork)),
     (&["accept", "accept4"], Rule::Is(State::Idle)),
     (&["nanosleep", "clock_nanosleep"], Rule::Is(State::Sleep)),
     (&["wait4", "waitid", "waitpid", "vfork", "clone", "clone3", "fork"], Rule::Is(State::Child)),
@@ -126,7 +128,7 @@ const RULES: &[(&[&str], Rule)] = &[
             "mount",
             "umount2",
         ],
-        Rule::Is(State::IoDisk),
+        Rule::Likely(State::IoDisk),
     ),
 ];
 

@@ -107,6 +107,8 @@ fn calls_that_tell_by_themselves() {
     check(&call("connect", Object::Unseen), &[], State::IoNetwork);
     check(&call("connect", Object::Unseen), &["unix_wait_for_peer"], State::IoIpc);
     check(&call("connect", unix(false)), &[], State::IoIpc);
+    check(&call("openat", Object::Fifo(path())), &["wait_for_partner"], State::IoIpc);
+    check(&call("openat", Object::None), &["wait_for_partner"], State::IoIpc);
     check(&site(Entry::Fault, Object::None), &[], State::Memory);
 }
 
@@ -148,14 +150,12 @@ fn polls_by_what_they_watch() {
 #[test]
 fn futexes() {
     let futex =
-        |operation, expected| call("futex", Object::Futex { address: 0x1000, operation, expected });
-    check(&futex(6, 0), &[], State::LockUser);
-    check(&futex(13, 7), &[], State::LockUser);
-    check(&futex(0, 2), &["futex_wait_queue"], State::LockUser);
-    check(&futex(9, 2), &[], State::LockUser);
-    assert_eq!(judge(Some(&futex(9, 0)), &[], false), Cause::Handover);
-    assert_eq!(judge(Some(&futex(11, 2)), &[], false), Cause::Handover);
-    assert_eq!(judge(Some(&futex(9, 2)), &[], true), Cause::State(State::LockGil));
+        |operation| call("futex", Object::Futex { address: 0x1000, operation, expected: 2 });
+    check(&futex(6), &[], State::LockUser);
+    check(&futex(13), &[], State::LockUser);
+    assert_eq!(judge(Some(&futex(9)), &[], false), Cause::Handover);
+    assert_eq!(judge(Some(&futex(11)), &[], false), Cause::Handover);
+    assert_eq!(judge(Some(&futex(9)), &[], true), Cause::State(State::LockGil));
     check(&call("futex", Object::Unseen), &[], State::SyncThread);
 }
 

@@ -1,7 +1,9 @@
 //! One small program for each verdict.
 
+use whyslow_events::{Entry, Event, Pid, Site, SiteId};
+
 use crate::report::{Class, Report};
-use crate::script::Script;
+use crate::script::{Script, futex};
 
 /// `doing` over and over, `columns` in all.
 fn repeat(doing: &str, columns: usize) -> String {
@@ -76,21 +78,22 @@ fn a_spinner_among_three_foreign_ones_is_starved() {
     close(share(&report, "runq.preempted"), 0.75);
 }
 
+fn under_quota(script: Script, per_second_ns: u64) -> Script {
+    let quota =
+        |throttled_ns| Event::Quota { pid: Pid(100), per_second_ns, periods: 1, throttled_ns };
+    script.at(1, quota(0)).at(39_000_000, quota(29_000_000))
+}
+
 #[test]
 fn a_quota_starves() {
-    use whyslow_events::{Event, Pid};
-    let quota = |throttled_ns| Event::Quota {
-        pid: Pid(100),
-        per_second_ns: 250_000_000,
-        periods: 1,
-        throttled_ns,
-    };
-    let script = Script::new(2)
-        .thread("main", &repeat("#rrr", 40))
-        .at(1, quota(0))
-        .at(39_000_000, quota(29_000_000));
-    let report = check(&script, Class::CpuStarved, "quota");
+    let spinner = || Script::new(2).thread("main", &repeat("#rrr", 40));
+    let report = check(&under_quota(spinner(), 250_000_000), Class::CpuStarved, "quota");
     close(share(&report, "runq.throttled"), 0.75);
+    // Others have the CPUs at times, which changes nothing.
+    let busy = spinner().foreign(0, &repeat("-fff", 40)).foreign(1, &repeat("f", 40));
+    check(&under_quota(busy.clone(), 250_000_000), Class::CpuStarved, "quota");
+    // Had it not been for them, there was more to get.
+    check(&under_quota(busy, 500_000_000), Class::CpuStarved, "neighbours");
 }
 
 #[test]
@@ -163,6 +166,23 @@ fn a_semaphore_whose_waiters_wake_each_other_is_a_lock() {
     }
     let report = check(&script, Class::LockBound, "user");
     assert_eq!(report.waits[0].state, "lock.user");
+}
+
+#[test]
+fn a_counter_that_passes_the_locked_value_is_no_lock() {
+    // `l` and `q` on one futex: the value it expects varies.
+    let counter = Site {
+        pid: Pid(100),
+        entry: Entry::Syscall("futex".to_owned()),
+        pc: 0,
+        object: futex(0x1000, 3),
+    };
+    let script = Script::new(2)
+        .thread("main", "#lllllqqqqq#")
+        .thread("worker", "############")
+        .at(1, Event::Site { id: SiteId('q'.into()), site: counter });
+    let report = script.run().report;
+    assert_eq!(report.ledger.process["sync.thread"], 10_000_000);
 }
 
 #[test]

@@ -30,6 +30,12 @@ fn holds(events: Vec<(u64, Event)>) -> Result<(), TestCaseError> {
         let folded: u64 = of_state.map(|folded| folded.weight_ns).sum();
         prop_assert_eq!(folded, ledger(&analysis, *state), "{:?}", state);
     }
+    let idle = report.bottleneck.shares.get("idle").copied().unwrap_or_default();
+    let held_up = report.window.duration_ns as f64 * (1.0 - idle);
+    let bottleneck = analysis.stacks.folded(View::Bottleneck);
+    let folded: u64 = bottleneck.iter().map(|folded| folded.weight_ns).sum();
+    // Each weight is rounded to a whole number.
+    prop_assert!((folded as f64 - held_up).abs() <= bottleneck.len() as f64 + 1.0);
     let waited: u64 = report.waits.iter().map(|wait| wait.total_ns).sum();
     let off_cpu = ["cpu.user", "cpu.kernel", "runq.preempted", "runq.waking", "stopped"];
     let all: u64 = report.ledger.process.values().sum();

@@ -1,0 +1,196 @@
+//! What flamegraphs and tables show of one small program.
+
+use whyslow_events::{
+    Cpu, Entrance, Event, Frame, InMemory, Off, Pid, Seen, SiteId, SpaceId, StackId, SymbolKey, Tid,
+};
+
+use crate::script::{MS, START, Script, function, header};
+use crate::{Analysis, View, analyze};
+
+const SPACE: SpaceId = SpaceId(1);
+
+/// `frames weight` for each stack of a view, `;` between frames, weight in ms.
+fn lines(analysis: &Analysis, view: View) -> Vec<String> {
+    let folded = analysis.stacks.folded(view);
+    folded.iter().map(|it| format!("{} {}", it.frames.join(";"), it.weight_ns / MS)).collect()
+}
+
+fn stack(id: u32, kernel: &[u64], user: &[u64]) -> (u64, Event) {
+    let (kernel, user) = (kernel.to_vec(), user.to_vec());
+    (START, Event::Stack { id: StackId(id), space: SPACE, kernel, user })
+}
+
+fn symbol(space: Option<SpaceId>, address: u64, frames: Vec<Frame>) -> (u64, Event) {
+    (START, Event::Symbols(vec![(SymbolKey { space, address }, frames)]))
+}
+
+fn in_libc(name: &str) -> Frame {
+    let module = "/lib/libc.so.6".to_owned();
+    Frame { function: name.to_owned(), module, ..Frame::default() }
+}
+
+/// Plays events of one thread, at ms, after the definitions.
+fn play(definitions: Vec<(u64, Event)>, events: &[(u64, Event)]) -> Analysis {
+    let mut all = Script::new(1).events();
+    all.pop();
+    all.push((
+        START,
+        Event::Process { pid: Pid(100), parent: None, space: SPACE, name: "prog".to_owned() },
+    ));
+    all.extend(definitions);
+    all.push((
+        START,
+        Event::Thread {
+            tid: Tid(100),
+            pid: Pid(100),
+            name: "prog".to_owned(),
+            entrance: Entrance::Found(Seen::Runnable),
+        },
+    ));
+    all.extend(events.iter().map(|(ms, event)| (START + ms * MS, event.clone())));
+    analyze(&mut InMemory::new(header(1), all))
+}
+
+fn sample(stack: Option<u32>) -> Event {
+    let stack = stack.map(StackId);
+    Event::Sample { tid: Tid(100), cpu: Cpu(0), kernel: false, stack }
+}
+
+fn sleeps(stack: Option<u32>) -> Event {
+    let off = Off::Blocked { site: Some(SiteId('s'.into())), uninterruptible: false };
+    Event::SwitchOut { tid: Tid(100), cpu: Cpu(0), off, stack: stack.map(StackId) }
+}
+
+fn wakes() -> Event {
+    Event::SwitchIn { tid: Tid(100), cpu: Cpu(0) }
+}
+
+fn end() -> Event {
+    Event::End { exit: None }
+}
+
+#[test]
+fn each_view_shows_its_part() {
+    let script = Script::new(2).thread("main", "####ssssaaaa").thread("worker", "....ddddKKKK");
+    let analysis = script.run();
+    let cpu = ["prog;main;do_# 4", "prog;worker;main;do_K 4"];
+    let disk = "prog;worker;main;do_d;[io.disk] 4";
+    let sleep = "prog;main;do_s;[sleep] 4";
+    assert_eq!(lines(&analysis, View::Cpu), cpu);
+    assert_eq!(lines(&analysis, View::OffCpu), [sleep, disk]);
+    assert_eq!(lines(&analysis, View::Wall), [cpu[0], sleep, cpu[1], disk]);
+    // The sleep is nobody's bottleneck while the disk is waited for.
+    assert_eq!(lines(&analysis, View::Bottleneck), [cpu[0], cpu[1], disk]);
+}
+
+#[test]
+fn chains_go_from_the_root_to_the_kernel_and_inlined_functions_are_frames() {
+    let inlined = Frame { inlined: true, ..function("inner") };
+    let analysis = play(
+        vec![
+            stack(900, &[0xf0, 0xf1], &[0x10, 0x20]),
+            symbol(Some(SPACE), 0x10, vec![inlined, function("outer")]),
+            symbol(Some(SPACE), 0x20, vec![function("start")]),
+            symbol(None, 0xf0, vec![in_libc("vfs_read")]),
+        ],
+        &[(1, sample(Some(900))), (2, end())],
+    );
+    let expected = "prog;start;outer;inner;0xf1_[k];vfs_read_[k] 2";
+    assert_eq!(lines(&analysis, View::Cpu), [expected]);
+    let hot = &analysis.report.hot;
+    assert_eq!((hot[0].function.as_str(), hot[0].self_cpu_ns), ("vfs_read_[k]", 2 * MS));
+    assert!(hot.iter().all(|hot| hot.total_cpu_ns == 2 * MS));
+}
+
+#[test]
+fn an_address_without_a_symbol_is_shown_by_its_module() {
+    let mapping = Event::Mapping {
+        space: SPACE,
+        start: 0x1000,
+        end: 0x2000,
+        file_offset: 0x400,
+        path: "/usr/lib/libz.so.1".to_owned(),
+    };
+    let analysis = play(
+        vec![(START, mapping), stack(900, &[], &[0x1010, 0x5000])],
+        &[(1, sample(Some(900))), (2, end())],
+    );
+    assert_eq!(lines(&analysis, View::Cpu), ["prog;0x5000;libz.so.1+0x410 2"]);
+    assert_eq!(analysis.report.quality.stack_coverage, 0.0);
+}
+
+#[test]
+fn cpu_time_goes_to_the_sample_that_ends_it() {
+    let definitions = || {
+        let symbol = |at, name| symbol(Some(SPACE), at, vec![function(name)]);
+        vec![stack(901, &[], &[0xa]), stack(902, &[], &[0xb]), symbol(0xa, "a"), symbol(0xb, "b")]
+    };
+    let analysis = play(
+        definitions(),
+        &[
+            (3, sample(Some(901))),
+            (5, sleeps(Some(901))),
+            (10, wakes()),
+            (11, sample(Some(902))),
+            (18, end()),
+        ],
+    );
+    assert_eq!(lines(&analysis, View::Wall), ["prog;a 3", "prog;a;[sleep] 5", "prog;b 10"]);
+    let analysis = play(definitions(), &[(0, wakes()), (5, sleeps(None)), (9, end())]);
+    assert_eq!(lines(&analysis, View::Wall), ["prog;[no stack];[sleep] 4", "prog;[not sampled] 5"]);
+}
+
+#[test]
+fn a_wait_without_a_stack_borrows_that_of_its_site() {
+    let definitions = vec![stack(901, &[], &[0xa]), symbol(Some(SPACE), 0xa, vec![function("a")])];
+    let turns = [
+        (1, sleeps(None)),
+        (3, wakes()),
+        (4, sleeps(Some(901))),
+        (6, wakes()),
+        (7, sleeps(None)),
+        (9, end()),
+    ];
+    let analysis = play(definitions, &turns);
+    assert_eq!(lines(&analysis, View::OffCpu), ["prog;a;[sleep] 6"]);
+}
+
+#[test]
+fn a_place_of_waiting_is_the_innermost_function_of_the_programs_own() {
+    let definitions = || {
+        vec![
+            stack(901, &[], &[0xa, 0xb]),
+            stack(902, &[], &[0xa]),
+            symbol(Some(SPACE), 0xa, vec![in_libc("clock_nanosleep")]),
+            symbol(Some(SPACE), 0xb, vec![function("nap")]),
+        ]
+    };
+    let place = |id| {
+        let turns = [(1, sleeps(Some(id))), (3, wakes()), (4, end())];
+        play(definitions(), &turns).report.waits.remove(0).r#where
+    };
+    assert_eq!(place(901).as_deref(), Some("nap (nap.c:10)"));
+    assert_eq!(place(902).as_deref(), Some("clock_nanosleep (libc.so.6)"));
+}
+
+#[test]
+fn waits_are_counted_by_what_they_wait_for() {
+    let script = Script::new(2).thread("main", "#s#ss#sss#n#nn#aaaaa");
+    let waits = script.run().report.waits;
+    let table: Vec<_> = waits
+        .iter()
+        .map(|it| (it.state.as_str(), it.count, it.total_ns / MS, it.p50_ns / MS, it.p99_ns / MS))
+        .collect();
+    assert_eq!(table, [("sleep", 3, 6, 2, 3), ("idle", 1, 5, 5, 5), ("io.network", 2, 3, 1, 2)]);
+    assert_eq!(waits[2].object.as_deref(), Some("tcp 10.0.0.2:5432"));
+    assert_eq!(waits[0].object, None);
+}
+
+#[test]
+fn the_report_of_nothing_is_a_report() {
+    let report = analyze(&mut InMemory::new(header(0), Vec::new())).report;
+    assert_eq!(report.verdict.class, crate::report::Class::Idle);
+    let json = serde_json::to_value(&report).unwrap();
+    assert!(json["prescription"].is_null() && json["quality"]["damage"].is_null());
+    assert_eq!(serde_json::from_value::<crate::report::Report>(json).unwrap(), report);
+}
