@@ -211,9 +211,14 @@ fn print(
         ColorChoice::Always => anstream::ColorChoice::Always,
         ColorChoice::Never => anstream::ColorChoice::Never,
     };
-    match stream {
+    let sent = match stream {
         Stream::Stdout => send(AutoStream::new(io::stdout().lock(), choice), &bytes),
         Stream::Stderr => send(AutoStream::new(io::stderr().lock(), choice), &bytes),
+    };
+    match sent {
+        // Nobody reads on: the files are still to be written.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        sent => sent,
     }
 }
 
