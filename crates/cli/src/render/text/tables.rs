@@ -17,6 +17,8 @@ const SMALLEST_SHARE: f64 = 0.01;
 const WIDE: usize = 70;
 /// ... and from this one on for everything.
 const WIDEST: usize = 96;
+/// How the analysis marks kernel functions.
+const KERNEL_MARK: &str = "_[k]";
 const INDENT: &str = "  ";
 const WIDEST_BAR: usize = 40;
 const NARROWEST_BAR: usize = 5;
@@ -183,6 +185,9 @@ pub(super) fn hot(report: &Report, width: usize) -> Table {
 /// `name (file:line)`, the directory left out where it does not fit.
 fn function(hot: &Hot, room: usize) -> String {
     let name = clean(&hot.function);
+    if let Some(kernel) = name.strip_suffix(KERNEL_MARK) {
+        return format!("{kernel} [kernel]");
+    }
     let Some(file) = hot.file.as_ref().map(|file| clean(file)) else { return name.into_owned() };
     let line = hot.line.map_or(String::new(), |line| format!(":{line}"));
     let long = format!("{name} ({file}{line})");
@@ -241,6 +246,42 @@ fn blocks(share: f64, width: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn functions_are_named_as_far_as_there_is_room() {
+        let hot = |function: &str, file: Option<&str>| Hot {
+            function: function.into(),
+            file: file.map(Into::into),
+            line: Some(7),
+            self_cpu_ns: 1,
+            total_cpu_ns: 1,
+            total_wait_ns: 0,
+        };
+        assert_eq!(function(&hot("f", Some("/a/b.c")), 20), "f (/a/b.c:7)");
+        assert_eq!(function(&hot("f", Some("/a/b.c")), 10), "f (b.c:7)");
+        assert_eq!(function(&hot("vfs_read_[k]", None), 20), "vfs_read [kernel]");
+    }
+
+    #[test]
+    fn a_wait_names_its_code_in_full_before_its_object() {
+        let wait = |object: Option<&str>, syscall: &str, place: &str| Wait {
+            state: "io.disk".into(),
+            syscall: Some(syscall.into()),
+            object: object.map(Into::into),
+            r#where: Some(place.into()),
+            count: 1,
+            total_ns: 1,
+            p50_ns: 1,
+            p99_ns: 1,
+            max_ns: 1,
+        };
+        let long = wait(Some("/var/lib/app/data.db"), "read", "load (/srv/app/db.py:7)");
+        assert_eq!(place(&long, 80), "/var/lib/app/data.db, load (/srv/app/db.py:7)");
+        assert_eq!(place(&long, 30), "…/data.db, load (db.py:7)");
+        assert_eq!(place(&long, 20), "load (db.py:7)");
+        let twice = wait(None, "clone3", "__clone3 (clone3.S:62)");
+        assert_eq!(place(&twice, 80), "__clone3 (clone3.S:62)");
+    }
 
     #[test]
     fn a_bar_is_as_long_as_its_share() {
