@@ -7,10 +7,13 @@ use std::{
 
 use anyhow::{Result, bail};
 
-use crate::targets::Target;
+use crate::Target;
 
 /// Every known input of `target`.
-pub(crate) fn load(target: &Target) -> Result<Vec<Vec<u8>>> {
+///
+/// # Errors
+/// When the folder cannot be read, or there is no input at all.
+pub fn load(target: &Target) -> Result<Vec<Vec<u8>>> {
     let mut corpus = (target.seeds)();
     let folder = folder(target);
     if folder.is_dir() {
@@ -28,15 +31,28 @@ pub(crate) fn load(target: &Target) -> Result<Vec<Vec<u8>>> {
     Ok(corpus)
 }
 
+/// Writes the inputs of `target` that are made in code into `folder`.
+///
+/// # Errors
+/// When the folder cannot be written.
+pub fn write_seeds(target: &Target, folder: &Path) -> Result<()> {
+    fs::create_dir_all(folder)?;
+    for (number, seed) in (target.seeds)().iter().enumerate() {
+        fs::write(folder.join(format!("seed-{number}")), seed)?;
+    }
+    Ok(())
+}
+
 /// Where the known inputs of `target` are kept.
-pub(crate) fn folder(target: &Target) -> PathBuf {
+#[must_use]
+pub fn folder(target: &Target) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(target.name)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::targets::TARGETS;
+    use crate::TARGETS;
 
     #[test]
     fn every_target_takes_every_input_known_to_it() {

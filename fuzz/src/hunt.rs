@@ -10,8 +10,9 @@ use std::{
 
 use anyhow::Result;
 use fastrand::Rng;
+use whyslow_fuzz::{Target, corpus};
 
-use crate::{corpus, mutate::mutate, targets::Target};
+use crate::mutate::mutate;
 
 /// Inputs between looks at the clock.
 const BATCH: u64 = 64;

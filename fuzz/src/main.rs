@@ -4,18 +4,16 @@
 
 #![forbid(unsafe_code)]
 
-mod corpus;
 mod hunt;
 mod mutate;
-mod seeds;
-mod targets;
 
 use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::{Result, bail};
 use clap::Parser;
+use whyslow_fuzz::{TARGETS, corpus};
 
-use crate::{hunt::Outcome, targets::TARGETS};
+use crate::hunt::Outcome;
 
 /// Feed bent inputs to a parser.
 #[derive(Parser)]
@@ -31,6 +29,9 @@ struct Arguments {
     /// Feed this input once instead
     #[arg(long, value_name = "FILE")]
     input: Option<PathBuf>,
+    /// Write the inputs made in code into this folder instead
+    #[arg(long, value_name = "FOLDER")]
+    write_seeds: Option<PathBuf>,
 }
 
 fn main() -> Result<ExitCode> {
@@ -42,6 +43,10 @@ fn main() -> Result<ExitCode> {
     let Some(target) = TARGETS.iter().find(|target| target.name == name) else {
         bail!("no target {name}");
     };
+    if let Some(folder) = &arguments.write_seeds {
+        corpus::write_seeds(target, folder)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     if let Some(path) = &arguments.input {
         (target.feed)(&std::fs::read(path)?);
         return Ok(ExitCode::SUCCESS);

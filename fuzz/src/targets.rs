@@ -14,15 +14,18 @@ use crate::seeds;
 const ROUNDING: f64 = 1e-6;
 
 /// A parser and what it is known to take.
-pub(crate) struct Target {
-    pub(crate) name: &'static str,
-    pub(crate) feed: fn(&[u8]),
+#[derive(Debug)]
+pub struct Target {
+    /// Its name, and that of its folder in the corpus.
+    pub name: &'static str,
+    /// Feeds one input; panics where the parser is wrong.
+    pub feed: fn(&[u8]),
     /// Inputs made in code, so that they keep up with the formats.
     pub(crate) seeds: fn() -> Vec<Vec<u8>>,
 }
 
 /// Every target.
-pub(crate) const TARGETS: &[Target] = &[
+pub const TARGETS: &[Target] = &[
     Target { name: "recording", feed: recording, seeds: seeds::recordings },
     Target { name: "analyze", feed: analyze, seeds: seeds::chunks },
 ];

@@ -1,25 +1,46 @@
-//! The fuzz targets in the test command: half a minute each, as many at a time
-//! as there are CPUs.
+//! Fuzzing: the plain fuzzer, half a minute a target, in the test command; and
+//! `cargo xtask fuzz`, which is led by coverage and adds to the corpora.
 
-use std::{process::Child, thread};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Child,
+    thread,
+};
 
 use anyhow::{Context, Result, bail};
+use clap::Args;
 
-use crate::run::{cargo, check, command, target_directory};
+use crate::run::{cargo, check, command, root, target_directory};
 
-const SECONDS: &str = "30";
+const SECONDS_IN_TESTS: &str = "30";
 
-/// Runs every target; a panic is an error, and its input is kept.
-pub(crate) fn run() -> Result<()> {
-    check(cargo("build --package whyslow-fuzz --locked"))?;
-    let program = target_directory()?.join("debug/whyslow-fuzz");
-    let program = program.to_str().context("the target directory is not UTF-8")?;
-    let targets = String::from_utf8(command(program).output()?.stdout)?;
-    let targets: Vec<&str> = targets.lines().collect();
+/// The longest input that is worth a place in the corpus.
+const LONGEST: u32 = 4 << 10;
+
+/// What cargo-fuzz passes too. None of it needs a nightly toolchain.
+const COVERAGE: &str = "-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
+    -Cllvm-args=-sanitizer-coverage-inline-8bit-counters \
+    -Cllvm-args=-sanitizer-coverage-pc-table -Ccodegen-units=1";
+
+/// What to fuzz, and how long.
+#[derive(Args)]
+pub(crate) struct Arguments {
+    /// Only this target
+    target: Option<String>,
+    /// For each target
+    #[arg(long, default_value_t = 60)]
+    seconds: u64,
+}
+
+/// Runs every target with the plain fuzzer, as many at a time as there are
+/// CPUs. A panic is an error, and its input is kept.
+pub(crate) fn smoke() -> Result<()> {
+    let plain = Plain::build()?;
     let mut failed = Vec::new();
-    for several in targets.chunks(thread::available_parallelism()?.get()) {
-        let start = |&target| Ok((target, start(program, target)?));
-        let running = several.iter().map(start).collect::<Result<Vec<(&str, Child)>>>()?;
+    for several in plain.targets()?.chunks(thread::available_parallelism()?.get()) {
+        let start = |target: &String| Ok((target.clone(), plain.start(target)?));
+        let running = several.iter().map(start).collect::<Result<Vec<(String, Child)>>>()?;
         for (target, mut child) in running {
             if !child.wait()?.success() {
                 failed.push(target);
@@ -32,6 +53,69 @@ pub(crate) fn run() -> Result<()> {
     Ok(())
 }
 
-fn start(program: &str, target: &str) -> Result<Child> {
-    Ok(command(program).args([target, "--seconds", SECONDS]).spawn()?)
+/// Runs libFuzzer on each target, and keeps the inputs that reach more code.
+/// Needs a C++ compiler.
+pub(crate) fn guided(arguments: &Arguments) -> Result<()> {
+    let plain = Plain::build()?;
+    let program = build_guided()?;
+    for target in plain.targets()? {
+        if arguments.target.as_ref().is_some_and(|only| *only != target) {
+            continue;
+        }
+        let corpus = root().join("fuzz/corpus").join(&target);
+        let found = target_directory()?.join("fuzz").join(&target);
+        fs::create_dir_all(&corpus)?;
+        let mut seeds = command(&plain.program);
+        seeds.args([&target, "--write-seeds"]).arg(&found);
+        check(seeds)?;
+        let run = |words: &[&str]| {
+            let mut run = command(&program);
+            run.env("WHYSLOW_FUZZ_TARGET", &target).args(words);
+            check(run)
+        };
+        let time = format!("-max_total_time={}", arguments.seconds);
+        let longest = format!("-max_len={LONGEST}");
+        let artifacts = format!("-artifact_prefix={}/", text(&corpus)?);
+        run(&[text(&found)?, text(&corpus)?, &time, &longest, &artifacts])?;
+        run(&["-merge=1", text(&corpus)?, text(&found)?, &longest])?;
+    }
+    Ok(())
+}
+
+/// Builds for the host by name: flags then reach neither build scripts nor macros.
+fn build_guided() -> Result<PathBuf> {
+    let version = command("rustc").arg("-vV").output()?.stdout;
+    let version = String::from_utf8(version)?;
+    let host = version.lines().find_map(|line| line.strip_prefix("host: "));
+    let host = host.context("rustc does not name its host")?;
+    let mut build = cargo("build --locked --package whyslow-fuzz --features guided --target");
+    build.arg(host).env("RUSTFLAGS", COVERAGE);
+    check(build)?;
+    Ok(target_directory()?.join(host).join("debug/whyslow-fuzz-guided"))
+}
+
+/// The plain fuzzer.
+struct Plain {
+    program: PathBuf,
+}
+
+impl Plain {
+    fn build() -> Result<Plain> {
+        check(cargo("build --locked --package whyslow-fuzz"))?;
+        Ok(Plain { program: target_directory()?.join("debug/whyslow-fuzz") })
+    }
+
+    fn targets(&self) -> Result<Vec<String>> {
+        let names = String::from_utf8(command(&self.program).output()?.stdout)?;
+        Ok(names.lines().map(str::to_owned).collect())
+    }
+
+    fn start(&self, target: &str) -> Result<Child> {
+        let mut fuzz = command(&self.program);
+        Ok(fuzz.args([target, "--seconds", SECONDS_IN_TESTS]).spawn()?)
+    }
+}
+
+fn text(path: &Path) -> Result<&str> {
+    path.to_str().with_context(|| format!("{} is not UTF-8", path.display()))
 }

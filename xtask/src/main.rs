@@ -38,6 +38,8 @@ enum Chore {
         #[arg(last = true)]
         command: Vec<String>,
     },
+    /// Fuzz every parser, led by coverage, and add to the corpora.
+    Fuzz(fuzz::Arguments),
     /// Write the goldens and the report's JSON Schema anew.
     Bless,
     /// Check the house rules that no compiler checks.
@@ -51,6 +53,7 @@ fn main() -> ExitCode {
         Chore::Test => return test::run(),
         Chore::Bench(arguments) => bench::run(&arguments),
         Chore::Cost { command } => bench::print_cost_of(&command),
+        Chore::Fuzz(arguments) => fuzz::guided(&arguments),
         Chore::Bless => bless::run(),
         Chore::Tidy => tidy::run(),
         Chore::Accuracy(arguments) => accuracy::run(&arguments),

@@ -31,7 +31,7 @@ const STEPS: &[Step] = &[
     ("docs", docs),
     ("unit tests", unit_tests),
     ("integration tests", integration_tests),
-    ("fuzz", |_| fuzz::run()),
+    ("fuzz", |_| fuzz::smoke()),
 ];
 
 /// Runs all steps up to the first that fails.
