@@ -107,7 +107,7 @@ fn read(source: &mut dyn EventSource) -> (Tables, Timeline, Option<String>) {
         }
     };
     let mut timeline = builder.finish();
-    timeline.settle(&tables);
+    timeline.settle();
     (tables, timeline, damage)
 }
 

@@ -7,7 +7,7 @@ use crate::State;
 use crate::pieces::{Amount, Key};
 use crate::report::{Ledger, States, ThreadLedger};
 use crate::tables::Tables;
-use crate::timeline::Timeline;
+use crate::timeline::{Counted, Timeline};
 
 /// A number for each state.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -106,8 +106,9 @@ pub(crate) fn against_kernel(
     let (ours, kernel) = match tables.kernel_cpu_all {
         Some(kernel) => (threads.iter().map(ours).sum::<u64>(), kernel),
         None => {
-            let counted = timeline.threads.iter().zip(threads).filter_map(|(thread, states)| {
-                Some((ours(states), *tables.kernel_cpu.get(&thread.tid)?))
+            let counted = timeline.threads.iter().filter_map(|thread| {
+                let Counted { time, cpu_ns, .. } = thread.counted?;
+                Some((thread.on_cpu_until(time), cpu_ns))
             });
             counted.fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1))
         }

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use whyslow_events::{
-    Event, ExitStatus, Frame, Header, Pid, Site, SiteId, SpaceId, StackId, SymbolKey, Tid,
+    Event, ExitStatus, Frame, Header, Pid, Site, SiteId, SpaceId, StackId, SymbolKey,
 };
 
 #[derive(Debug)]
@@ -13,7 +13,6 @@ pub(crate) struct Tables {
     pub(crate) processes: HashMap<Pid, Process>,
     pub(crate) stacks: HashMap<StackId, Stack>,
     pub(crate) sites: HashMap<SiteId, Site>,
-    pub(crate) kernel_cpu: HashMap<Tid, u64>,
     /// The kernel's count for the whole launched tree.
     pub(crate) kernel_cpu_all: Option<u64>,
     pub(crate) exit: Option<ExitStatus>,
@@ -74,7 +73,6 @@ impl Tables {
             processes: HashMap::new(),
             stacks: HashMap::new(),
             sites: HashMap::new(),
-            kernel_cpu: HashMap::new(),
             kernel_cpu_all: None,
             exit: None,
             overhead: None,
@@ -113,9 +111,6 @@ impl Tables {
             }
             Event::Quota { pid, per_second_ns, throttled_ns, .. } => {
                 self.quota(pid, per_second_ns, throttled_ns);
-            }
-            Event::KernelCpu { tid: Some(tid), cpu_ns } => {
-                self.kernel_cpu.insert(tid, cpu_ns);
             }
             Event::KernelCpu { tid: None, cpu_ns } => self.kernel_cpu_all = Some(cpu_ns),
             Event::Symbols(symbols) => self.symbols.extend(symbols),

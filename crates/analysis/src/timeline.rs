@@ -41,6 +41,17 @@ pub(crate) struct Thread {
     pub(crate) end: u64,
     pub(crate) intervals: Vec<Interval>,
     pub(crate) samples: Vec<Sample>,
+    /// The kernel's count of its CPU time that is best to compare with ours.
+    pub(crate) counted: Option<Counted>,
+}
+
+/// The kernel's count of a thread's CPU time from its start to `time`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Counted {
+    pub(crate) time: u64,
+    pub(crate) cpu_ns: u64,
+    /// Counted while the thread ran, when the kernel's count may lag by a tick.
+    pub(crate) running: bool,
 }
 
 /// A stretch of one doing, from `start` to the start of the next interval.
@@ -108,6 +119,12 @@ pub(crate) struct Sample {
 impl Thread {
     pub(crate) fn lifetime(&self) -> u64 {
         self.end - self.start
+    }
+
+    /// On-CPU time up to `time`.
+    pub(crate) fn on_cpu_until(&self, time: u64) -> u64 {
+        let running = self.spans().filter(|(.., interval)| interval.doing == Doing::OnCpu);
+        running.map(|(start, end, _)| end.min(time).saturating_sub(start)).sum()
     }
 
     /// Start, end and interval, in order.

@@ -263,7 +263,8 @@ pub enum Event {
         /// Total throttled time, in ns.
         throttled_ns: u64,
     },
-    /// The kernel's own count of on-CPU time inside the window.
+    /// The kernel's own count of on-CPU time, from the start of the window or
+    /// of the thread to now.
     KernelCpu {
         /// The thread it counts, or all of the launched tree when `None`.
         tid: Option<Tid>,

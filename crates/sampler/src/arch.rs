@@ -124,13 +124,47 @@ pub(crate) fn subject_of(number: u32) -> Subject {
             Subject::Queue
         }
         S::io_uring_enter => Subject::IoUring,
-        S::read | S::write | S::pread64 | S::pwrite64 | S::readv | S::writev | S::preadv
-        | S::pwritev | S::preadv2 | S::pwritev2 | S::recvfrom | S::recvmsg | S::recvmmsg
-        | S::sendto | S::sendmsg | S::sendmmsg | S::connect | S::accept | S::accept4 | S::fsync
-        | S::fdatasync | S::sync_file_range | S::syncfs | S::ftruncate | S::fallocate
-        | S::getdents | S::getdents64 | S::flock | S::fcntl | S::ioctl | S::sendfile
-        | S::copy_file_range | S::splice | S::vmsplice | S::tee | S::close | S::shutdown
-        | S::fstat | S::lseek | S::fadvise64 | S::readahead => Subject::Fd,
+        S::read
+        | S::write
+        | S::pread64
+        | S::pwrite64
+        | S::readv
+        | S::writev
+        | S::preadv
+        | S::pwritev
+        | S::preadv2
+        | S::pwritev2
+        | S::recvfrom
+        | S::recvmsg
+        | S::recvmmsg
+        | S::sendto
+        | S::sendmsg
+        | S::sendmmsg
+        | S::connect
+        | S::accept
+        | S::accept4
+        | S::fsync
+        | S::fdatasync
+        | S::sync_file_range
+        | S::syncfs
+        | S::ftruncate
+        | S::fallocate
+        | S::getdents
+        | S::getdents64
+        | S::flock
+        | S::fcntl
+        | S::ioctl
+        | S::sendfile
+        | S::copy_file_range
+        | S::splice
+        | S::vmsplice
+        | S::tee
+        | S::close
+        | S::shutdown
+        | S::fstat
+        | S::lseek
+        | S::fadvise64
+        | S::readahead => Subject::Fd,
         _ => Subject::None,
     }
 }

@@ -57,7 +57,9 @@ pub enum Error {
         pid: u32,
     },
     /// The process has ended and waits for its parent to notice.
-    #[error("process {pid} ({name}) is a zombie: it has ended, and its parent has not waited for it")]
+    #[error(
+        "process {pid} ({name}) is a zombie: it has ended, and its parent has not waited for it"
+    )]
     Zombie {
         /// The PID.
         pid: u32,
@@ -129,12 +131,12 @@ impl Error {
             Error::OpenEvent { remedy, .. } | Error::Tracepoint { remedy, .. } => {
                 Some(remedy.clone())
             }
-            Error::MapRing { .. } => Some(
-                "raise kernel.perf_event_mlock_kb, or grant CAP_IPC_LOCK".to_owned(),
-            ),
-            Error::Proc { errno: Errno::EACCES | Errno::EPERM, .. } => Some(
-                "run as the user who owns the process, or as root".to_owned(),
-            ),
+            Error::MapRing { .. } => {
+                Some("raise kernel.perf_event_mlock_kb, or grant CAP_IPC_LOCK".to_owned())
+            }
+            Error::Proc { errno: Errno::EACCES | Errno::EPERM, .. } => {
+                Some("run as the user who owns the process, or as root".to_owned())
+            }
             Error::NotExecutable { errno: Errno::EACCES, .. } => {
                 Some("make it executable (chmod +x), or name its interpreter".to_owned())
             }

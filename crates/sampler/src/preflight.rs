@@ -47,8 +47,10 @@ pub(crate) fn tracepoint_id(system: &str, name: &str) -> Result<u64, Error> {
         Err((path, error)) => (path, errno_of(&error)),
     };
     let remedy = match errno {
-        Errno::EACCES | Errno::EPERM => "run as root, or grant CAP_DAC_READ_SEARCH with CAP_PERFMON: \
-             setcap cap_perfmon,cap_dac_read_search,cap_sys_ptrace,cap_syslog+ep $(which whyslow)",
+        Errno::EACCES | Errno::EPERM => {
+            "run as root, or grant CAP_DAC_READ_SEARCH with CAP_PERFMON: \
+             setcap cap_perfmon,cap_dac_read_search,cap_sys_ptrace,cap_syslog+ep $(which whyslow)"
+        }
         _ => "mount it: mount -t tracefs nodev /sys/kernel/tracing",
     };
     Err(Error::Tracepoint { path, errno, remedy: remedy.to_owned() })
@@ -68,7 +70,9 @@ pub(crate) fn open_event_remedy(errno: Errno) -> String {
              setcap cap_perfmon,cap_dac_read_search,cap_sys_ptrace,cap_syslog+ep $(which whyslow); \
              in a container, its seccomp profile must allow perf_event_open"
         ),
-        Errno::ENOSYS => "this kernel, or the container's seccomp profile, has no perf_event_open".to_owned(),
+        Errno::ENOSYS => {
+            "this kernel, or the container's seccomp profile, has no perf_event_open".to_owned()
+        }
         Errno::EMFILE => "raise the limit of open files: ulimit -n".to_owned(),
         Errno::ENOENT | Errno::EOPNOTSUPP => "this kernel does not support the event".to_owned(),
         Errno::EBUSY => "another program holds the event exclusively".to_owned(),

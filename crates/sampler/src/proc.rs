@@ -4,6 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use nix::sys::time::TimeValLike;
 use procfs::process::{Process, Stat, Task};
 use whyslow_events::{Cpu, CpuSet};
 
@@ -88,6 +89,14 @@ pub(crate) fn affinity(tid: u32) -> Option<CpuSet> {
     Some(cpus.filter(|&cpu| mask.is_set(cpu).unwrap_or(false)).map(|cpu| Cpu(cpu as u32)).collect())
 }
 
+/// CPU time of a thread that is the only one of its process, up to this very
+/// moment; ns. `schedstat` lags by up to a tick for a thread that runs.
+pub(crate) fn process_cpu_ns(pid: u32) -> Option<u64> {
+    let pid = nix::unistd::Pid::from_raw(i32::try_from(pid).ok()?);
+    let time = nix::time::clock_getcpuclockid(pid).and_then(nix::time::clock_gettime).ok()?;
+    u64::try_from(time.num_nanoseconds()).ok()
+}
+
 /// `0-3,8` in numbers; what is not a list gives what could be read of it.
 pub(crate) fn cpu_list(text: &str) -> Vec<Cpu> {
     /// More CPUs than any kernel is built for.
@@ -120,7 +129,8 @@ fn quota(groups: &str, root: &Path) -> Option<Quota> {
     let mut tightest: Option<Quota> = None;
     for line in groups.lines() {
         let mut fields = line.splitn(3, ':');
-        let (Some(_), Some(controllers), Some(path)) = (fields.next(), fields.next(), fields.next())
+        let (Some(_), Some(controllers), Some(path)) =
+            (fields.next(), fields.next(), fields.next())
         else {
             continue;
         };
@@ -144,7 +154,9 @@ fn quota(groups: &str, root: &Path) -> Option<Quota> {
 }
 
 fn read_quota(group: &Path, unified: bool) -> Option<Quota> {
-    let number = |file: &str| -> Option<u64> { fs::read_to_string(group.join(file)).ok()?.trim().parse().ok() };
+    let number = |file: &str| -> Option<u64> {
+        fs::read_to_string(group.join(file)).ok()?.trim().parse().ok()
+    };
     let (quota_us, period_us) = if unified {
         let text = fs::read_to_string(group.join("cpu.max")).ok()?;
         let (quota, period) = text.trim().split_once(' ')?;
@@ -155,7 +167,8 @@ fn read_quota(group: &Path, unified: bool) -> Option<Quota> {
     };
     let stat = fs::read_to_string(group.join("cpu.stat")).ok()?;
     let field = |name: &str| -> Option<u64> {
-        stat.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.trim().parse().ok())
+        stat.lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.trim().parse().ok())
     };
     Some(Quota {
         per_second_ns: quota_us.checked_mul(1_000_000_000)?.checked_div(period_us)?,
@@ -204,7 +217,11 @@ mod tests {
         group(
             root.path(),
             "cpu/box",
-            &[("cpu.cfs_quota_us", "20000\n"), ("cpu.cfs_period_us", "100000\n"), ("cpu.stat", stat)],
+            &[
+                ("cpu.cfs_quota_us", "20000\n"),
+                ("cpu.cfs_period_us", "100000\n"),
+                ("cpu.stat", stat),
+            ],
         );
         let found = quota("5:memory:/x\n4:cpu:/box\n", root.path()).unwrap();
         assert_eq!(found, Quota { per_second_ns: 200_000_000, periods: 4, throttled_ns: 7 });

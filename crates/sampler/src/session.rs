@@ -20,10 +20,10 @@ use whyslow_events::{
     Capabilities, EngineName, Event, ExitStatus, Header, Mode, Ns, Target, Timed,
 };
 
+use crate::facts::Host;
 use crate::perf::{KernelCalls, Merge, Rings, Tracker};
 use crate::proc::Proc;
 use crate::target::{Child, What, attach, spawn};
-use crate::facts::Host;
 use crate::{Error, system_facts};
 use upkeep::Upkeep;
 
@@ -241,7 +241,7 @@ impl Session {
             self.wait_for_records(left)?;
             let round = now()?;
             self.merge.round(&self.rings, round, &mut batch);
-            self.take_in(&mut batch, round);
+            self.take_in(&mut batch, round)?;
             self.drain(sink)?;
             progress(Progress {
                 elapsed: Duration::from_nanos(round.saturating_sub(start)),
@@ -279,7 +279,11 @@ impl Session {
         }
     }
 
-    fn take_in(&mut self, batch: &mut Vec<(u32, crate::perf::record::Record)>, round: u64) {
+    fn take_in(
+        &mut self,
+        batch: &mut Vec<(u32, crate::perf::record::Record)>,
+        round: u64,
+    ) -> Result<(), Error> {
         for (cpu, record) in batch.drain(..) {
             self.tracker.record(cpu, record);
         }
@@ -290,7 +294,7 @@ impl Session {
             self.tracker.note(settled, Event::Late { records: late });
         }
         self.tracker.look(round, || now().unwrap_or(u64::MAX));
-        self.upkeep.round(&self.proc, &mut self.tracker, round, settled);
+        self.upkeep.round(&self.proc, &mut self.tracker)
     }
 
     fn drain(&mut self, sink: &mut dyn FnMut(&Timed) -> io::Result<()>) -> Result<(), Error> {
@@ -310,28 +314,28 @@ impl Session {
         exit: Option<ExitStatus>,
         sink: &mut dyn FnMut(&Timed) -> io::Result<()>,
     ) -> Result<Ended, Error> {
-        let kernel_counts = self.upkeep.kernel_counts(&self.proc, &self.tracker);
+        self.upkeep.last_counts(&self.proc, &mut self.tracker)?;
         let end = now()?;
         self.rings.disable()?;
         let mut batch = vec![];
         self.merge.round(&self.rings, end, &mut batch);
         self.merge.finish(&mut batch);
         batch.retain(|(_, record)| record.time <= end);
-        self.take_in(&mut batch, end);
+        for (cpu, record) in batch {
+            self.tracker.record(cpu, record);
+        }
         self.tracker.settle(end);
         let all_ended = self.tracker.is_over();
         // Nothing of a target that has ended can happen after its last event.
         let end = if all_ended { self.tracker.last_event() } else { end };
-        match &self.child {
-            Some(child) if all_ended && self.options.delay.is_zero() => {
-                let cpu_ns = child.cpu_ns();
-                self.tracker.note(end, Event::KernelCpu { tid: None, cpu_ns });
-            }
-            _ => {
-                for (tid, cpu_ns) in kernel_counts {
-                    self.tracker.note(end, Event::KernelCpu { tid: Some(tid), cpu_ns });
-                }
-            }
+        if let Some(child) = &self.child
+            && all_ended
+            && self.options.delay.is_zero()
+            && self.tracker.processes_seen() == 1
+        {
+            // Of a single process this counts every thread, to its end.
+            let cpu_ns = child.cpu_ns();
+            self.tracker.note(end, Event::KernelCpu { tid: None, cpu_ns });
         }
         let overhead = Event::Overhead { profiler_cpu_ns: our_cpu_ns(), events: self.merge.read };
         self.tracker.note(end, overhead);

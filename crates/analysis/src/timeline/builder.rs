@@ -96,6 +96,9 @@ impl Builder {
                 self.cpus.set(*cpu, Holder::Own, time);
                 self.with(*tid, |track, cpus| track.sample(time, *cpu, *kernel, *stack, cpus));
             }
+            Event::KernelCpu { tid: Some(tid), cpu_ns } => {
+                self.with(*tid, |track, _| track.counted(time, *cpu_ns));
+            }
             Event::Lost { cpu, since, records } => self.lost(time, *cpu, since.0, *records),
             Event::Late { records } => self.late += records,
             Event::End { .. } => self.ended = true,
@@ -157,6 +160,7 @@ impl Builder {
             end: time,
             intervals: Vec::new(),
             samples: Vec::new(),
+            counted: None,
         };
         self.live.insert(tid, self.tracks.len());
         self.latest.insert(tid, self.tracks.len());

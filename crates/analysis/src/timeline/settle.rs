@@ -5,18 +5,16 @@ use std::collections::HashMap;
 
 use whyslow_events::{SiteId, StackId};
 
-use super::{Doing, Queue, Thread, Timeline};
-use crate::tables::Tables;
+use super::{Counted, Doing, Queue, Thread, Timeline};
 
 /// Of the time a thread is found runnable, on the CPU for this many percent is
 /// all of it, and for the rest of them none.
 const ALMOST_ALL: u64 = 90;
 
 impl Timeline {
-    pub(crate) fn settle(&mut self, tables: &Tables) {
+    pub(crate) fn settle(&mut self) {
         for thread in &mut self.threads {
-            let counted = tables.kernel_cpu.get(&thread.tid).copied();
-            determine(thread, counted);
+            determine(thread);
         }
         let by_site = first_stacks(&self.threads);
         for thread in &mut self.threads {
@@ -25,15 +23,18 @@ impl Timeline {
     }
 }
 
-fn determine(thread: &mut Thread, on_cpu_ns: Option<u64>) {
-    let lifetime = thread.end - thread.start;
+fn determine(thread: &mut Thread) {
+    let counted = thread.counted;
+    let begin = thread.start;
     let ends: Vec<(u64, u64)> = thread.spans().map(|(start, end, _)| (start, end)).collect();
     for (interval, (start, end)) in thread.intervals.iter_mut().zip(ends) {
         if interval.doing != Doing::Undetermined {
             continue;
         }
-        let percent = on_cpu_ns
-            .and_then(|ns| u64::try_from(u128::from(ns) * 100 / u128::from(lifetime.max(1))).ok());
+        let percent = counted.and_then(|Counted { time, cpu_ns, .. }| {
+            let lifetime = u128::from(time.saturating_sub(begin).max(1));
+            u64::try_from(u128::from(cpu_ns) * 100 / lifetime).ok()
+        });
         interval.doing = match percent {
             Some(ALMOST_ALL..) => Doing::OnCpu,
             Some(percent) if percent <= 100 - ALMOST_ALL => Doing::Runq {

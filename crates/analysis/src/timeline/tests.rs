@@ -114,9 +114,23 @@ fn what_was_found_runnable_the_next_event_tells() {
     check(&[runnable(), (5, switch_out(blocked('s'))), (9, end())], "cpu.user 5 sleep 4");
     let counted = |ms| Event::KernelCpu { tid: Some(TID), cpu_ns: ms * MS };
     check(&[runnable(), (10, end())], "unknown 10");
-    check(&[runnable(), (10, end()), (10, counted(9))], "cpu.user 10");
-    check(&[runnable(), (10, end()), (10, counted(1))], "runq.preempted 10");
-    check(&[runnable(), (10, end()), (10, counted(5))], "unknown 10");
+    check(&[runnable(), (10, counted(9)), (10, end())], "cpu.user 10");
+    check(&[runnable(), (10, counted(1)), (10, end())], "runq.preempted 10");
+    check(&[runnable(), (10, counted(5)), (10, end())], "unknown 10");
+}
+
+#[test]
+fn the_kernels_count_is_compared_as_of_when_it_was_taken() {
+    let counted = |ms| Event::KernelCpu { tid: Some(TID), cpu_ns: ms * MS };
+    let difference = |events: &[(u64, Event)]| play(events).report.quality.oncpu_vs_kernel.unwrap();
+    let ran = [(0, found(Seen::Runnable)), (4, switch_out(blocked('s')))];
+    let off = [&ran[..], &[(5, counted(4)), (6, wakeup()), (7, switch_in()), (9, end())]].concat();
+    assert!(difference(&off).abs() < 1e-9);
+    // A count taken while the thread runs may lag, and does not replace a better one.
+    let lagging = [&off[..5], &[(8, counted(4)), (9, end())]].concat();
+    assert!(difference(&lagging).abs() < 1e-9);
+    let wrong = [&ran[..], &[(5, counted(2)), (9, end())]].concat();
+    assert!((difference(&wrong) - 1.0).abs() < 1e-9);
 }
 
 #[test]

@@ -4,7 +4,7 @@
 use whyslow_events::{Cpu, Off, SiteId, StackId};
 
 use super::occupancy::{MaskId, Occupancy};
-use super::{Doing, Interval, Queue, Sample, Thread, Wait, Waker};
+use super::{Counted, Doing, Interval, Queue, Sample, Thread, Wait, Waker};
 
 /// A waker on another CPU can be faster than the switch it answers. An older
 /// wakeup met a thread that then did not block, and says nothing of this wait.
@@ -176,6 +176,14 @@ impl Track {
     pub(super) fn exit(&mut self, time: u64) {
         let at = self.seen(time);
         self.exited.get_or_insert(at);
+    }
+
+    pub(super) fn counted(&mut self, time: u64, cpu_ns: u64) {
+        let running = !matches!(self.doing, Doing::Blocked(_) | Doing::Stopped);
+        let lagging = running && self.thread.counted.is_some_and(|earlier| !earlier.running);
+        if !lagging {
+            self.thread.counted = Some(Counted { time, cpu_ns, running });
+        }
     }
 
     pub(super) fn affinity(&mut self, time: u64, mask: MaskId, cpus: &mut Occupancy) {

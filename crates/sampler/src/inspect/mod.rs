@@ -36,13 +36,16 @@ impl Inspector {
     /// The call a blocked thread is in; `None` when it runs or cannot be read.
     pub(crate) fn call(&self, pid: u32, tid: u32) -> Option<InCall> {
         match self.proc.task(pid, tid)?.syscall().ok()? {
-            Syscall::Blocked { syscall_number, argument_registers: [a, b, c, ..], program_counter, .. } => {
-                Some(InCall {
-                    number: u32::try_from(syscall_number).ok(),
-                    arguments: [a, b, c],
-                    pc: program_counter,
-                })
-            }
+            Syscall::Blocked {
+                syscall_number,
+                argument_registers: [a, b, c, ..],
+                program_counter,
+                ..
+            } => Some(InCall {
+                number: u32::try_from(syscall_number).ok(),
+                arguments: [a, b, c],
+                pc: program_counter,
+            }),
             _ => None,
         }
     }

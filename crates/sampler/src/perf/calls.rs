@@ -8,7 +8,7 @@ use std::io::{BufRead, BufReader};
 
 use whyslow_events::SpaceId;
 
-use crate::arch::{syscall_before, syscall_of_function, CODE_BEFORE};
+use crate::arch::{CODE_BEFORE, syscall_before, syscall_of_function};
 
 /// The kernel's functions that carry out a system call, by address.
 #[derive(Debug, Default)]
@@ -128,7 +128,10 @@ fn same_wait(a: u32, b: u32) -> bool {
             "pselect6" => "select",
             "ppoll" => "poll",
             "clock_nanosleep" => "nanosleep",
-            _ => name.trim_end_matches(|c: char| c.is_ascii_digit()).trim_end_matches("_pwait").trim_end_matches("_wait"),
+            _ => name
+                .trim_end_matches(|c: char| c.is_ascii_digit())
+                .trim_end_matches("_pwait")
+                .trim_end_matches("_wait"),
         }
     };
     stem(a) == stem(b)

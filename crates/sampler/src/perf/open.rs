@@ -7,8 +7,8 @@ use std::io;
 use std::path::PathBuf;
 
 use perf_event_open::config::{
-    CallChain, Clock, Cpu, ExtraRecord, Mmap, Opts, Priv, Proc, RecordIdFormat, RegsMask, SampleFormat,
-    SampleOn, UseBuildId, WakeUp, WakeUpOn,
+    CallChain, Clock, Cpu, ExtraRecord, Mmap, Opts, Priv, Proc, RecordIdFormat, RegsMask,
+    SampleFormat, SampleOn, UseBuildId, WakeUp, WakeUpOn,
 };
 use perf_event_open::count::Counter;
 use perf_event_open::event::sw::Software;
@@ -68,7 +68,12 @@ impl Rings {
         let mut ring_bytes =
             RING_BYTES.min(ALL_RINGS_BYTES / cpus.len() as u64).max(SMALLEST_RING_BYTES);
         for cpu in cpus {
-            let clock = open_event("cpu-clock", Software::CpuClock, cpu, &clock_opts(frequency, ring_bytes))?;
+            let clock = open_event(
+                "cpu-clock",
+                Software::CpuClock,
+                cpu,
+                &clock_opts(frequency, ring_bytes),
+            )?;
             let sampler = rings.map(&clock, cpu, &mut ring_bytes, facts.page_size)?;
             rings.learn(&clock, cpu, Kind::Clock)?;
             let mut others = vec![];
@@ -117,7 +122,8 @@ impl Rings {
                             wanted: format!("rings of {} KiB", wanted >> 10),
                             got: format!("rings of {} KiB", *bytes >> 10),
                             errno: format!("{errno:?}"),
-                            remedy: "raise kernel.perf_event_mlock_kb, or grant CAP_IPC_LOCK".to_owned(),
+                            remedy: "raise kernel.perf_event_mlock_kb, or grant CAP_IPC_LOCK"
+                                .to_owned(),
                         });
                     }
                     return Ok(sampler);
@@ -155,7 +161,11 @@ impl Rings {
         self.each(|counter| counter.disable(), "disable an event")
     }
 
-    fn each(&self, act: impl Fn(&Counter) -> io::Result<()>, action: &'static str) -> Result<(), Error> {
+    fn each(
+        &self,
+        act: impl Fn(&Counter) -> io::Result<()>,
+        action: &'static str,
+    ) -> Result<(), Error> {
         for events in &self.cpus {
             for counter in std::iter::once(&events.clock).chain(&events.others) {
                 act(counter).map_err(event_error(action, events.cpu))?;
@@ -199,7 +209,13 @@ fn common_opts() -> Opts {
     Opts {
         timer: Some(Clock::Monotonic),
         record_id_all: true,
-        record_id_format: RecordIdFormat { id: true, stream_id: false, cpu: true, task: true, time: true },
+        record_id_format: RecordIdFormat {
+            id: true,
+            stream_id: false,
+            cpu: true,
+            task: true,
+            time: true,
+        },
         ..Opts::default()
     }
 }
@@ -233,11 +249,9 @@ fn tracepoint_opts(kind: Kind) -> Opts {
         },
         // Kernels that hand a tracepoint to several events drop the raw data
         // for all that come after one that does not want it.
-        Kind::Chain => SampleFormat {
-            call_chain: Some(call_chain()),
-            raw: true,
-            ..SampleFormat::default()
-        },
+        Kind::Chain => {
+            SampleFormat { call_chain: Some(call_chain()), raw: true, ..SampleFormat::default() }
+        }
         Kind::Waking | Kind::Clock => SampleFormat { raw: true, ..SampleFormat::default() },
     };
     let sample_on = match kind {
@@ -255,7 +269,7 @@ fn call_chain() -> CallChain {
 /// The numbers of the CPUs that are online: `0-3,8`.
 fn online_cpus() -> Result<Vec<u32>, Error> {
     let path = PathBuf::from("/sys/devices/system/cpu/online");
-    let text = fs::read_to_string(&path)
-        .map_err(|error| Error::Proc { path, errno: errno_of(&error) })?;
+    let text =
+        fs::read_to_string(&path).map_err(|error| Error::Proc { path, errno: errno_of(&error) })?;
     Ok(crate::proc::cpu_list(text.trim()).iter().map(|cpu| cpu.0).collect())
 }

@@ -187,11 +187,7 @@ pub fn parse(bytes: &[u8], kind_of: impl Fn(u64) -> Option<Kind>) -> Option<Reco
     let mut header = Fields(bytes);
     let (kind, misc, size) = (header.u32()?, header.u16()?, header.u16()?);
     let body = bytes.get(8..usize::from(size))?;
-    if kind == kind::SAMPLE {
-        sample(body, misc, kind_of)
-    } else {
-        side_record(kind, misc, body)
-    }
+    if kind == kind::SAMPLE { sample(body, misc, kind_of) } else { side_record(kind, misc, body) }
 }
 
 fn sample(body: &[u8], misc: u16, kind_of: impl Fn(u64) -> Option<Kind>) -> Option<Record> {
@@ -199,10 +195,9 @@ fn sample(body: &[u8], misc: u16, kind_of: impl Fn(u64) -> Option<Kind>) -> Opti
     let (pid, tid, time, id) = (fields.u32()?, fields.u32()?, fields.u64()?, fields.u64()?);
     fields.u64()?; // CPU, which the ring tells too
     let body = match kind_of(id)? {
-        Kind::Clock => Body::Clock {
-            kernel: misc & MISC_CPUMODE_MASK == MISC_KERNEL,
-            chain: fields.words()?,
-        },
+        Kind::Clock => {
+            Body::Clock { kernel: misc & MISC_CPUMODE_MASK == MISC_KERNEL, chain: fields.words()? }
+        }
         Kind::Chain => Body::Chain { chain: fields.words()? },
         Kind::Switch => {
             let data = raw_data(&mut fields)?;
@@ -277,4 +272,3 @@ fn side_record(kind: u32, misc: u16, body: &[u8]) -> Option<Record> {
     };
     Some(Record { time, pid, tid, body })
 }
-

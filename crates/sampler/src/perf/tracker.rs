@@ -9,7 +9,9 @@ mod processes;
 
 use std::collections::{HashMap, VecDeque};
 
-use whyslow_events::{Cpu, CpuSet, Event, Ns, Off, Pid, Seen, SpaceId, StackId, Tid, Timed, Wakener};
+use whyslow_events::{
+    Cpu, CpuSet, Event, Ns, Off, Pid, Seen, SpaceId, StackId, Tid, Timed, Wakener,
+};
 
 use super::KernelCalls;
 use super::interner::{Stacks, halves};
@@ -93,6 +95,7 @@ pub(crate) struct Tracker {
     start: u64,
     found: VecDeque<Found>,
     processes: HashMap<Pid, Process>,
+    seen_processes: usize,
     threads: HashMap<Tid, Thread>,
     runnable: usize,
     cpus: HashMap<u32, OnCpu>,
@@ -114,6 +117,7 @@ impl Tracker {
             start,
             found: VecDeque::new(),
             processes: HashMap::new(),
+            seen_processes: 0,
             threads: HashMap::new(),
             runnable: 0,
             cpus: HashMap::new(),
@@ -142,6 +146,11 @@ impl Tracker {
         self.processes.keys().copied()
     }
 
+    /// How many processes there have been.
+    pub(crate) fn processes_seen(&self) -> usize {
+        self.seen_processes
+    }
+
     /// Whether the target has no thread left.
     pub(crate) fn is_over(&self) -> bool {
         self.threads.is_empty() && self.found.is_empty()
@@ -163,7 +172,11 @@ impl Tracker {
             Body::Comm { pid, tid, exec, name } => self.comm(time, Pid(pid), Tid(tid), exec, name),
             Body::Mmap { pid, start, length, file_offset, path } => {
                 let end = start.saturating_add(length);
-                self.mapped(time, Pid(pid), super::spaces::Mapping { start, end, file_offset, path });
+                self.mapped(
+                    time,
+                    Pid(pid),
+                    super::spaces::Mapping { start, end, file_offset, path },
+                );
             }
             Body::Lost { records } => {
                 self.emit(time, Event::Lost { cpu: Cpu(cpu), since: Ns(since), records });
@@ -186,13 +199,13 @@ impl Tracker {
         }
     }
 
-    /// Lets in what was found before `time`, and what looks have proved by then.
+    /// Lets in what was found and read before `time`.
     pub(crate) fn settle(&mut self, time: u64) {
         while self.found.front().is_some_and(|found| found.time <= time) {
             let found = self.found.pop_front().expect("there is a front");
             self.enter(found);
         }
-        self.prove_looks(time);
+        self.place_readings(time);
     }
 
     fn emit(&mut self, time: u64, event: Event) {
@@ -284,8 +297,9 @@ impl Tracker {
         let space = process.space;
         let kernel = chain.map(|chain| halves(chain).0);
         let mut new = vec![];
-        let begun =
-            self.waits.begin(time, (pid, space), &registers, kernel.as_deref(), |event| new.push(event));
+        let begun = self
+            .waits
+            .begin(time, (pid, space), &registers, kernel.as_deref(), |event| new.push(event));
         if !new.is_empty() {
             self.report_space(time, space);
             new.into_iter().for_each(|event| self.emit(time, event));
@@ -374,4 +388,3 @@ impl Tracker {
         self.emit(time, Event::Occupant { cpu: Cpu(cpu), busy });
     }
 }
-

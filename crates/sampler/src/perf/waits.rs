@@ -168,7 +168,13 @@ impl Waits {
         Wait { site: id, wants_look: !seen }
     }
 
-    fn object(&mut self, pid: Pid, subject: Subject, [a, b, c]: [u64; 3], blocked_now: bool) -> Object {
+    fn object(
+        &mut self,
+        pid: Pid,
+        subject: Subject,
+        [a, b, c]: [u64; 3],
+        blocked_now: bool,
+    ) -> Object {
         match subject {
             Subject::None => Object::None,
             Subject::Fd => self.inspector.fd(pid.0, a),
@@ -177,7 +183,11 @@ impl Waits {
             Subject::Poll if blocked_now || b == 0 => self.inspector.poll(pid.0, a, b),
             Subject::Select if blocked_now || a == 0 => self.inspector.select(pid.0, a, [b, c]),
             Subject::Poll | Subject::Select => Object::Unseen,
-            Subject::Futex => Object::Futex { address: a, operation: futex_operation(b), expected: futex_expected(c) },
+            Subject::Futex => Object::Futex {
+                address: a,
+                operation: futex_operation(b),
+                expected: futex_expected(c),
+            },
             Subject::Queue => Object::Queue,
             Subject::IoUring => Object::IoUring,
         }

@@ -18,8 +18,9 @@ impl Session {
         self.tracker.adopt(start, pid, name.clone(), vec![]);
         self.tracker.begin_thread(start, pid, pid, name.clone());
         if let Some(cpus) = affinity(pid) {
-            self.tracker.affinity(start, Tid(pid), cpus);
+            self.tracker.affinity(Tid(pid), cpus, start);
         }
+        self.upkeep.begin(&self.proc, pid, pid, false);
         self.header.target.pids = vec![Pid(pid)];
         self.header.target.name = name;
     }
@@ -43,7 +44,9 @@ impl Session {
         let Some(tasks) = self.proc.process(pid).and_then(|process| process.tasks().ok()) else {
             return Ok(());
         };
-        for task in tasks.flatten() {
+        let tasks: Vec<_> = tasks.flatten().collect();
+        let alone = tasks.len() == 1;
+        for task in tasks {
             let Ok(stat) = task.stat() else { continue };
             let tid = task.tid.cast_unsigned();
             let mut seen = seen(stat.state);
@@ -57,7 +60,7 @@ impl Session {
                 continue;
             }
             let time = now()?;
-            self.upkeep.begin(&task, tid);
+            self.upkeep.begin(&self.proc, pid, tid, alone);
             self.tracker.find(Found { time, pid, tid, name: stat.comm, seen });
         }
         Ok(())

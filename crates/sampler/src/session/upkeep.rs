@@ -3,11 +3,12 @@
 
 use std::collections::HashMap;
 
-use procfs::process::Task;
 use whyslow_events::{Event, Pid, Tid};
 
+use super::now;
+use crate::Error;
 use crate::perf::Tracker;
-use crate::proc::{Proc, Quota, affinity};
+use crate::proc::{Proc, Quota, affinity, process_cpu_ns};
 
 /// Time between two readings, ns.
 const INTERVAL: u64 = 100_000_000;
@@ -15,34 +16,53 @@ const INTERVAL: u64 = 100_000_000;
 const THREADS: usize = 64;
 const PROCESSES: usize = 16;
 
+/// Which clock a thread's CPU time is read from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Clock {
+    /// That of its process, which has no other thread.
+    Process,
+    /// `schedstat`.
+    Thread,
+}
+
 /// What was read so far.
 #[derive(Debug, Default)]
 pub(super) struct Upkeep {
     last: u64,
+    /// Of how many threads the next reading passes over the first.
+    turn: usize,
     quotas: HashMap<Pid, Quota>,
     /// CPU time at the start of the window, ns.
-    cpu_before: HashMap<Tid, u64>,
+    cpu_before: HashMap<Tid, (Clock, u64)>,
 }
 
 impl Upkeep {
     /// Remembers what CPU time a thread had when it was found.
-    pub(super) fn begin(&mut self, task: &Task, tid: u32) {
-        if let Ok(schedstat) = task.schedstat() {
-            self.cpu_before.insert(Tid(tid), schedstat.sum_exec_runtime);
+    pub(super) fn begin(&mut self, proc: &Proc, pid: u32, tid: u32, alone: bool) {
+        let clock = if alone { Clock::Process } else { Clock::Thread };
+        if let Some(cpu_ns) = read_cpu(proc, pid, tid, clock) {
+            self.cpu_before.insert(Tid(tid), (clock, cpu_ns));
         }
     }
 
-    /// Reads what is due at `now`; events are stamped `settled`.
-    pub(super) fn round(&mut self, proc: &Proc, tracker: &mut Tracker, now: u64, settled: u64) {
-        if now.saturating_sub(self.last) < INTERVAL {
-            return;
+    /// Reads what is due at `now`.
+    ///
+    /// # Errors
+    /// When the clock cannot be read.
+    pub(super) fn round(&mut self, proc: &Proc, tracker: &mut Tracker) -> Result<(), Error> {
+        let due = now()?;
+        if due.saturating_sub(self.last) < INTERVAL {
+            return Ok(());
         }
-        self.last = now;
-        let threads: Vec<Tid> = tracker.threads().map(|(tid, _)| tid).take(THREADS).collect();
-        for tid in threads {
+        self.last = due;
+        let threads: Vec<(Tid, Pid)> = tracker.threads().collect();
+        let turn = if self.turn < threads.len() { self.turn } else { 0 };
+        self.turn = turn + THREADS;
+        for (tid, pid) in threads.into_iter().skip(turn).take(THREADS) {
             if let Some(cpus) = affinity(tid.0) {
-                tracker.affinity(settled, tid, cpus);
+                tracker.affinity(tid, cpus, now()?);
             }
+            self.count(proc, tracker, tid, pid)?;
         }
         let processes: Vec<Pid> = tracker.processes().take(PROCESSES).collect();
         for pid in processes {
@@ -50,19 +70,36 @@ impl Upkeep {
                 && self.quotas.insert(pid, quota) != Some(quota)
             {
                 let Quota { per_second_ns, periods, throttled_ns } = quota;
-                tracker.note(settled, Event::Quota { pid, per_second_ns, periods, throttled_ns });
+                tracker.note_at(now()?, Event::Quota { pid, per_second_ns, periods, throttled_ns });
             }
         }
+        Ok(())
     }
 
-    /// The kernel's count of CPU time within the window for each thread that
-    /// was there from its start and still is.
-    pub(super) fn kernel_counts(&self, proc: &Proc, tracker: &Tracker) -> Vec<(Tid, u64)> {
-        let count = |(tid, pid): (Tid, Pid)| {
-            let before = *self.cpu_before.get(&tid)?;
-            let after = proc.task(pid.0, tid.0)?.schedstat().ok()?.sum_exec_runtime;
-            Some((tid, after.saturating_sub(before)))
-        };
-        tracker.threads().filter_map(count).collect()
+    /// Reads the CPU time of every thread once more.
+    ///
+    /// # Errors
+    /// When the clock cannot be read.
+    pub(super) fn last_counts(&self, proc: &Proc, tracker: &mut Tracker) -> Result<(), Error> {
+        let threads: Vec<(Tid, Pid)> = tracker.threads().collect();
+        threads.into_iter().try_for_each(|(tid, pid)| self.count(proc, tracker, tid, pid))
+    }
+
+    /// Notes the kernel's count of CPU time within the window for one thread.
+    fn count(&self, proc: &Proc, tracker: &mut Tracker, tid: Tid, pid: Pid) -> Result<(), Error> {
+        // A thread that was not there at the start began with nothing.
+        let (clock, before) = self.cpu_before.get(&tid).copied().unwrap_or((Clock::Thread, 0));
+        if let Some(after) = read_cpu(proc, pid.0, tid.0, clock) {
+            let cpu_ns = after.saturating_sub(before);
+            tracker.note_at(now()?, Event::KernelCpu { tid: Some(tid), cpu_ns });
+        }
+        Ok(())
+    }
+}
+
+fn read_cpu(proc: &Proc, pid: u32, tid: u32, clock: Clock) -> Option<u64> {
+    match clock {
+        Clock::Process => process_cpu_ns(pid),
+        Clock::Thread => Some(proc.task(pid, tid)?.schedstat().ok()?.sum_exec_runtime),
     }
 }

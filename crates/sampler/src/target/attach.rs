@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use nix::errno::Errno;
 use procfs::ProcError;
-use procfs::process::{MMapPath, MMPermissions, Process};
+use procfs::process::{MMPermissions, MMapPath, Process};
 use whyslow_events::{Off, Seen};
 
 use crate::Error;
@@ -29,7 +29,11 @@ pub(crate) fn attach(proc: &Proc, pids: &[u32], inherit: bool) -> Result<Vec<Att
     }
     let family = if inherit { proc.family(pids) } else { pids.to_vec() };
     let ourselves = std::process::id();
-    Ok(family.into_iter().filter(|pid| *pid != ourselves).filter_map(|pid| describe(proc, pid)).collect())
+    Ok(family
+        .into_iter()
+        .filter(|pid| *pid != ourselves)
+        .filter_map(|pid| describe(proc, pid))
+        .collect())
 }
 
 fn check(proc: &Proc, pid: u32) -> Result<(), Error> {

@@ -54,7 +54,15 @@ pub(crate) fn spawn(argv: &[OsString]) -> Result<Child, Error> {
         return Err(failed(source));
     };
     let end = pidfd_open(pid).ok();
-    Ok(Child { command: name, pid, gate, spawning: Some(spawning), child: None, end, used_before_ns })
+    Ok(Child {
+        command: name,
+        pid,
+        gate,
+        spawning: Some(spawning),
+        child: None,
+        end,
+        used_before_ns,
+    })
 }
 
 impl Child {
@@ -69,7 +77,9 @@ impl Child {
     /// When the command is not there or cannot be executed.
     pub(crate) fn start(&mut self) -> Result<(), Error> {
         let command = self.command.clone();
-        self.gate.open().map_err(|errno| Error::Spawn { command: command.clone(), source: errno.into() })?;
+        self.gate
+            .open()
+            .map_err(|errno| Error::Spawn { command: command.clone(), source: errno.into() })?;
         let spawned = self.spawning.take().and_then(|thread| thread.join().ok());
         match spawned {
             Some(Ok(child)) => {

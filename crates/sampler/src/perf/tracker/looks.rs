@@ -1,5 +1,6 @@
-//! Closer looks at threads that stay blocked, and the proof that the look saw
-//! the wait it was meant for.
+//! What was read from `/proc` beside the records, and its place among them:
+//! closer looks at threads that stay blocked, with the proof that the look saw
+//! the wait it was meant for, and notes of other kinds.
 
 use std::collections::VecDeque;
 
@@ -22,18 +23,16 @@ struct Wish {
 }
 
 #[derive(Debug)]
-struct Looked {
-    end: u64,
-    tid: Tid,
-    wait: u64,
-    site: SiteId,
+enum Reading {
+    Look { tid: Tid, wait: u64, site: SiteId },
+    Note(Event),
 }
 
-/// Waits to look at, and looks that wait for their proof.
+/// Waits to look at, and readings that are newer than the records so far.
 #[derive(Debug, Default)]
 pub(super) struct Looks {
     wishes: VecDeque<Wish>,
-    looked: VecDeque<Looked>,
+    readings: VecDeque<(u64, Reading)>,
 }
 
 impl Looks {
@@ -61,7 +60,9 @@ impl Tracker {
                 continue;
             }
             let pid = thread.pid;
-            let Some(space) = self.processes.get(&pid).map(|process| process.space) else { continue };
+            let Some(space) = self.processes.get(&pid).map(|process| process.space) else {
+                continue;
+            };
             left -= 1;
             let mut new = vec![];
             let site = self.waits.look(now, (pid, space), tid.0, |event| new.push(event));
@@ -73,22 +74,30 @@ impl Tracker {
                 new.into_iter().for_each(|event| self.emit(time, event));
             }
             if let Some(site) = site {
-                self.looks.looked.push_back(Looked { end, tid, wait, site });
+                self.looks.readings.push_back((end, Reading::Look { tid, wait, site }));
             }
         }
     }
 
-    /// Reports the looks that ended before `time` and whose thread has not
-    /// moved: every record up to their end has been taken in.
-    pub(super) fn prove_looks(&mut self, time: u64) {
-        while self.looks.looked.front().is_some_and(|look| look.end < time) {
-            let Some(Looked { tid, wait, site, end }) = self.looks.looked.pop_front() else { break };
-            let unmoved = self
-                .threads
-                .get(&tid)
-                .is_some_and(|thread| thread.wait == wait && thread.doing == Doing::Waiting);
-            if unmoved {
-                self.emit(end, Event::Look { tid, site });
+    /// Puts an event that was read at `time` into the stream, when the records
+    /// have come so far.
+    pub(crate) fn note_at(&mut self, time: u64, event: Event) {
+        self.looks.readings.push_back((time, Reading::Note(event)));
+    }
+
+    /// Reports what was read before `time`, and of the looks those whose thread
+    /// has not moved: every record up to their end has been taken in.
+    pub(super) fn place_readings(&mut self, time: u64) {
+        while self.looks.readings.front().is_some_and(|(read, _)| *read < time) {
+            let Some((read, reading)) = self.looks.readings.pop_front() else { break };
+            match reading {
+                Reading::Note(event) => self.emit(read, event),
+                Reading::Look { tid, wait, site } => {
+                    let thread = self.threads.get(&tid);
+                    if thread.is_some_and(|t| t.wait == wait && t.doing == Doing::Waiting) {
+                        self.emit(read, Event::Look { tid, site });
+                    }
+                }
             }
         }
     }

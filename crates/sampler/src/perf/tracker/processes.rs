@@ -19,6 +19,7 @@ impl Tracker {
             self.spaces.map(space, mapping);
         }
         self.emit(time, Event::Process { pid, parent: None, space, name: name.clone() });
+        self.seen_processes += 1;
         self.processes.insert(pid, Process { space, name, alive: 0 });
     }
 
@@ -32,12 +33,12 @@ impl Tracker {
         self.join(time, Pid(pid), Tid(tid), name, Entrance::Born, Doing::Runnable);
     }
 
-    /// The CPUs a thread may use, as they are now.
-    pub(crate) fn affinity(&mut self, time: u64, tid: Tid, cpus: CpuSet) {
+    /// The CPUs a thread may use, as they were at `time`.
+    pub(crate) fn affinity(&mut self, tid: Tid, cpus: CpuSet, time: u64) {
         let Some(thread) = self.threads.get_mut(&tid) else { return };
         if thread.cpus.as_ref() != Some(&cpus) {
             thread.cpus = Some(cpus.clone());
-            self.emit(time, Event::Affinity { tid, cpus });
+            self.note_at(time, Event::Affinity { tid, cpus });
         }
     }
 
@@ -55,7 +56,15 @@ impl Tracker {
         self.join(time, Pid(pid), Tid(tid), name, Entrance::Found(seen), doing);
     }
 
-    fn join(&mut self, time: u64, pid: Pid, tid: Tid, name: String, entrance: Entrance, doing: Doing) {
+    fn join(
+        &mut self,
+        time: u64,
+        pid: Pid,
+        tid: Tid,
+        name: String,
+        entrance: Entrance,
+        doing: Doing,
+    ) {
         let Entry::Vacant(place) = self.threads.entry(tid) else { return };
         place.insert(Thread {
             pid,
@@ -86,7 +95,11 @@ impl Tracker {
                 return;
             }
             let space = self.spaces.fork(space, pid);
-            self.emit(time, Event::Process { pid, parent: Some(parent), space, name: name.clone() });
+            self.emit(
+                time,
+                Event::Process { pid, parent: Some(parent), space, name: name.clone() },
+            );
+            self.seen_processes += 1;
             self.processes.insert(pid, Process { space, name: name.clone(), alive: 0 });
         }
         self.join(time, pid, tid, name, Entrance::Born, Doing::Runnable);
