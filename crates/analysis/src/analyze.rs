@@ -5,13 +5,14 @@ use whyslow_events::{EventSource, Mode};
 use crate::fold::{Stacks, fold};
 use crate::frames::Frames;
 use crate::ledger::{self, PerState};
+use crate::phases::Slices;
 use crate::pieces::{Amount, Key, Place, pieces};
 use crate::report::{
     self, Bottleneck, Class, Exit, Overhead, Quality, Ratio, Report, Target, Verdict, Window,
 };
 use crate::tables::Tables;
 use crate::timeline::{Builder, Timeline};
-use crate::verdict::{Facts, blame_gil, verdict};
+use crate::verdict::{Facts, verdict};
 use crate::{Group, State, account, bottleneck, hot, waits};
 
 /// What a recording says.
@@ -179,16 +180,20 @@ fn method(shares: &PerState<f64>) -> Bottleneck {
     }
 }
 
-/// None where the verdict rests on more than shares: they would contradict it.
-fn phases(slices: &crate::phases::Slices, verdict: &Verdict) -> Vec<report::Phase> {
+/// The slices see shares alone: where the verdict knows a cause better, it is
+/// theirs, too, and where it rests on more than shares there are none.
+fn phases(slices: &Slices, verdict: &Verdict) -> Vec<report::Phase> {
+    let known = [&verdict.cause, &verdict.active.cause];
     let phases = slices.phases(|phase| {
-        if verdict.cause == "gil" || verdict.active.cause == "gil" {
-            blame_gil(phase.class, &mut phase.cause);
+        for (class, cause) in [(Class::CpuBound, "gil"), (Class::CpuStarved, "quota")] {
+            if phase.class == class && known.iter().any(|known| *known == cause) {
+                cause.clone_into(&mut phase.cause);
+            }
         }
     });
-    let known = verdict.active.class != Class::LockBound
-        || phases.iter().any(|phase| phase.class == Class::LockBound);
-    if known { phases } else { Vec::new() }
+    let convoy = verdict.active.class == Class::LockBound
+        && phases.iter().all(|phase| phase.class != Class::LockBound);
+    if convoy { Vec::new() } else { phases }
 }
 
 /// Share of the time, idle left out, that has a user frame with a name.

@@ -77,7 +77,8 @@ impl<'a> Frames<'a> {
 
     fn name(&self, id: StackId) -> Vec<Named> {
         let Some(stack) = self.tables.stacks.get(&id) else { return Vec::new() };
-        let user = stack.user.iter().rev().flat_map(|address| {
+        let user = &stack.user[..self.tables.credible(stack.space, &stack.user)];
+        let user = user.iter().rev().flat_map(|address| {
             let known = self.tables.symbols(Some(stack.space), *address);
             let unknown = || self.tables.place(stack.space, *address);
             named(known, unknown, false)

@@ -181,13 +181,28 @@ impl Tables {
         self.symbols.get(&SymbolKey { space, address }).map_or(&[], Vec::as_slice)
     }
 
+    /// How many addresses of a user call chain, innermost first, can be true.
+    /// Where code keeps no frame pointers, the walk leads astray: a return
+    /// address outside all code, and all that was found beyond it, is not.
+    pub(crate) fn credible(&self, space: SpaceId, user: &[u64]) -> usize {
+        let mapped = self.spaces.get(&space).is_some_and(|space| !space.mappings.is_empty());
+        let astray = |address: &u64| self.mapping(space, *address).is_none();
+        match user {
+            [_, callers @ ..] if mapped => {
+                1 + callers.iter().position(astray).unwrap_or(callers.len())
+            }
+            _ => user.len(),
+        }
+    }
+
+    fn mapping(&self, space: SpaceId, address: u64) -> Option<&Mapping> {
+        let mut newest_first = self.spaces.get(&space)?.mappings.iter().rev();
+        newest_first.find(|mapping| (mapping.start..mapping.end).contains(&address))
+    }
+
     /// `module+0x…` for an address without a symbol.
     pub(crate) fn place(&self, space: SpaceId, address: u64) -> String {
-        let mapping = self.spaces.get(&space).and_then(|space| {
-            let mut newest_first = space.mappings.iter().rev();
-            newest_first.find(|mapping| (mapping.start..mapping.end).contains(&address))
-        });
-        match mapping {
+        match self.mapping(space, address) {
             Some(mapping) => {
                 let offset = (address - mapping.start).saturating_add(mapping.file_offset);
                 let module = mapping.path.rsplit('/').next().unwrap_or(&mapping.path);

@@ -112,8 +112,7 @@ pub(crate) fn verdict(facts: &Facts<'_>) -> Verdict {
     }
 }
 
-/// Cause `gil` for what computes.
-pub(crate) fn blame_gil(class: Class, cause: &mut String) {
+fn blame_gil(class: Class, cause: &mut String) {
     if class == Class::CpuBound {
         "gil".clone_into(cause);
     }

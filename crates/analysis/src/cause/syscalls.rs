@@ -117,6 +117,7 @@ const RULES: &[(&[&str], Rule)] = &[
             "ftruncate",
             "fallocate",
             "readahead",
+            "fadvise64",
             "execve",
             "execveat",
             "chdir",

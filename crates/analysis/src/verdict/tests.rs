@@ -89,6 +89,7 @@ fn a_quota_starves() {
     let spinner = || Script::new(2).thread("main", &repeat("#rrr", 40));
     let report = check(&under_quota(spinner(), 250_000_000), Class::CpuStarved, "quota");
     close(share(&report, "runq.throttled"), 0.75);
+    assert!(report.phases.iter().any(|phase| phase.cause == "quota"));
     // Others have the CPUs at times, which changes nothing.
     let busy = spinner().foreign(0, &repeat("-fff", 40)).foreign(1, &repeat("f", 40));
     check(&under_quota(busy.clone(), 250_000_000), Class::CpuStarved, "quota");
