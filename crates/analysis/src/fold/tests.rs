@@ -112,10 +112,10 @@ fn an_address_without_a_symbol_is_shown_by_its_module() {
         path: "/usr/lib/libz.so.1".to_owned(),
     };
     let analysis = play(
-        vec![(START, mapping), stack(900, &[], &[0x1010, 0x5000])],
+        vec![(START, mapping), stack(900, &[], &[0x5000, 0x1010])],
         &[(1, sample(Some(900))), (2, end())],
     );
-    assert_eq!(lines(&analysis, View::Cpu), ["prog;0x5000;libz.so.1+0x410 2"]);
+    assert_eq!(lines(&analysis, View::Cpu), ["prog;libz.so.1+0x410 2"]);
     assert_eq!(analysis.report.quality.stack_coverage, 0.0);
 }
 
@@ -193,4 +193,31 @@ fn the_report_of_nothing_is_a_report() {
     let json = serde_json::to_value(&report).unwrap();
     assert!(json["prescription"].is_null() && json["quality"]["damage"].is_null());
     assert_eq!(serde_json::from_value::<crate::report::Report>(json).unwrap(), report);
+}
+
+#[test]
+fn a_walk_that_left_all_code_is_cut_there() {
+    let mapping = |start| {
+        let (end, path) = (start + 0x100, "/bin/prog".to_owned());
+        (START, Event::Mapping { space: SPACE, start, end, file_offset: 0, path })
+    };
+    let name = |address| {
+        symbol(
+            Some(SPACE),
+            address,
+            vec![Frame { module: "prog".to_owned(), ..function(&format!("f{address:x}")) }],
+        )
+    };
+    let definitions = vec![
+        mapping(0x1000),
+        stack(1, &[], &[0x1010, 0x1020, 0xdead_0000, 0x1030]),
+        stack(2, &[], &[0xdead_0000, 0x1020]),
+        name(0x1010),
+        name(0x1020),
+        name(0x1030),
+    ];
+    let events = [(0, wakes()), (1, sample(Some(1))), (2, sample(Some(2))), (3, end())];
+    let analysis = play(definitions, &events);
+    // The innermost address is where the thread truly was, in no code we know.
+    assert_eq!(lines(&analysis, View::Cpu), ["prog;f1020;0xdead0000 2", "prog;f1020;f1010 1"]);
 }

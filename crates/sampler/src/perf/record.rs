@@ -272,3 +272,6 @@ fn side_record(kind: u32, misc: u16, body: &[u8]) -> Option<Record> {
     };
     Some(Record { time, pid, tid, body })
 }
+
+#[cfg(test)]
+mod tests;

@@ -81,6 +81,8 @@ enum Occupant {
 
 #[derive(Debug, Default)]
 struct OnCpu {
+    /// Who runs, once a switch told; 0 is the idle task.
+    current: Option<Tid>,
     occupant: Occupant,
     reported: Occupant,
     /// The thread that is about to leave, and its call chain.
@@ -235,6 +237,7 @@ impl Tracker {
             Occupant::Busy
         };
         let on_cpu = self.cpus.entry(cpu).or_default();
+        on_cpu.current = Some(next);
         on_cpu.occupant = occupant;
         if occupant == Occupant::Own {
             on_cpu.reported = occupant;
@@ -388,3 +391,6 @@ impl Tracker {
         self.emit(time, Event::Occupant { cpu: Cpu(cpu), busy });
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,7 +4,7 @@ use std::collections::hash_map::Entry;
 
 use whyslow_events::{CpuSet, Entrance, Event, Off, Pid, Seen, Tid};
 
-use super::{Doing, Found, Process, Thread, Tracker};
+use super::{Doing, Found, Occupant, Process, Thread, Tracker};
 use crate::perf::spaces::Mapping;
 
 impl Tracker {
@@ -53,7 +53,18 @@ impl Tracker {
             Seen::Runnable => Doing::Runnable,
             Seen::Off(_) => Doing::Waiting,
         };
-        self.join(time, Pid(pid), Tid(tid), name, Entrance::Found(seen), doing);
+        let tid = Tid(tid);
+        // The records may have told already which CPU it has.
+        let has = self.cpus.iter_mut().find(|(_, on_cpu)| on_cpu.current == Some(tid));
+        let cpu = has.map(|(&cpu, on_cpu)| {
+            on_cpu.occupant = Occupant::Own;
+            on_cpu.reported = Occupant::Own;
+            cpu
+        });
+        self.join(time, Pid(pid), tid, name, Entrance::Found(seen), doing);
+        if let Some(cpu) = cpu {
+            self.resume(time, cpu, tid);
+        }
     }
 
     fn join(

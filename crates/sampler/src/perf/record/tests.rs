@@ -1,0 +1,158 @@
+//! Records put together by hand, cut short, and made of anything.
+
+use proptest::prelude::*;
+
+use super::*;
+
+const SWITCH: u64 = 7;
+const CHAIN: u64 = 8;
+const WAKING: u64 = 9;
+const CLOCK: u64 = 10;
+
+fn kind_of(id: u64) -> Option<Kind> {
+    match id {
+        SWITCH => Some(Kind::Switch),
+        CHAIN => Some(Kind::Chain),
+        WAKING => Some(Kind::Waking),
+        CLOCK => Some(Kind::Clock),
+        _ => None,
+    }
+}
+
+fn read(bytes: &[u8]) -> Option<Record> {
+    parse(bytes, kind_of)
+}
+
+/// A record with header.
+fn record(kind: u32, misc: u16, body: &[u8]) -> Vec<u8> {
+    let size = u16::try_from(body.len() + 8).unwrap();
+    [&kind.to_ne_bytes()[..], &misc.to_ne_bytes(), &size.to_ne_bytes(), body].concat()
+}
+
+/// PID 100, TID 101, time 5000, CPU 1: at the start of a sample, and at the
+/// end of everything else.
+fn leading(id: u64) -> Vec<u8> {
+    [
+        &100u32.to_ne_bytes()[..],
+        &101u32.to_ne_bytes(),
+        &5000u64.to_ne_bytes(),
+        &id.to_ne_bytes(),
+        &1u64.to_ne_bytes(),
+    ]
+    .concat()
+}
+
+fn sample(id: u64, rest: &[&[u8]]) -> Vec<u8> {
+    record(kind::SAMPLE, 1, &[leading(id), rest.concat()].concat())
+}
+
+fn raw_of(data: &[u8]) -> Vec<u8> {
+    [&u32::try_from(data.len()).unwrap().to_ne_bytes(), data].concat()
+}
+
+fn words(words: &[u64]) -> Vec<u8> {
+    words.iter().flat_map(|word| word.to_ne_bytes()).collect()
+}
+
+fn switch(registers: &[u64]) -> Vec<u8> {
+    let mut data = vec![0; 68];
+    data[24..28].copy_from_slice(&101u32.to_ne_bytes());
+    data[32..40].copy_from_slice(&1u64.to_ne_bytes());
+    data[56..60].copy_from_slice(&55u32.to_ne_bytes());
+    sample(SWITCH, &[&raw_of(&data), &words(registers)])
+}
+
+#[test]
+fn a_switch_tells_who_left_why_and_for_whom() {
+    // ABI 64, then AX, DX, SI, DI, IP.
+    let found = read(&switch(&[2, u64::MAX - 37, 3, 2, 1, 0x4000])).unwrap();
+    let Body::Switch { previous: 101, state: 1, next: 55, registers: Some(registers) } = found.body
+    else {
+        panic!("{found:?}")
+    };
+    assert!(registers.in_syscall());
+    assert_eq!((registers.arguments, registers.pc), ([1, 2, 3], 0x4000));
+    assert_eq!((found.time, found.pid, found.tid), (5000, 100, 101));
+}
+
+#[test]
+fn a_kernel_thread_has_no_user_registers() {
+    let found = read(&switch(&[0])).unwrap();
+    assert!(matches!(found.body, Body::Switch { registers: None, .. }), "{found:?}");
+}
+
+#[test]
+fn a_waking_tells_whom_and_whether_from_an_interrupt() {
+    let waking = |flags: u8| {
+        let mut data = vec![0; 36];
+        data[2] = flags;
+        data[24..28].copy_from_slice(&77u32.to_ne_bytes());
+        read(&sample(WAKING, &[&raw_of(&data)])).unwrap().body
+    };
+    assert_eq!(waking(0), Body::Waking { woken: 77, interrupt: false });
+    assert_eq!(waking(0x08), Body::Waking { woken: 77, interrupt: true });
+    assert_eq!(waking(0x10), Body::Waking { woken: 77, interrupt: true });
+}
+
+#[test]
+fn chains_are_kept_whole() {
+    let body = |id| read(&sample(id, &[&words(&[2, 11, 12]), &raw_of(&[0; 68])])).unwrap().body;
+    assert_eq!(body(CHAIN), Body::Chain { chain: Box::from([11, 12]) });
+    assert_eq!(body(CLOCK), Body::Clock { kernel: true, chain: Box::from([11, 12]) });
+}
+
+#[test]
+fn side_records_carry_their_own_fields_and_the_time_behind() {
+    let side = |kind, misc, fields: &[&[u8]]| {
+        read(&record(kind, misc, &[fields.concat(), leading(CLOCK)].concat())).unwrap()
+    };
+    let (pid, tid) = (7u32.to_ne_bytes(), 8u32.to_ne_bytes());
+    let exec = side(kind::COMM, MISC_COMM_EXEC, &[&pid, &tid, b"make\0\0\0\0"]);
+    assert_eq!(exec.time, 5000);
+    assert_eq!(exec.body, Body::Comm { pid: 7, tid: 8, exec: true, name: "make".into() });
+    let fork = side(kind::FORK, 0, &[&pid, &100u32.to_ne_bytes(), &tid, &[0; 12]]);
+    assert_eq!(fork.body, Body::Fork { pid: 7, tid: 8, parent: 100 });
+    let lost = side(kind::LOST, 0, &[&words(&[SWITCH, 33])]);
+    assert_eq!(lost.body, Body::Lost { records: 33 });
+    let mapped = side(
+        kind::MMAP2,
+        0,
+        &[&pid, &tid, &words(&[0x1000, 0x200, 0x40]), &[0; 32], b"/lib/x.so\0\0\0\0\0\0\0"],
+    );
+    assert_eq!(
+        mapped.body,
+        Body::Mmap {
+            pid: 7,
+            start: 0x1000,
+            length: 0x200,
+            file_offset: 0x40,
+            path: "/lib/x.so".into()
+        }
+    );
+}
+
+#[test]
+fn a_record_cut_anywhere_is_refused_or_smaller() {
+    let whole = switch(&[2, 0, 0, 0, 0, 0]);
+    for end in 0..whole.len() {
+        assert!(read(&whole[..end]).is_none(), "{end}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn anything_is_read_without_panic(mut bytes in prop::collection::vec(any::<u8>(), 0..256), kind in 0u32..32) {
+        read(&bytes);
+        if let Some(first) = bytes.first_chunk_mut::<4>() {
+            *first = kind.to_ne_bytes();
+        }
+        read(&bytes);
+    }
+
+    #[test]
+    fn a_count_that_lies_is_refused(count in any::<u64>()) {
+        let lying = sample(CHAIN, &[&words(&[count, 1])]);
+        let chain = read(&lying).map(|record| record.body);
+        prop_assert_eq!(chain.is_some(), count <= 1);
+    }
+}
