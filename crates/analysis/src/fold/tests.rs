@@ -115,7 +115,7 @@ fn an_address_without_a_symbol_is_shown_by_its_module() {
         vec![(START, mapping), stack(900, &[], &[0x5000, 0x1010])],
         &[(1, sample(Some(900))), (2, end())],
     );
-    assert_eq!(lines(&analysis, View::Cpu), ["prog;libz.so.1+0x410 2"]);
+    assert_eq!(lines(&analysis, View::Cpu), ["prog;libz.so.1+0x410;0x5000 2"]);
     assert_eq!(analysis.report.quality.stack_coverage, 0.0);
 }
 
