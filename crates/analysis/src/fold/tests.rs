@@ -1,7 +1,8 @@
 //! What flamegraphs and tables show of one small program.
 
 use whyslow_events::{
-    Cpu, Entrance, Event, Frame, InMemory, Off, Pid, Seen, SiteId, SpaceId, StackId, SymbolKey, Tid,
+    Cpu, Entrance, Event, Frame, InMemory, Off, Pid, Seen, SiteId, SpaceId, StackId, SymbolKey,
+    Tid, Wakener,
 };
 
 use crate::script::{MS, START, Script, function, header};
@@ -136,6 +137,14 @@ fn cpu_time_goes_to_the_sample_that_ends_it() {
         ],
     );
     assert_eq!(lines(&analysis, View::Wall), ["prog;a 3", "prog;a;[sleep] 5", "prog;b 10"]);
+    let last_instants = [
+        (5, sample(Some(901))),
+        (5, sleeps(Some(901))),
+        (7, wakes()),
+        (8, sample(Some(902))),
+        (8, sleeps(Some(901))),
+    ];
+    assert_eq!(lines(&play(definitions(), &last_instants), View::Cpu), ["prog;a 5", "prog;b 1"]);
     let analysis = play(definitions(), &[(0, wakes()), (5, sleeps(None)), (9, end())]);
     assert_eq!(lines(&analysis, View::Wall), ["prog;[no stack];[sleep] 4", "prog;[not sampled] 5"]);
 }
@@ -143,16 +152,20 @@ fn cpu_time_goes_to_the_sample_that_ends_it() {
 #[test]
 fn a_wait_without_a_stack_borrows_that_of_its_site() {
     let definitions = vec![stack(901, &[], &[0xa]), symbol(Some(SPACE), 0xa, vec![function("a")])];
+    let wakeup = Event::Wakeup { tid: Tid(100), by: Wakener::Interrupt };
     let turns = [
         (1, sleeps(None)),
         (3, wakes()),
         (4, sleeps(Some(901))),
         (6, wakes()),
         (7, sleeps(None)),
-        (9, end()),
+        (9, wakeup),
+        (12, wakes()),
+        (13, end()),
     ];
     let analysis = play(definitions, &turns);
-    assert_eq!(lines(&analysis, View::OffCpu), ["prog;a;[sleep] 6"]);
+    let expected = ["prog;a;[runq.waking] 3", "prog;a;[sleep] 6"];
+    assert_eq!(lines(&analysis, View::OffCpu), expected);
 }
 
 #[test]

@@ -259,6 +259,28 @@ fn strangers_are_counted() {
 }
 
 #[test]
+fn who_woke_may_be_dead_when_the_wakeup_is_told() {
+    let (tid, cpu) = (Tid(101), CPU);
+    let worker =
+        Event::Thread { tid, pid: Pid(100), name: "worker".to_owned(), entrance: Entrance::Born };
+    let dies = Event::SwitchOut { tid, cpu, off: Off::Dead, stack: None };
+    let analysis = check(
+        &[
+            (0, found(Seen::Off(blocked('p')))),
+            (0, worker),
+            (0, Event::SwitchIn { tid, cpu }),
+            (4, dies),
+            (4, Event::Wakeup { tid: TID, by: Wakener::Thread(tid) }),
+            (4, switch_in()),
+            (8, end()),
+        ],
+        "cpu.user 4 io.ipc 4, cpu.user 4",
+    );
+    // It waited for its own worker.
+    assert_eq!(analysis.report.bottleneck.shares["cpu.user"], 1.0);
+}
+
+#[test]
 fn exec_and_renaming() {
     let exec = Event::Exec { pid: Pid(100), space: SpaceId(1), name: "xz".to_owned() };
     let name = Event::Name { tid: TID, name: "worker".to_owned() };
