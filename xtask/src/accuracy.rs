@@ -23,7 +23,7 @@ use record::{Recorded, Recorder};
 use stage::{Prepared, Stage};
 
 /// How long a launched workload runs, where it can be told.
-const LAUNCH_SECONDS: u64 = 2;
+const LAUNCH_SECONDS: u64 = 3;
 /// How long an attached one would run if it was left alone.
 const ATTACH_SECONDS: u64 = 120;
 /// With more than so many CPUs used by others, a wrong result proves nothing.
