@@ -31,8 +31,13 @@ const STEPS: &[Step] = &[
     ("docs", docs),
     ("unit tests", unit_tests),
     ("integration tests", integration_tests),
+    ("accuracy", accuracy),
     ("fuzz", |_| fuzz::smoke()),
 ];
+
+/// The workloads of the suite that the test command runs: those whose id
+/// contains this. All of them take longer than a test may.
+const ACCURACY_FILTER: &str = "example";
 
 /// Runs all steps up to the first that fails.
 pub(crate) fn run() -> ExitCode {
@@ -89,6 +94,12 @@ fn integration_tests(tally: &mut Tally) -> Result<()> {
         command.env("WHYSLOW_BIN", &binary);
     };
     cargo_test("test --package whyslow-tests --locked", set_binary, tally)
+}
+
+fn accuracy(_: &mut Tally) -> Result<()> {
+    let mut accuracy = cargo("xtask accuracy --filter");
+    accuracy.arg(ACCURACY_FILTER).env("WHYSLOW_BIN", release_binary()?);
+    check(accuracy)
 }
 
 /// Runs `cargo test` and adds what its tests say.

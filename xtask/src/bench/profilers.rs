@@ -19,8 +19,9 @@ pub(super) const WHYSLOW: &str = "whyslow";
 /// `perf` with the same events: the clock at the same rate and every switch.
 pub(super) const PERF_RECORD: &str = "perf record -g";
 
+/// With `-F` perf would sample the switches too; without, it takes each.
 const PERF_EVENTS: &str =
-    "perf record -q -F 499 -g --call-graph fp -e cpu-clock -e sched:sched_switch -o";
+    "perf record -q -g --call-graph fp -e cpu-clock/freq=499/ -e sched:sched_switch -o";
 
 impl Profiler {
     fn new(name: &'static str, slow: bool, words: &str, output: &Path) -> Profiler {
