@@ -12,16 +12,18 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sched::{CpuSet, sched_setaffinity};
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::signal::Signal;
 use nix::sys::time::TimeValLike;
 use nix::time::{ClockId, clock_gettime};
+use nix::unistd::Pid;
 use whyslow_events::{
     Capabilities, EngineName, Event, ExitStatus, Header, Mode, Ns, Target, Timed,
 };
 
 use crate::facts::Host;
-use crate::perf::{KernelCalls, Merge, Rings, Tracker};
+use crate::perf::{Continuity, KernelCalls, Merge, Rings, Tracker, continuity_fallback};
 use crate::proc::Proc;
 use crate::target::{Child, What, attach, spawn};
 use crate::{Error, system_facts};
@@ -101,6 +103,9 @@ pub struct Ended {
 pub struct Session {
     rings: Rings,
     merge: Merge,
+    continuity: Continuity,
+    /// CPUs whose switches are recorded twice.
+    mended: usize,
     tracker: Tracker,
     upkeep: Upkeep,
     proc: Proc,
@@ -153,6 +158,8 @@ impl Session {
             tracker: Tracker::new(KernelCalls::default(), options.inherit, u64::MAX),
             rings,
             merge: Merge::default(),
+            continuity: Continuity::default(),
+            mended: 0,
             upkeep: Upkeep::default(),
             proc,
             child,
@@ -172,6 +179,7 @@ impl Session {
     fn begin(&mut self, what: &What) -> Result<(), Error> {
         // Read before the window begins: it takes some 50 ms.
         let kernel = KernelCalls::from_host();
+        self.check_continuity()?;
         match what {
             What::Launch(_) if self.options.delay.is_zero() => {
                 self.start_window(kernel)?;
@@ -285,8 +293,10 @@ impl Session {
         round: u64,
     ) -> Result<(), Error> {
         for (cpu, record) in batch.drain(..) {
+            self.continuity.see(cpu, &record);
             self.tracker.record(cpu, record);
         }
+        self.mend_continuity()?;
         let settled = self.merge.given();
         self.tracker.settle(settled);
         let late = self.merge.take_late();
@@ -295,6 +305,28 @@ impl Session {
         }
         self.tracker.look(round, || now().unwrap_or(u64::MAX));
         self.upkeep.round(&self.proc, &mut self.tracker)
+    }
+
+    /// Looks before the window whether every switch is heard of: each CPU is
+    /// made to leave idleness once.
+    fn check_continuity(&mut self) -> Result<(), Error> {
+        stir_cpus();
+        let mut batch = vec![];
+        // A round gives out what was there before the round before.
+        for _ in 0..2 {
+            self.merge.round(&self.rings, now()?, &mut batch);
+        }
+        batch.iter().for_each(|(cpu, record)| self.continuity.see(*cpu, record));
+        self.mend_continuity()
+    }
+
+    fn mend_continuity(&mut self) -> Result<(), Error> {
+        let broken = &self.continuity.broken()[self.mended..];
+        if self.mended == 0 && !broken.is_empty() {
+            self.header.fallbacks.push(continuity_fallback());
+        }
+        self.mended += broken.len();
+        broken.iter().try_for_each(|cpu| self.rings.enable_switch_records(*cpu))
     }
 
     fn drain(&mut self, sink: &mut dyn FnMut(&Timed) -> io::Result<()>) -> Result<(), Error> {
@@ -343,6 +375,25 @@ impl Session {
         self.drain(sink)?;
         Ok(Ended { exit })
     }
+}
+
+/// Sleeps a moment on each of the first CPUs, on a thread of its own: the
+/// affinity of this one is the child's too.
+fn stir_cpus() {
+    /// A machine with more has other threads that do the same.
+    const CPUS: usize = 8;
+    const TIMES: usize = 3;
+    let stir = || {
+        for cpu in 0..CPUS {
+            let mut only = CpuSet::new();
+            // A CPU that is not there or not ours is passed over.
+            if only.set(cpu).is_ok() && sched_setaffinity(Pid::from_raw(0), &only).is_ok() {
+                (0..TIMES).for_each(|_| std::thread::sleep(Duration::from_micros(50)));
+            }
+        }
+    };
+    // Nothing depends on it but how early a fault of the kernel is noticed.
+    let _ = std::thread::spawn(stir).join();
 }
 
 /// What this engine sees, privileged.

@@ -7,6 +7,7 @@
 //! waits in, `interner` numbers stacks and sites.
 
 mod calls;
+mod continuity;
 mod drain;
 mod interner;
 mod open;
@@ -16,6 +17,7 @@ mod tracker;
 mod waits;
 
 pub(crate) use calls::KernelCalls;
+pub(crate) use continuity::{Continuity, fallback as continuity_fallback};
 pub(crate) use drain::Merge;
 pub(crate) use open::Rings;
 pub(crate) use spaces::Mapping;

@@ -6,6 +6,7 @@ use std::fs;
 use std::io;
 use std::path::PathBuf;
 
+use nix::errno::Errno;
 use perf_event_open::config::{
     CallChain, Clock, Cpu, ExtraRecord, Mmap, Opts, Priv, Proc, RecordIdFormat, RegsMask,
     SampleFormat, SampleOn, UseBuildId, WakeUp, WakeUpOn,
@@ -44,6 +45,8 @@ struct CpuEvents {
     /// In the order to enable them: the tracepoint hands a switch to the event
     /// enabled last first, so that a chain stands before its switch.
     others: Vec<Counter>,
+    /// Records every switch a second time. Not enabled before it is needed.
+    switches: Counter,
     sampler: Sampler,
 }
 
@@ -83,11 +86,8 @@ impl Rings {
                 ("sched_switch", switch, Kind::Chain),
             ] {
                 let counter = open_event(name, Tracepoint { id }, cpu, &tracepoint_opts(kind))?;
-                redirect(counter.file(), clock.file()).map_err(|errno| Error::Event {
-                    action: "redirect an event into the ring",
-                    cpu,
-                    errno,
-                })?;
+                redirect(counter.file(), clock.file())
+                    .map_err(|errno| redirect_error(cpu, errno))?;
                 if kind == Kind::Chain {
                     counter
                         .with_ftrace_filter(CHAIN_FILTER)
@@ -96,7 +96,9 @@ impl Rings {
                 rings.learn(&counter, cpu, kind)?;
                 others.push(counter);
             }
-            rings.cpus.push(CpuEvents { cpu, clock, others, sampler });
+            let switches = open_event("switch records", Software::Dummy, cpu, &switch_opts())?;
+            redirect(switches.file(), clock.file()).map_err(|errno| redirect_error(cpu, errno))?;
+            rings.cpus.push(CpuEvents { cpu, clock, others, switches, sampler });
         }
         Ok(rings)
     }
@@ -153,6 +155,16 @@ impl Rings {
         self.each(|counter| counter.enable(), "enable an event")
     }
 
+    /// Records the switches of a CPU also as switch records, from now on.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub(crate) fn enable_switch_records(&self, cpu: u32) -> Result<(), Error> {
+        self.cpus.iter().filter(|events| events.cpu == cpu).try_for_each(|events| {
+            events.switches.enable().map_err(event_error("enable switch records", cpu))
+        })
+    }
+
     /// Stops recording; what is in the rings stays there to be read.
     ///
     /// # Errors
@@ -188,6 +200,10 @@ impl Rings {
     pub(crate) fn kind(&self, id: u64) -> Option<Kind> {
         self.kinds.get(&id).copied()
     }
+}
+
+fn redirect_error(cpu: u32, errno: Errno) -> Error {
+    Error::Event { action: "redirect an event into the ring", cpu, errno }
 }
 
 fn event_error(action: &'static str, cpu: u32) -> impl Fn(io::Error) -> Error {
@@ -259,6 +275,11 @@ fn tracepoint_opts(kind: Kind) -> Opts {
         _ => SampleOn::Count(1),
     };
     Opts { sample_on, sample_format, ..common_opts() }
+}
+
+fn switch_opts() -> Opts {
+    let extra_record = ExtraRecord { ctx_switch: true, ..ExtraRecord::default() };
+    Opts { extra_record, ..common_opts() }
 }
 
 /// Kernel and user frames, as many as the host's limit allows.

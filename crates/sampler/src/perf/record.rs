@@ -59,6 +59,8 @@ pub enum Body {
         /// User registers of the thread that left; `None` for kernel threads.
         registers: Option<Registers>,
     },
+    /// The current thread has got the CPU.
+    SwitchedIn,
     /// A thread is about to be made runnable.
     Waking {
         /// Which.
@@ -124,10 +126,13 @@ mod kind {
     pub(super) const FORK: u32 = 7;
     pub(super) const SAMPLE: u32 = 9;
     pub(super) const MMAP2: u32 = 10;
+    pub(super) const SWITCH_CPU_WIDE: u32 = 15;
 }
 
 /// `PERF_RECORD_MISC_COMM_EXEC`.
 const MISC_COMM_EXEC: u16 = 1 << 13;
+/// `PERF_RECORD_MISC_SWITCH_OUT`.
+const MISC_SWITCH_OUT: u16 = 1 << 13;
 /// `PERF_RECORD_MISC_CPUMODE_MASK`, and the kernel's value under it.
 const MISC_CPUMODE_MASK: u16 = 7;
 const MISC_KERNEL: u16 = 1;
@@ -267,6 +272,7 @@ fn side_record(kind: u32, misc: u16, body: &[u8]) -> Option<Record> {
             fields.bytes(24 + 8)?;
             Body::Mmap { pid, start, length, file_offset, path: fields.text() }
         }
+        kind::SWITCH_CPU_WIDE if misc & MISC_SWITCH_OUT == 0 => Body::SwitchedIn,
         kind::THROTTLE => Body::Throttled,
         _ => Body::Other,
     };

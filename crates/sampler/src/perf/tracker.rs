@@ -196,6 +196,7 @@ impl Tracker {
             Body::Switch { previous, state, next, registers } => {
                 self.switch(time, cpu, (Tid(previous), state, registers), Tid(next));
             }
+            Body::SwitchedIn => self.switched_in(time, cpu, by),
             Body::Waking { woken, interrupt } => self.waking(time, Tid(woken), by, interrupt),
             Body::Exit { tid } => self.exit(time, Tid(tid)),
         }
@@ -228,16 +229,28 @@ impl Tracker {
         if ours_left {
             self.leave(time, cpu, previous, state, registers, chain);
         }
-        let occupant = if self.knows(next, time) {
-            self.resume(time, cpu, next);
+        self.arrive(time, cpu, next, ours_left);
+    }
+
+    /// The same from a switch record, where the tracepoint said nothing of it.
+    fn switched_in(&mut self, time: u64, cpu: u32, tid: Tid) {
+        if self.cpus.entry(cpu).or_default().current != Some(tid) {
+            self.arrive(time, cpu, tid, false);
+        }
+    }
+
+    /// `tid` has the CPU now.
+    fn arrive(&mut self, time: u64, cpu: u32, tid: Tid, ours_left: bool) {
+        let occupant = if self.knows(tid, time) {
+            self.resume(time, cpu, tid);
             Occupant::Own
-        } else if next.0 == 0 {
+        } else if tid.0 == 0 {
             Occupant::Idle
         } else {
             Occupant::Busy
         };
         let on_cpu = self.cpus.entry(cpu).or_default();
-        on_cpu.current = Some(next);
+        on_cpu.current = Some(tid);
         on_cpu.occupant = occupant;
         if occupant == Occupant::Own {
             on_cpu.reported = occupant;

@@ -112,6 +112,9 @@ fn side_records_carry_their_own_fields_and_the_time_behind() {
     assert_eq!(exec.body, Body::Comm { pid: 7, tid: 8, exec: true, name: "make".into() });
     let fork = side(kind::FORK, 0, &[&pid, &100u32.to_ne_bytes(), &tid, &[0; 12]]);
     assert_eq!(fork.body, Body::Fork { pid: 7, tid: 8, parent: 100 });
+    let switched = |misc| side(kind::SWITCH_CPU_WIDE, misc, &[&pid, &tid]);
+    assert_eq!((switched(0).body, switched(0).tid), (Body::SwitchedIn, 101));
+    assert_eq!(switched(MISC_SWITCH_OUT).body, Body::Other);
     let lost = side(kind::LOST, 0, &[&words(&[SWITCH, 33])]);
     assert_eq!(lost.body, Body::Lost { records: 33 });
     let mapped = side(

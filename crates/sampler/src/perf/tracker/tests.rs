@@ -105,6 +105,33 @@ fn who_has_the_cpus_is_told_only_while_somebody_wants_one() {
 }
 
 #[test]
+fn a_switch_record_tells_what_the_tracepoint_did_not() {
+    let switched_in = |time, tid| (0, record(time, tid, Body::SwitchedIn));
+    let found = events(
+        tracker(true),
+        vec![
+            (0, switch(1001, 7, 1, ROOT)),
+            // Says the same again.
+            switched_in(1002, ROOT),
+            (0, switch(1003, ROOT, 1, 0)),
+            switched_in(1004, 0),
+            // From idleness, which the tracepoint kept to itself.
+            switched_in(1005, ROOT),
+        ],
+    );
+    let blocked = Off::Blocked { site: None, uninterruptible: false };
+    assert_eq!(
+        found,
+        [
+            (1001, switch_in(ROOT, 0)),
+            (1003, switch_out(ROOT, 0, blocked)),
+            (1003, occupant(0, false)),
+            (1005, switch_in(ROOT, 0)),
+        ]
+    );
+}
+
+#[test]
 fn wakers_are_told_apart() {
     let mut tracker = tracker(true);
     tracker.record(0, fork(1001, ROOT, ROOT, 101));

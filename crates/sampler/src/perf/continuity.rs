@@ -1,0 +1,88 @@
+//! Does every switch reach us? Each thread that leaves a CPU is the one that
+//! the switch before brought there; where it is not, a record is missing.
+//!
+//! That happens without a ring overflow: a kernel that believes the idle task
+//! to be inside a tracepoint already drops what its tracepoints tell from then
+//! on, which are the switches that end idleness. Seen on Linux 6.18, where it
+//! lasts until the machine is restarted. `PERF_RECORD_SWITCH` is not affected.
+
+use std::collections::HashMap;
+
+use whyslow_events::Fallback;
+
+use super::record::{Body, Record};
+
+/// Who runs on each CPU, by the switches so far.
+#[derive(Debug, Default)]
+pub(crate) struct Continuity {
+    current: HashMap<u32, u32>,
+    broken: Vec<u32>,
+}
+
+impl Continuity {
+    /// Takes in the records of each CPU, in order.
+    pub(crate) fn see(&mut self, cpu: u32, record: &Record) {
+        match record.body {
+            Body::Switch { previous, next, .. } => {
+                let expected = self.current.insert(cpu, next);
+                let broken = expected.is_some_and(|expected| expected != previous);
+                if broken && !self.broken.contains(&cpu) {
+                    self.broken.push(cpu);
+                }
+            }
+            Body::Lost { .. } => {
+                self.current.remove(&cpu);
+            }
+            _ => {}
+        }
+    }
+
+    /// The CPUs on which a switch has been missing, those found last at the end.
+    pub(crate) fn broken(&self) -> &[u32] {
+        &self.broken
+    }
+}
+
+/// What the report says where switch records take the place of the tracepoint.
+pub(crate) fn fallback() -> Fallback {
+    Fallback {
+        wanted: "every switch from sched_switch".to_owned(),
+        got: "PERF_RECORD_SWITCH beside it; wakeups during idleness go unseen".to_owned(),
+        errno: "none: the kernel drops tracepoints of its idle task".to_owned(),
+        remedy: "restart the machine to get them back".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn switch(previous: u32, next: u32) -> Record {
+        let body = Body::Switch { previous, state: 1, next, registers: None };
+        Record { time: 0, pid: previous, tid: previous, body }
+    }
+
+    #[test]
+    fn a_gap_between_two_switches_of_a_cpu_is_noticed() {
+        let mut whole = Continuity::default();
+        for (cpu, record) in
+            [(0, switch(1, 2)), (1, switch(5, 0)), (0, switch(2, 0)), (0, switch(0, 9))]
+        {
+            whole.see(cpu, &record);
+        }
+        assert!(whole.broken().is_empty());
+        whole.see(1, &switch(7, 0));
+        whole.see(1, &switch(8, 0));
+        assert_eq!(whole.broken(), [1]);
+    }
+
+    #[test]
+    fn a_ring_that_overflowed_explains_a_gap() {
+        let mut continuity = Continuity::default();
+        continuity.see(0, &switch(1, 2));
+        let body = Body::Lost { records: 1 };
+        continuity.see(0, &Record { time: 0, pid: 0, tid: 0, body });
+        continuity.see(0, &switch(7, 2));
+        assert!(continuity.broken().is_empty());
+    }
+}
