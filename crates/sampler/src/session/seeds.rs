@@ -7,7 +7,7 @@ use super::{Session, now};
 use crate::Error;
 use crate::perf::Found;
 use crate::proc::affinity;
-use crate::target::{Child, attach, seen};
+use crate::target::{Attached, Child, attach, seen};
 
 impl Session {
     /// The child, which has not executed its command yet.
@@ -15,7 +15,8 @@ impl Session {
         let Some(pid) = self.child.as_ref().map(Child::pid) else { return };
         let name = self.options.command.first().map(|command| comm_of(command)).unwrap_or_default();
         let start = self.header.start.0;
-        self.tracker.adopt(start, pid, name.clone(), vec![]);
+        let process = Attached { pid, parent: None, name: name.clone(), mappings: vec![] };
+        self.tracker.adopt(start, process);
         self.tracker.begin_thread(start, pid, pid, name.clone());
         if let Some(cpus) = affinity(pid) {
             self.tracker.affinity(Tid(pid), cpus, start);
@@ -33,8 +34,9 @@ impl Session {
             if process.pid == pids[0] {
                 self.header.target.name.clone_from(&process.name);
             }
-            self.tracker.adopt(start, process.pid, process.name, process.mappings);
-            self.seed_threads(process.pid)?;
+            let pid = process.pid;
+            self.tracker.adopt(start, process);
+            self.seed_threads(pid)?;
         }
         self.header.target.pids = pids.iter().copied().map(Pid).collect();
         Ok(())

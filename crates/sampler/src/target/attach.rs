@@ -15,6 +15,8 @@ use crate::proc::{Proc, is_kernel_thread};
 #[derive(Debug)]
 pub(crate) struct Attached {
     pub(crate) pid: u32,
+    /// The process it descends from, when that is of the target too.
+    pub(crate) parent: Option<u32>,
     pub(crate) name: String,
     pub(crate) mappings: Vec<Mapping>,
 }
@@ -27,13 +29,10 @@ pub(crate) fn attach(proc: &Proc, pids: &[u32], inherit: bool) -> Result<Vec<Att
     for &pid in pids {
         check(proc, pid)?;
     }
-    let family = if inherit { proc.family(pids) } else { pids.to_vec() };
+    let mut family = if inherit { proc.family(pids) } else { pids.to_vec() };
     let ourselves = std::process::id();
-    Ok(family
-        .into_iter()
-        .filter(|pid| *pid != ourselves)
-        .filter_map(|pid| describe(proc, pid))
-        .collect())
+    family.retain(|pid| *pid != ourselves);
+    Ok(family.iter().filter_map(|pid| describe(proc, *pid, &family)).collect())
 }
 
 fn check(proc: &Proc, pid: u32) -> Result<(), Error> {
@@ -67,10 +66,11 @@ fn proc_error(path: PathBuf, error: &ProcError) -> Error {
 }
 
 /// `None` when it ended meanwhile.
-fn describe(proc: &Proc, pid: u32) -> Option<Attached> {
+fn describe(proc: &Proc, pid: u32, family: &[u32]) -> Option<Attached> {
     let process = proc.process(pid)?;
-    let name = process.stat().ok()?.comm;
-    Some(Attached { pid, name, mappings: executable_mappings(&process) })
+    let stat = process.stat().ok()?;
+    let parent = u32::try_from(stat.ppid).ok().filter(|parent| family.contains(parent));
+    Some(Attached { pid, parent, name: stat.comm, mappings: executable_mappings(&process) })
 }
 
 fn executable_mappings(process: &Process) -> Vec<Mapping> {

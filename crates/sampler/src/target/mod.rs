@@ -5,7 +5,7 @@ mod launch;
 
 use std::ffi::OsString;
 
-pub(crate) use attach::{attach, seen};
+pub(crate) use attach::{Attached, attach, seen};
 pub(crate) use launch::{Child, spawn};
 
 /// What to record.

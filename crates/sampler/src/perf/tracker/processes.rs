@@ -6,11 +6,13 @@ use whyslow_events::{CpuSet, Entrance, Event, Off, Pid, Seen, Tid};
 
 use super::{Doing, Found, Occupant, Process, Thread, Tracker};
 use crate::perf::spaces::Mapping;
+use crate::target::Attached;
 
 impl Tracker {
     /// Takes in a process that is there at `time`, with the executable memory it has.
-    pub(crate) fn adopt(&mut self, time: u64, pid: u32, name: String, mappings: Vec<Mapping>) {
-        let pid = Pid(pid);
+    pub(crate) fn adopt(&mut self, time: u64, process: Attached) {
+        let Attached { pid, parent, name, mappings } = process;
+        let (pid, parent) = (Pid(pid), parent.map(Pid));
         if self.processes.contains_key(&pid) {
             return;
         }
@@ -18,7 +20,7 @@ impl Tracker {
         for mapping in mappings {
             self.spaces.map(space, mapping);
         }
-        self.emit(time, Event::Process { pid, parent: None, space, name: name.clone() });
+        self.emit(time, Event::Process { pid, parent, space, name: name.clone() });
         self.seen_processes += 1;
         self.processes.insert(pid, Process { space, name, alive: 0 });
     }

@@ -3,6 +3,7 @@
 use whyslow_events::Entrance;
 
 use super::*;
+use crate::target::Attached;
 
 const ROOT: u32 = 100;
 const START: u64 = 1000;
@@ -23,10 +24,14 @@ fn fork(time: u64, parent: u32, pid: u32, tid: u32) -> Record {
     record(time, parent, Body::Fork { pid, tid, parent })
 }
 
+fn root() -> Attached {
+    Attached { pid: ROOT, parent: None, name: "prog".into(), mappings: vec![] }
+}
+
 /// A tracker of process 100 with its one thread, which is born at the start.
 fn tracker(inherit: bool) -> Tracker {
     let mut tracker = Tracker::new(KernelCalls::default(), inherit, START);
-    tracker.adopt(START, ROOT, "prog".into(), vec![]);
+    tracker.adopt(START, root());
     tracker.begin_thread(START, ROOT, ROOT, "prog".into());
     tracker
 }
@@ -228,7 +233,7 @@ fn a_chain_belongs_to_the_switch_of_its_own_thread_only() {
 #[test]
 fn what_was_found_is_newer_than_the_records_before_it() {
     let mut tracker = Tracker::new(KernelCalls::default(), true, START);
-    tracker.adopt(START, ROOT, "prog".into(), vec![]);
+    tracker.adopt(START, root());
     tracker.find(Found {
         time: 1500,
         pid: ROOT,
