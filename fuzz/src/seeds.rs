@@ -1,4 +1,7 @@
-//! Inputs made in code: a recording with every kind of event.
+//! Inputs made in code. In here, a recording with every kind of event.
+
+pub(crate) mod proc;
+pub(crate) mod ring;
 
 use whyslow_events::{
     Capabilities, Cpu, CpuSet, EngineName, Entrance, Entry, Event, ExitStatus, Frame, Header, Mode,

@@ -7,6 +7,7 @@ use whyslow_events::{
     EventSource,
     recording::{MAGIC, Reader, VERSION},
 };
+use whyslow_sampler::fuzzing;
 
 use crate::seeds;
 
@@ -28,6 +29,8 @@ pub struct Target {
 pub const TARGETS: &[Target] = &[
     Target { name: "recording", feed: recording, seeds: seeds::recordings },
     Target { name: "analyze", feed: analyze, seeds: seeds::chunks },
+    Target { name: "ring_record", feed: fuzzing::ring_record, seeds: seeds::ring::records },
+    Target { name: "proc", feed: proc, seeds: seeds::proc::texts },
 ];
 
 /// A whole recording, as it stands in a file.
@@ -52,6 +55,14 @@ fn analyze(bytes: &[u8]) {
     }
     let shares: f64 = report.bottleneck.shares.values().sum();
     assert!((shares - 1.0).abs() < ROUNDING, "shares sum to {shares}");
+}
+
+/// Something under `/proc`. The first byte chooses what.
+fn proc(bytes: &[u8]) {
+    if let Some((number, text)) = bytes.split_first() {
+        let (_, parse) = fuzzing::PROC[usize::from(*number) % fuzzing::PROC.len()];
+        parse(text);
+    }
 }
 
 /// A recording of these chunks.

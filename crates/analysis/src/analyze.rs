@@ -93,12 +93,18 @@ pub fn analyze(source: &mut dyn EventSource) -> Analysis {
     Analysis { report, stacks: fold(&tables, &timeline, &pieces, &mut frames), anomalies }
 }
 
+/// No recording is longer, in ns: the times of thousands of threads sum to less than 64 bits hold.
+const LONGEST: u64 = 1 << 52;
+
 /// The stream, and why it ended early if it did.
 fn read(source: &mut dyn EventSource) -> (Tables, Timeline, Option<String>) {
     let mut tables = Tables::new(source.header().clone());
     let mut builder = Builder::new(source.header());
     let damage = loop {
         match source.next_event() {
+            Ok(Some(timed)) if timed.time.since(tables.header.start) > LONGEST => {
+                break Some("recording is corrupt: an event is months after its start".to_owned());
+            }
             Ok(Some(timed)) => {
                 builder.event(&timed);
                 tables.define(timed.event);

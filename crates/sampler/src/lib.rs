@@ -7,6 +7,7 @@
 mod arch;
 mod error;
 mod facts;
+pub mod fuzzing;
 mod inspect;
 mod perf;
 mod preflight;

@@ -15,6 +15,8 @@ use crate::run::{cargo, check, root};
 
 /// Two switches each; a switch is an event or more.
 const ROUND_TRIPS: u64 = 500_000;
+/// What inferno reads, without what `sched_switch` says beside the stack.
+const PERF_FIELDS: &str = "comm,pid,tid,time,event,ip,sym,dso";
 /// Runs of each, of which the fastest counts.
 const RUNS: usize = 3;
 
@@ -45,7 +47,7 @@ pub(super) fn measure(programs: &Programs, whyslow: &Path, folder: &Path) -> Res
     let report: Vec<String> =
         report.into_iter().chain(["--force".into(), "-o".into(), svg.clone()]).collect();
     let pipeline = format!(
-        "perf script -i '{}' | '{}' | '{}' > '{svg}'",
+        "perf script -F {PERF_FIELDS} -i '{}' | '{}' | '{}' > '{svg}'",
         theirs.output.display(),
         inferno.join("inferno-collapse-perf").display(),
         inferno.join("inferno-flamegraph").display(),

@@ -25,7 +25,7 @@ pub(super) fn object(proc: &Proc, sockets: &mut SocketTables, pid: u32, fd: u32)
     }
 }
 
-enum Kind<'a> {
+pub(super) enum Kind<'a> {
     Pipe(u64),
     Socket(u64),
     Anonymous(&'a str),
@@ -33,7 +33,7 @@ enum Kind<'a> {
 }
 
 /// `pipe:[123]`, `socket:[123]`, `anon_inode:[eventpoll]` or a path.
-fn kind(target: &str) -> Kind<'_> {
+pub(super) fn kind(target: &str) -> Kind<'_> {
     let inode = |prefix: &str| -> Option<u64> {
         target.strip_prefix(prefix)?.strip_suffix(']')?.parse().ok()
     };

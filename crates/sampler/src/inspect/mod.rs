@@ -2,6 +2,7 @@
 //! behind its file descriptors. Only reads `/proc`; the target notices nothing.
 
 mod fds;
+pub(crate) mod fuzzing;
 mod sets;
 mod sockets;
 

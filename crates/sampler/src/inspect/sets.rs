@@ -30,7 +30,7 @@ pub(super) fn epoll_members(proc: &Proc, pid: u32, fd: u32) -> Option<(Vec<u32>,
 }
 
 /// Lines `tfd:        5 events: …` of `/proc/PID/fdinfo/FD`.
-fn parse_epoll_fdinfo(text: &str) -> Vec<u32> {
+pub(super) fn parse_epoll_fdinfo(text: &str) -> Vec<u32> {
     text.lines()
         .filter_map(|line| line.strip_prefix("tfd:")?.split_ascii_whitespace().next()?.parse().ok())
         .collect()

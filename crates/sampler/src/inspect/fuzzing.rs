@@ -1,0 +1,19 @@
+//! The parsers in here, for the fuzz targets.
+
+use super::{fds, sets as parsers};
+
+/// The target of a link under `/proc/PID/fd`.
+pub(crate) fn link(target: &str) {
+    let _ = fds::kind(target);
+}
+
+/// The text of `/proc/PID/fdinfo/FD` of an epoll descriptor.
+pub(crate) fn fdinfo(text: &str) {
+    let _ = parsers::parse_epoll_fdinfo(text);
+}
+
+/// The memory that `poll` and `select` were given.
+pub(crate) fn sets(bytes: &[u8]) {
+    let _ = parsers::poll_members(bytes);
+    let _ = parsers::select_members(bytes, bytes.len());
+}
