@@ -6,6 +6,7 @@
 //! start of the previous one.
 
 use super::Rings;
+use super::delay::Delay;
 use super::record::{self, Record};
 
 /// Records taken from one ring in one round at most, so that a busy CPU cannot
@@ -16,6 +17,7 @@ const ROUND_LIMIT: usize = 200_000;
 #[derive(Debug, Default)]
 pub(crate) struct Merge {
     waiting: Vec<(u32, Record)>,
+    delay: Delay,
     /// Everything before this was read.
     safe: u64,
     /// Everything before this was given out.
@@ -37,8 +39,11 @@ impl Merge {
             let mut taken = 0;
             while let Some(raw) = iter.lending_next() {
                 self.read += 1;
-                if let Some(record) = record::parse(raw.as_raw().as_bytes(), |id| rings.kind(id)) {
+                if let Some(mut record) =
+                    record::parse(raw.as_raw().as_bytes(), |id| rings.kind(id))
+                {
                     let time = record.time;
+                    self.delay.correct(cpu, &mut record);
                     self.take(cpu, record);
                     taken += 1;
                     if taken == ROUND_LIMIT {

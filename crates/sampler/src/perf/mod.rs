@@ -8,6 +8,7 @@
 
 mod calls;
 mod continuity;
+mod delay;
 mod drain;
 mod interner;
 mod open;
