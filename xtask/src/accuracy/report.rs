@@ -13,6 +13,7 @@ pub(crate) struct Report {
     pub(crate) window: Window,
     pub(crate) verdict: Verdict,
     pub(crate) ledger: Ledger,
+    pub(crate) waits: Vec<Wait>,
     pub(crate) quality: Quality,
 }
 
@@ -50,6 +51,11 @@ pub(crate) struct Thread {
     pub(crate) tid: u32,
     pub(crate) lifetime_ns: u64,
     pub(crate) states: BTreeMap<String, u64>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Wait {
+    pub(crate) count: u64,
 }
 
 #[derive(Clone, Debug, Deserialize)]
