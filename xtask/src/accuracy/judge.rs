@@ -251,7 +251,8 @@ mod tests {
     fn cpu_time_must_agree_with_the_kernel() {
         let mut other = report(900, 100);
         other["quality"]["oncpu_vs_kernel"] = (-0.006).into();
-        assert_eq!(wrong(other, &truth(900.0, 100.0)), ["-0.60 % CPU time against the kernel"]);
+        let found = wrong(other.clone(), &truth(900.0, 100.0));
+        assert_eq!(found, ["-0.60 % CPU time against the kernel"]);
         // A wait explains a little less.
         other["waits"] = json!([{ "count": 1 }]);
         assert!(wrong(other.clone(), &truth(900.0, 100.0)).is_empty());
