@@ -46,10 +46,11 @@ impl Continuity {
 /// What the report says where switch records take the place of the tracepoint.
 pub(crate) fn fallback() -> Fallback {
     Fallback {
-        wanted: "every switch from sched_switch".to_owned(),
-        got: "PERF_RECORD_SWITCH beside it; wakeups during idleness go unseen".to_owned(),
-        errno: "none: the kernel drops tracepoints of its idle task".to_owned(),
-        remedy: "restart the machine to get them back".to_owned(),
+        wanted: "sched_switch out of idleness".to_owned(),
+        got: "switch records, and wakeups during idleness go unseen".to_owned(),
+        errno: "no error".to_owned(),
+        remedy: "this kernel drops its idle task's tracepoints; a restart brings them back"
+            .to_owned(),
     }
 }
 

@@ -140,7 +140,9 @@ impl Waits {
         let cached = self.cache.get(&key).copied();
         if let Some(cached) = cached {
             let fresh = now.saturating_sub(cached.checked) < self.believed(subject);
-            if fresh || (by_pointer && !blocked_now) {
+            // What was out of reach before is worth another look at a blocked thread.
+            let settled = fresh && (cached.seen || !blocked_now);
+            if settled || (by_pointer && !blocked_now) {
                 let wants_look = !cached.seen || (by_pointer && !fresh);
                 return Wait { site: cached.id, wants_look };
             }
