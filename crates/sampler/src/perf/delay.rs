@@ -26,8 +26,8 @@ pub(super) struct Delay {
 
 impl Delay {
     /// Takes in the records of each CPU in order, and moves a switch record to
-    /// the time of its switch.
-    pub(super) fn correct(&mut self, cpu: u32, record: &mut Record) {
+    /// the time of its switch, but not before `earliest`.
+    pub(super) fn correct(&mut self, cpu: u32, record: &mut Record, earliest: u64) {
         let cpu = cpu as usize;
         if self.cpus.len() <= cpu {
             self.cpus.resize(cpu + 1, OnCpu::default());
@@ -42,7 +42,10 @@ impl Delay {
                         self.mean = (self.mean * (WEIGHT - 1) + delay) / WEIGHT;
                     }
                 }
-                _ => record.time = record.time.saturating_sub(self.mean).max(on_cpu.last),
+                _ => {
+                    let moved = record.time.saturating_sub(self.mean);
+                    record.time = moved.max(on_cpu.last).max(earliest.min(record.time));
+                }
             },
             _ => {}
         }
@@ -56,7 +59,7 @@ mod tests {
 
     fn corrected(delay: &mut Delay, time: u64, tid: u32, body: Body) -> u64 {
         let mut record = Record { time, pid: tid, tid, body };
-        delay.correct(1, &mut record);
+        delay.correct(1, &mut record, 0);
         record.time
     }
 

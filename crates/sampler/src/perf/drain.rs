@@ -43,7 +43,7 @@ impl Merge {
                     record::parse(raw.as_raw().as_bytes(), |id| rings.kind(id))
                 {
                     let time = record.time;
-                    self.delay.correct(cpu, &mut record);
+                    self.delay.correct(cpu, &mut record, self.given);
                     self.take(cpu, record);
                     taken += 1;
                     if taken == ROUND_LIMIT {
