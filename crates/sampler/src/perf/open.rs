@@ -263,11 +263,7 @@ fn tracepoint_opts(kind: Kind) -> Opts {
             user_regs: Some(RegsMask(Registers::MASK)),
             ..SampleFormat::default()
         },
-        // Kernels that hand a tracepoint to several events drop the raw data
-        // for all that come after one that does not want it.
-        Kind::Chain => {
-            SampleFormat { call_chain: Some(call_chain()), raw: true, ..SampleFormat::default() }
-        }
+        Kind::Chain => SampleFormat { call_chain: Some(call_chain()), ..SampleFormat::default() },
         Kind::Waking | Kind::Clock => SampleFormat { raw: true, ..SampleFormat::default() },
     };
     let sample_on = match kind {
