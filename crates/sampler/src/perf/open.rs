@@ -31,8 +31,8 @@ const CHAIN_FREQUENCY: u64 = 3989;
 /// Chains are for waits of programs: not of the idle task (PID 0), not of
 /// threads that were preempted (state 0), not of the kernel's own workers (0x80).
 const CHAIN_FILTER: &CStr = c"prev_pid != 0 && prev_state & 0x7f";
-/// Ring memory of one CPU: at 200,000 switches a second some 150 ms of records.
-const RING_BYTES: u64 = 8 << 20;
+/// Ring memory of one CPU: at 200,000 switches a second some 300 ms of records.
+const RING_BYTES: u64 = 16 << 20;
 /// Ring memory of all CPUs together.
 const ALL_RINGS_BYTES: u64 = 256 << 20;
 /// Below this a ring is of no use.
