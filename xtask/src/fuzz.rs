@@ -77,7 +77,8 @@ pub(crate) fn guided(arguments: &Arguments) -> Result<()> {
         let longest = format!("-max_len={LONGEST}");
         let artifacts = format!("-artifact_prefix={}/", text(&corpus)?);
         run(&[text(&found)?, text(&corpus)?, &time, &longest, &artifacts])?;
-        run(&["-merge=1", text(&corpus)?, text(&found)?, &longest])?;
+        // Without counters an input is kept for the code it reaches, not for how often.
+        run(&["-merge=1", "-use_counters=0", text(&corpus)?, text(&found)?, &longest])?;
     }
     Ok(())
 }
@@ -88,8 +89,8 @@ fn build_guided() -> Result<PathBuf> {
     let version = String::from_utf8(version)?;
     let host = version.lines().find_map(|line| line.strip_prefix("host: "));
     let host = host.context("rustc does not name its host")?;
-    let mut build = cargo("build --locked --package whyslow-fuzz --features guided --target");
-    build.arg(host).env("RUSTFLAGS", COVERAGE);
+    let mut build = cargo("build --locked --package whyslow-fuzz --features guided");
+    build.args(["--bin", "whyslow-fuzz-guided", "--target", host]).env("RUSTFLAGS", COVERAGE);
     check(build)?;
     Ok(target_directory()?.join(host).join("debug/whyslow-fuzz-guided"))
 }

@@ -113,7 +113,9 @@ impl fmt::Display for Object {
             Object::Unix { path, .. } => write!(f, "unix {path}"),
             Object::Tcp { local, role: TcpRole::Listening, .. } => write!(f, "tcp listen {local}"),
             // The client's port differs on every connection; the server's does not.
-            Object::Tcp { local, role: TcpRole::Accepted, .. } => write!(f, "tcp client of {local}"),
+            Object::Tcp { local, role: TcpRole::Accepted, .. } => {
+                write!(f, "tcp client of {local}")
+            }
             Object::Tcp { remote, .. } => write!(f, "tcp {remote}"),
             Object::Udp { local, remote } if remote.port() == 0 => write!(f, "udp {local}"),
             Object::Udp { remote, .. } => write!(f, "udp {remote}"),

@@ -2,13 +2,14 @@
 //! anything, and what it makes of it is dropped.
 
 use procfs::net::{TcpNetEntries, UdpNetEntries, UnixNetEntries};
-use procfs::process::{MemoryMaps, Schedstat, Stat, Syscall};
+use procfs::process::{Schedstat, Stat, Syscall};
 use procfs::{FromBufRead, FromBufReadSI, FromRead, current_system_info};
 
 use crate::inspect::fuzzing as inspect;
 use crate::perf::KernelCalls;
 use crate::perf::record::{Kind, parse};
 use crate::proc::cpu_list;
+use crate::target::maps::executable;
 
 /// A record of the ring, read as every kind of event may write it.
 pub fn ring_record(bytes: &[u8]) {
@@ -25,7 +26,7 @@ pub const PROC: &[Parser] = &[
     ("stat", stat),
     ("schedstat", |bytes| drop(Schedstat::from_read(bytes))),
     ("syscall", |bytes| drop(Syscall::from_read(bytes))),
-    ("maps", |bytes| drop(MemoryMaps::from_buf_read(bytes))),
+    ("maps", |bytes| drop(executable(bytes))),
     ("net/tcp", |bytes| drop(TcpNetEntries::from_buf_read(bytes, current_system_info()))),
     ("net/udp", |bytes| drop(UdpNetEntries::from_buf_read(bytes, current_system_info()))),
     ("net/unix", |bytes| drop(UnixNetEntries::from_buf_read(bytes))),

@@ -42,7 +42,8 @@ pub fn run(args: &RecordArgs) -> anyhow::Result<Ending> {
     let file = recording_file(&plan)?;
     let (mut file, ended) = capture(session, &stop, file, args.output.quiet)?;
     file.rewind().context("cannot read the recording again")?;
-    let mut source = Reader::new(BufReader::new(file)).context("cannot read the recording again")?;
+    let mut source =
+        Reader::new(BufReader::new(file)).context("cannot read the recording again")?;
     let analysis = analyze(&mut source);
     deliver(&analysis, source.header(), &plan)?;
     Ok(match ended.exit {
@@ -54,7 +55,9 @@ pub fn run(args: &RecordArgs) -> anyhow::Result<Ending> {
 fn options(args: &RecordArgs, what: &What) -> Options {
     let command = match what {
         What::Launch(argv) => argv.iter().map(|arg| arg.to_string_lossy().into_owned()).collect(),
-        What::Attach(pids) => pids.first().map(|pid| whyslow_sampler::command_line(*pid)).unwrap_or_default(),
+        What::Attach(pids) => {
+            pids.first().map(|pid| whyslow_sampler::command_line(*pid)).unwrap_or_default()
+        }
     };
     Options {
         frequency: args.frequency,
@@ -74,7 +77,12 @@ fn recording_file(plan: &OutputPlan) -> anyhow::Result<File> {
     }
 }
 
-fn capture(session: Session, stop: &Stop, file: File, quiet: bool) -> anyhow::Result<(File, Ended)> {
+fn capture(
+    session: Session,
+    stop: &Stop,
+    file: File,
+    quiet: bool,
+) -> anyhow::Result<(File, Ended)> {
     let progress = Progress::start(quiet);
     let mut sink = Sink::new(file, session.header()).context("cannot write the recording")?;
     let ended = session.run(stop, &mut |event| sink.push(event), &mut |now| {

@@ -1,12 +1,14 @@
 //! Finding what a running target consists of.
 
+use std::fs::File;
+use std::io::BufReader;
 use std::path::PathBuf;
 
 use nix::errno::Errno;
 use procfs::ProcError;
-use procfs::process::{MMPermissions, MMapPath, Process};
 use whyslow_events::{Off, Seen};
 
+use super::maps::executable;
 use crate::Error;
 use crate::perf::Mapping;
 use crate::proc::{Proc, is_kernel_thread};
@@ -52,7 +54,12 @@ fn check(proc: &Proc, pid: u32) -> Result<(), Error> {
     if is_kernel_thread(&stat) {
         return Err(Error::KernelThread { pid, name });
     }
-    process.maps().map(drop).map_err(|error| proc_error(proc.path(pid, "maps"), &error))
+    // Opening it asks the kernel whether we may look at the process.
+    let path = proc.path(pid, "maps");
+    match File::open(&path) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(Error::Proc { path, errno: crate::error::errno_of(&error) }),
+    }
 }
 
 fn proc_error(path: PathBuf, error: &ProcError) -> Error {
@@ -70,25 +77,9 @@ fn describe(proc: &Proc, pid: u32, family: &[u32]) -> Option<Attached> {
     let process = proc.process(pid)?;
     let stat = process.stat().ok()?;
     let parent = u32::try_from(stat.ppid).ok().filter(|parent| family.contains(parent));
-    Some(Attached { pid, parent, name: stat.comm, mappings: executable_mappings(&process) })
-}
-
-fn executable_mappings(process: &Process) -> Vec<Mapping> {
-    let Ok(maps) = process.maps() else { return vec![] };
-    maps.iter()
-        .filter(|map| map.perms.contains(MMPermissions::EXECUTE))
-        .map(|map| Mapping {
-            start: map.address.0,
-            end: map.address.1,
-            file_offset: map.offset,
-            path: match &map.pathname {
-                MMapPath::Path(path) => path.to_string_lossy().into_owned(),
-                MMapPath::Vdso => "[vdso]".to_owned(),
-                MMapPath::Vsyscall => "[vsyscall]".to_owned(),
-                _ => "//anon".to_owned(),
-            },
-        })
-        .collect()
+    let maps = File::open(proc.path(pid, "maps"));
+    let mappings = maps.map(|maps| executable(BufReader::new(maps))).unwrap_or_default();
+    Some(Attached { pid, parent, name: stat.comm, mappings })
 }
 
 /// The state letter of `/proc/PID/task/TID/stat`, as far as it says what the

@@ -2,6 +2,7 @@
 
 mod attach;
 mod launch;
+pub(crate) mod maps;
 
 use std::ffi::OsString;
 
