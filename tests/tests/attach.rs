@@ -72,7 +72,9 @@ fn a_duration_ends_the_recording_and_the_program_goes_on() {
     case.run(&["record", "-p", &target.pid(), "-d", "300ms", "-o", "r.json"]).ended_with(0);
     assert!(fs::exists(format!("/proc/{}", target.pid())).unwrap());
     let report = sound(case.json("r.json"));
-    assert_eq!(verdict(&report).0, "cpu-bound");
+    // It computes, or wants to: other programs may need the CPU too.
+    assert!(share(&report, "cpu") + share(&report, "runq") > 0.9, "{}", report["bottleneck"]);
+    assert!(share(&report, "cpu") > 0.0);
     assert_eq!(report["target"]["mode"], "attach");
     assert_eq!(report["target"]["pid"].to_string(), target.pid());
     assert!(report["target"]["exit"].is_null());
