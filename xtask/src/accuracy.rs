@@ -139,7 +139,8 @@ impl Suite {
         let noise = watch.end()?;
         judgement.others = noise.others;
         match recorded {
-            Ok(Outcome::Recorded((report, truth))) => {
+            Ok(Outcome::Recorded(recorded)) => {
+                let (report, truth) = *recorded;
                 judgement.compare(workload, &report, truth.as_ref(), noise);
             }
             Ok(Outcome::Impossible(reason)) => {
@@ -171,13 +172,13 @@ impl Suite {
             Mode::Launch => recorder.launch(&stage),
             Mode::Attach => recorder.attach(&stage),
         }
-        .map(Outcome::Recorded)
+        .map(|recorded| Outcome::Recorded(Box::new(recorded)))
     }
 }
 
 /// What came of an attempt.
 enum Outcome {
-    Recorded(Recorded),
+    Recorded(Box<Recorded>),
     /// This machine cannot; why.
     Impossible(String),
 }
