@@ -99,7 +99,7 @@ pub struct Ended {
     pub exit: Option<ExitStatus>,
 }
 
-/// A recording whose window has begun.
+/// A recording that is set up.
 pub struct Session {
     rings: Rings,
     merge: Merge,
@@ -110,32 +110,31 @@ pub struct Session {
     upkeep: Upkeep,
     proc: Proc,
     child: Option<Child>,
+    what: What,
     options: Options,
     header: Header,
 }
 
 impl Session {
-    /// Opens the engine, finds or starts the target, and begins the window.
-    /// The rings hold what happens until [`Session::run`] reads them, so that
-    /// should follow soon.
+    /// Opens the engine, and checks the target or makes a process that waits
+    /// to execute the command.
     ///
     /// # Errors
-    /// When the host or the target does not allow it, or the command cannot
-    /// be executed.
-    pub fn new(what: &What, options: Options) -> Result<Session, Error> {
+    /// When the host or the target does not allow it.
+    pub fn new(what: What, options: Options) -> Result<Session, Error> {
         let proc = Proc::default();
         let facts = system_facts();
-        if let What::Attach(pids) = what {
+        if let What::Attach(pids) = &what {
             attach(&proc, pids, false)?;
         }
         let rings = Rings::open(facts, options.frequency)?;
-        let child = match what {
+        let child = match &what {
             What::Launch(argv) => Some(spawn(argv)?),
             What::Attach(_) => None,
         };
         rings.enable()?;
         let host = Host::this();
-        let mut session = Session {
+        Ok(Session {
             header: Header {
                 tool_version: options.tool_version.clone(),
                 host: host.name,
@@ -163,24 +162,29 @@ impl Session {
             upkeep: Upkeep::default(),
             proc,
             child,
+            what,
             options,
-        };
-        session.begin(what)?;
-        Ok(session)
+        })
     }
 
-    /// What is known before the first event.
+    /// What is known before the first event, once the window has begun.
     #[must_use]
     pub fn header(&self) -> &Header {
         &self.header
     }
 
-    /// Takes the target in, and starts the window.
-    fn begin(&mut self, what: &What) -> Result<(), Error> {
+    /// Starts the command or takes the running target in, and begins the
+    /// window. The rings hold what happens until [`Session::run`] reads them,
+    /// so that should follow soon.
+    ///
+    /// # Errors
+    /// When the command cannot be executed, or the target is gone.
+    pub fn begin(&mut self) -> Result<(), Error> {
         // Read before the window begins: it takes some 50 ms.
         let kernel = KernelCalls::from_host();
         self.check_continuity()?;
-        match what {
+        let what = self.what.clone();
+        match &what {
             What::Launch(_) if self.options.delay.is_zero() => {
                 self.start_window(kernel)?;
                 self.seed_child();
@@ -189,8 +193,8 @@ impl Session {
             What::Launch(_) => {
                 self.start_child()?;
                 self.wait_out_delay()?;
-                self.start_window(kernel)?;
                 let pid = self.child.as_ref().map(Child::pid).unwrap_or_default();
+                self.start_window(kernel)?;
                 self.seed_running(&[pid])?;
             }
             What::Attach(pids) => {
@@ -202,13 +206,20 @@ impl Session {
         Ok(())
     }
 
+    /// The window begins now, for a tracker that knows nothing yet.
     fn start_window(&mut self, kernel: KernelCalls) -> Result<(), Error> {
+        self.tracker = Tracker::new(kernel, self.options.inherit, 0);
+        self.begin_now()
+    }
+
+    /// The window begins now, whatever was found so far.
+    fn begin_now(&mut self) -> Result<(), Error> {
         let start = now()?;
         let unix = clock_gettime(ClockId::CLOCK_REALTIME)
             .map_err(|errno| Error::System { action: "read the clock", errno })?;
         self.header.start = Ns(start);
         self.header.start_unix_ns = unix.num_nanoseconds();
-        self.tracker = Tracker::new(kernel, self.options.inherit, start);
+        self.tracker.begin_window(start);
         Ok(())
     }
 

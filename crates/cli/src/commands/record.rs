@@ -32,12 +32,14 @@ pub fn run(args: &RecordArgs) -> anyhow::Result<Ending> {
         true => What::Attach(args.pid.clone()),
         false => What::Launch(args.command.clone()),
     };
-    let session = Session::new(&what, options(args, &what))?;
-    // Not before the command has started: it inherits what is ignored, and
-    // must not inherit what we handle.
+    let launched = matches!(what, What::Launch(_));
+    let options = options(args, &what);
+    let mut session = Session::new(what, options)?;
+    // After the command's process is made, which must not inherit what we
+    // handle, and before the command starts, to which Ctrl-C belongs from then on.
     let stop = Stop::default();
-    let interrupts = Interrupts::handle(&stop, matches!(what, What::Launch(_)))
-        .context("cannot handle signals")?;
+    let interrupts = Interrupts::handle(&stop, launched).context("cannot handle signals")?;
+    session.begin()?;
     plan.name_files(session.header());
     let file = recording_file(&plan)?;
     let (mut file, ended) = capture(session, &stop, file, args.output.quiet)?;

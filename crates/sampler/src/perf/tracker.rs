@@ -7,7 +7,7 @@
 mod looks;
 mod processes;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 
 use whyslow_events::{
     Cpu, CpuSet, Event, Ns, Off, Pid, Seen, SpaceId, StackId, Tid, Timed, Wakener,
@@ -29,10 +29,24 @@ mod state {
     pub(super) const DEAD: u64 = 0x10 | 0x20;
 }
 
-/// A thread that was there when recording began.
+/// What the state bits of a thread that leaves say, but not where it waits.
+fn off_of(state: u64) -> Off {
+    let uninterruptible = state & state::UNINTERRUPTIBLE != 0;
+    if state & state::DEAD != 0 {
+        Off::Dead
+    } else if state & state::STOPPED != 0 {
+        Off::Stopped
+    } else if uninterruptible || state & state::INTERRUPTIBLE != 0 {
+        Off::Blocked { site: None, uninterruptible }
+    } else {
+        Off::Preempted
+    }
+}
+
+/// A thread that was there before the window began.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Found {
-    /// When it was looked at, ns.
+    /// When it was looked at, ns: before the start of the window.
     pub(crate) time: u64,
     /// Its process.
     pub(crate) pid: u32,
@@ -95,7 +109,8 @@ struct OnCpu {
 pub(crate) struct Tracker {
     inherit: bool,
     start: u64,
-    found: VecDeque<Found>,
+    /// Threads that enter with the start of the window, as they are by then.
+    found: HashMap<Tid, Found>,
     processes: HashMap<Pid, Process>,
     seen_processes: usize,
     threads: HashMap<Tid, Thread>,
@@ -117,7 +132,7 @@ impl Tracker {
         Tracker {
             inherit,
             start,
-            found: VecDeque::new(),
+            found: HashMap::new(),
             processes: HashMap::new(),
             seen_processes: 0,
             threads: HashMap::new(),
@@ -186,7 +201,7 @@ impl Tracker {
             Body::Throttled => self.emit(time, Event::Throttled { cpu: Cpu(cpu) }),
             Body::Other => {}
             // What follows is about time, and time begins with the window.
-            _ if time < self.start => {}
+            body if time < self.start => self.before_window(time, cpu, by, &body),
             Body::Clock { kernel, chain } => self.sample(time, by, cpu, kernel, chain),
             Body::Chain { chain } => {
                 if self.threads.contains_key(&by) {
@@ -202,11 +217,11 @@ impl Tracker {
         }
     }
 
-    /// Lets in what was found and read before `time`.
+    /// Lets in what was found before the window, once `time` is in it, and what
+    /// was read before `time`.
     pub(crate) fn settle(&mut self, time: u64) {
-        while self.found.front().is_some_and(|found| found.time <= time) {
-            let found = self.found.pop_front().expect("there is a front");
-            self.enter(found);
+        if time >= self.start && !self.found.is_empty() {
+            self.enter_found();
         }
         self.place_readings(time);
     }
@@ -275,14 +290,11 @@ impl Tracker {
         registers: Option<Registers>,
         chain: Option<Box<[u64]>>,
     ) {
-        let off = if state & state::DEAD != 0 {
-            Off::Dead
-        } else if state & state::STOPPED != 0 {
-            Off::Stopped
-        } else if state & (state::INTERRUPTIBLE | state::UNINTERRUPTIBLE) != 0 {
-            self.block(time, tid, state, registers, chain.as_deref())
-        } else {
-            Off::Preempted
+        let off = match off_of(state) {
+            Off::Blocked { uninterruptible, .. } => {
+                self.block(time, tid, uninterruptible, registers, chain.as_deref())
+            }
+            off => off,
         };
         let stack = chain.and_then(|chain| self.stack(time, tid, chain));
         self.emit(time, Event::SwitchOut { tid, cpu: Cpu(cpu), off, stack });
@@ -297,11 +309,10 @@ impl Tracker {
         &mut self,
         time: u64,
         tid: Tid,
-        state: u64,
+        uninterruptible: bool,
         registers: Option<Registers>,
         chain: Option<&[u64]>,
     ) -> Off {
-        let uninterruptible = state & state::UNINTERRUPTIBLE != 0;
         let Some(thread) = self.threads.get_mut(&tid) else {
             return Off::Blocked { site: None, uninterruptible };
         };

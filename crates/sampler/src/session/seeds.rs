@@ -39,7 +39,9 @@ impl Session {
             self.seed_threads(pid)?;
         }
         self.header.target.pids = pids.iter().copied().map(Pid).collect();
-        Ok(())
+        // Each thread was found at a time of its own, and all of them enter
+        // together, with what the records say they did in between.
+        self.begin_now()
     }
 
     fn seed_threads(&mut self, pid: u32) -> Result<(), Error> {

@@ -4,7 +4,8 @@ use std::collections::hash_map::Entry;
 
 use whyslow_events::{CpuSet, Entrance, Event, Off, Pid, Seen, Tid};
 
-use super::{Doing, Found, Occupant, Process, Thread, Tracker};
+use super::{Doing, Found, Occupant, Process, Thread, Tracker, off_of};
+use crate::perf::record::Body;
 use crate::perf::spaces::Mapping;
 use crate::target::Attached;
 
@@ -25,9 +26,44 @@ impl Tracker {
         self.processes.insert(pid, Process { space, name, alive: 0 });
     }
 
-    /// Takes in a thread of an adopted process, at the time it was looked at.
+    /// Takes in a thread of an adopted process as it was looked at, before the
+    /// window begins.
     pub(crate) fn find(&mut self, found: Found) {
-        self.found.push_back(found);
+        self.found.insert(Tid(found.tid), found);
+    }
+
+    /// The window begins at `start`: with what was found, and what the records
+    /// say it did since.
+    pub(crate) fn begin_window(&mut self, start: u64) {
+        self.start = start;
+    }
+
+    /// A record from before the window: who runs, and what threads that were
+    /// found do meanwhile.
+    pub(super) fn before_window(&mut self, time: u64, cpu: u32, by: Tid, body: &Body) {
+        match *body {
+            Body::Switch { previous, state, next, .. } => {
+                self.cpus.entry(cpu).or_default().current = Some(Tid(next));
+                let off = off_of(state);
+                let seen = if off == Off::Preempted { Seen::Runnable } else { Seen::Off(off) };
+                self.refresh(time, Tid(previous), seen);
+                self.refresh(time, Tid(next), Seen::Runnable);
+            }
+            Body::SwitchedIn => {
+                self.cpus.entry(cpu).or_default().current = Some(by);
+                self.refresh(time, by, Seen::Runnable);
+            }
+            Body::Waking { woken, .. } => self.refresh(time, Tid(woken), Seen::Runnable),
+            _ => {}
+        }
+    }
+
+    /// What a found thread does, when the record is newer than the look.
+    fn refresh(&mut self, time: u64, tid: Tid, seen: Seen) {
+        match self.found.get_mut(&tid) {
+            Some(found) if found.time <= time => found.seen = seen,
+            _ => {}
+        }
     }
 
     /// Takes in a thread of an adopted process that begins now.
@@ -49,13 +85,21 @@ impl Tracker {
         self.emit(time, event);
     }
 
-    pub(super) fn enter(&mut self, found: Found) {
-        let Found { time, pid, tid, name, seen } = found;
+    /// Lets the found threads in, all at the start of the window.
+    pub(super) fn enter_found(&mut self) {
+        let mut found: Vec<Found> = self.found.drain().map(|(_, found)| found).collect();
+        found.sort_unstable_by_key(|found| found.tid);
+        found.into_iter().for_each(|found| self.enter(found));
+    }
+
+    fn enter(&mut self, found: Found) {
+        let Found { pid, tid, name, seen, .. } = found;
+        let (time, tid) = (self.start, Tid(tid));
         let doing = match seen {
             Seen::Runnable => Doing::Runnable,
+            Seen::Off(Off::Dead) => return,
             Seen::Off(_) => Doing::Waiting,
         };
-        let tid = Tid(tid);
         // The records may have told already which CPU it has.
         let has = self.cpus.iter_mut().find(|(_, on_cpu)| on_cpu.current == Some(tid));
         let cpu = has.map(|(&cpu, on_cpu)| {
@@ -66,6 +110,8 @@ impl Tracker {
         self.join(time, Pid(pid), tid, name, Entrance::Found(seen), doing);
         if let Some(cpu) = cpu {
             self.resume(time, cpu, tid);
+        } else if matches!(seen, Seen::Off(Off::Blocked { site: None, .. })) {
+            self.looks.want(time, tid, 0);
         }
     }
 
@@ -99,7 +145,7 @@ impl Tracker {
         let Some(process) = self.processes.get(if new_process { &parent } else { &pid }) else {
             return;
         };
-        if time < self.start || (new_process && !self.inherit) {
+        if new_process && !self.inherit {
             return;
         }
         let (space, name) = (process.space, process.name.clone());
@@ -115,7 +161,12 @@ impl Tracker {
             self.seen_processes += 1;
             self.processes.insert(pid, Process { space, name: name.clone(), alive: 0 });
         }
-        self.join(time, pid, tid, name, Entrance::Born, Doing::Runnable);
+        if time < self.start {
+            let born = Found { time, pid: pid.0, tid: tid.0, name, seen: Seen::Runnable };
+            self.found.entry(tid).or_insert(born);
+        } else {
+            self.join(time, pid, tid, name, Entrance::Born, Doing::Runnable);
+        }
     }
 
     pub(super) fn comm(&mut self, time: u64, pid: Pid, tid: Tid, exec: bool, name: String) {

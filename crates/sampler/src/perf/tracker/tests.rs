@@ -230,31 +230,58 @@ fn a_chain_belongs_to_the_switch_of_its_own_thread_only() {
     assert_eq!(stacks(lost), [false]);
 }
 
+/// What a thread that was found at 900 is let in with at the start, after `records`.
+fn found_after(seen: Seen, records: Vec<(u32, Record)>) -> Vec<(u64, Event)> {
+    let mut tracker = Tracker::new(KernelCalls::default(), true, 0);
+    tracker.adopt(900, root());
+    tracker.find(Found { time: 900, pid: ROOT, tid: ROOT, name: "prog".into(), seen });
+    tracker.begin_window(START);
+    let mut found = events(tracker, records);
+    found.retain(|(_, event)| !matches!(event, Event::Occupant { .. }));
+    found
+}
+
+fn enters(seen: Seen) -> (u64, Event) {
+    let (tid, pid, name) = (Tid(ROOT), Pid(ROOT), "prog".to_owned());
+    (START, Event::Thread { tid, pid, name, entrance: Entrance::Found(seen) })
+}
+
 #[test]
-fn what_was_found_is_newer_than_the_records_before_it() {
-    let mut tracker = Tracker::new(KernelCalls::default(), true, START);
-    tracker.adopt(START, root());
-    tracker.find(Found {
-        time: 1500,
-        pid: ROOT,
-        tid: ROOT,
-        name: "prog".into(),
-        seen: Seen::Runnable,
-    });
-    let found = events(tracker, vec![(0, switch(1400, 7, 1, ROOT)), (0, switch(1600, ROOT, 1, 7))]);
+fn found_threads_enter_with_the_start_whenever_they_were_found() {
+    let stopped = Seen::Off(Off::Stopped);
+    assert_eq!(found_after(stopped, vec![(0, switch(1500, 7, 1, 8))]), [enters(stopped)]);
+}
+
+#[test]
+fn records_between_the_look_and_the_start_are_newer_than_the_look() {
     let blocked = Off::Blocked { site: None, uninterruptible: false };
-    let name = "prog".to_owned();
-    let entrance = Entrance::Found(Seen::Runnable);
+    let end = (0, switch(1500, 7, 1, 8));
+    let ran = vec![(0, switch(950, 7, 1, ROOT)), end.clone()];
     assert_eq!(
-        found,
-        [
-            (1500, Event::Thread { tid: Tid(ROOT), pid: Pid(ROOT), name, entrance }),
-            // The records before it had told that it runs.
-            (1500, switch_in(ROOT, 0)),
-            (1600, switch_out(ROOT, 0, blocked)),
-            (1600, occupant(0, true)),
-        ]
+        found_after(Seen::Off(Off::Stopped), ran)[..2],
+        [enters(Seen::Runnable), (START, switch_in(ROOT, 0))]
     );
+    let left = vec![(1, switch(950, ROOT, 1, 7)), end.clone()];
+    assert_eq!(found_after(Seen::Runnable, left), [enters(Seen::Off(blocked))]);
+    // Older than the look.
+    let before = vec![(1, switch(850, ROOT, 1, 7)), end.clone()];
+    assert_eq!(found_after(Seen::Runnable, before), [enters(Seen::Runnable)]);
+    let died = vec![(1, switch(950, ROOT, 0x10, 7)), end];
+    assert_eq!(found_after(Seen::Runnable, died), []);
+}
+
+#[test]
+fn a_thread_born_between_the_look_and_the_start_is_not_missed() {
+    let records = vec![(0, fork(950, ROOT, ROOT, 101)), (0, switch(1500, 7, 1, 8))];
+    let found = found_after(Seen::Runnable, records);
+    let tids: Vec<u32> = found
+        .iter()
+        .filter_map(|(_, event)| match event {
+            Event::Thread { tid, .. } => Some(tid.0),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(tids, [ROOT, 101]);
 }
 
 #[test]
