@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use nix::errno::Errno;
 
+use crate::preflight::RING_REMEDY;
+
 /// A capture that could not start or go on.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -131,9 +133,7 @@ impl Error {
             Error::OpenEvent { remedy, .. } | Error::Tracepoint { remedy, .. } => {
                 Some(remedy.clone())
             }
-            Error::MapRing { .. } => {
-                Some("raise kernel.perf_event_mlock_kb, or grant CAP_IPC_LOCK".to_owned())
-            }
+            Error::MapRing { .. } => Some(RING_REMEDY.to_owned()),
             Error::Proc { errno: Errno::EACCES | Errno::EPERM, .. } => {
                 Some("run as the user who owns the process, or as root".to_owned())
             }

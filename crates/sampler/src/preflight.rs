@@ -60,6 +60,9 @@ fn mount_tracefs() -> bool {
     mount(Some("nodev"), TRACEFS[0], Some("tracefs"), MsFlags::empty(), None::<&str>).is_ok()
 }
 
+/// What to do when a ring may not be as large as we want.
+pub(crate) const RING_REMEDY: &str = "raise kernel.perf_event_mlock_kb, or grant CAP_IPC_LOCK";
+
 /// What to do when `perf_event_open` gives `errno`.
 pub(crate) fn open_event_remedy(errno: Errno) -> String {
     let paranoid = fs::read_to_string("/proc/sys/kernel/perf_event_paranoid")

@@ -25,7 +25,7 @@ use whyslow_events::{
 use crate::facts::Host;
 use crate::perf::{Continuity, KernelCalls, Merge, Rings, Tracker, continuity_fallback};
 use crate::proc::Proc;
-use crate::target::{Child, What, attach, spawn};
+use crate::target::{Child, What, check, spawn};
 use crate::{Error, system_facts};
 use upkeep::Upkeep;
 
@@ -125,7 +125,7 @@ impl Session {
         let proc = Proc::default();
         let facts = system_facts();
         if let What::Attach(pids) = &what {
-            attach(&proc, pids, false)?;
+            check(&proc, pids)?;
         }
         let rings = Rings::open(facts, options.frequency)?;
         let child = match &what {
@@ -265,7 +265,7 @@ impl Session {
             progress(Progress {
                 elapsed: Duration::from_nanos(round.saturating_sub(start)),
                 events: self.merge.read,
-                threads: self.tracker.threads().count(),
+                threads: self.tracker.threads().len(),
             });
             self.pass_signal_on(stop);
             if let Some(child) = &mut self.child {

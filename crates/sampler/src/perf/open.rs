@@ -21,7 +21,7 @@ use super::record::Kind;
 use crate::Error;
 use crate::arch::Registers;
 use crate::error::errno_of;
-use crate::preflight::{open_event_remedy, tracepoint_id};
+use crate::preflight::{RING_REMEDY, open_event_remedy, tracepoint_id};
 use crate::sys::redirect;
 
 /// Call chains of waits per second and CPU at most. The kernel itself raises
@@ -124,8 +124,7 @@ impl Rings {
                             wanted: format!("rings of {} KiB", wanted >> 10),
                             got: format!("rings of {} KiB", *bytes >> 10),
                             errno: format!("{errno:?}"),
-                            remedy: "raise kernel.perf_event_mlock_kb, or grant CAP_IPC_LOCK"
-                                .to_owned(),
+                            remedy: RING_REMEDY.to_owned(),
                         });
                     }
                     return Ok(sampler);

@@ -154,7 +154,7 @@ impl Tracker {
     }
 
     /// The threads that live now.
-    pub(crate) fn threads(&self) -> impl Iterator<Item = (Tid, Pid)> {
+    pub(crate) fn threads(&self) -> impl ExactSizeIterator<Item = (Tid, Pid)> {
         self.threads.iter().map(|(tid, thread)| (*tid, thread.pid))
     }
 

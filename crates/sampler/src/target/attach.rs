@@ -28,16 +28,22 @@ pub(crate) struct Attached {
 /// # Errors
 /// When one does not exist, has ended, or has no program.
 pub(crate) fn attach(proc: &Proc, pids: &[u32], inherit: bool) -> Result<Vec<Attached>, Error> {
-    for &pid in pids {
-        check(proc, pid)?;
-    }
+    check(proc, pids)?;
     let mut family = if inherit { proc.family(pids) } else { pids.to_vec() };
     let ourselves = std::process::id();
     family.retain(|pid| *pid != ourselves);
     Ok(family.iter().filter_map(|pid| describe(proc, *pid, &family)).collect())
 }
 
-fn check(proc: &Proc, pid: u32) -> Result<(), Error> {
+/// Checks that `pids` can be recorded.
+///
+/// # Errors
+/// When one does not exist, has ended, or has no program.
+pub(crate) fn check(proc: &Proc, pids: &[u32]) -> Result<(), Error> {
+    pids.iter().try_for_each(|pid| check_one(proc, *pid))
+}
+
+fn check_one(proc: &Proc, pid: u32) -> Result<(), Error> {
     if pid == std::process::id() {
         return Err(Error::Ourselves { pid });
     }
