@@ -5,8 +5,8 @@ pub(crate) mod ring;
 
 use whyslow_events::{
     Capabilities, Cpu, CpuSet, EngineName, Entrance, Entry, Event, ExitStatus, Frame, Header, Mode,
-    Ns, Object, Off, Pid, Seen, Site, SiteId, SpaceId, StackId, SymbolKey, SystemFacts, Target,
-    TcpRole, Tid, Timed, Wakener, recording::Writer,
+    Ns, Object, Off, Pid, Seen, Site, SiteId, SpaceId, StackEnd, StackId, SymbolKey, SystemFacts,
+    Target, TcpRole, Tid, Timed, Wakener, recording::Writer,
 };
 
 const PID: Pid = Pid(7);
@@ -89,6 +89,7 @@ fn definitions() -> Vec<Event> {
             end: 0x41_0000,
             file_offset: 0,
             path: "/usr/bin/program".into(),
+            build_id: vec![0xab; 20],
         },
         Event::Process { pid: PID, parent: None, space: SPACE, name: "program".into() },
         Event::Runtime {
@@ -101,6 +102,7 @@ fn definitions() -> Vec<Event> {
             space: SPACE,
             kernel: vec![kernel.address],
             user: vec![0x40_0010],
+            end: StackEnd::Complete,
         },
         Event::Symbols(vec![(kernel, vec![frame])]),
     ]
@@ -143,7 +145,7 @@ fn waits() -> Vec<Event> {
         [
             Event::Site { id, site },
             Event::SwitchOut { tid: TID, cpu: CPU, off, stack: Some(STACK) },
-            Event::Look { tid: TID, site: id },
+            Event::Look { tid: TID, site: id, stack: None },
             Event::Wakeup { tid: TID, by: Wakener::Thread(OTHER) },
             Event::SwitchIn { tid: TID, cpu: CPU },
         ]

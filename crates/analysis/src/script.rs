@@ -17,8 +17,8 @@ use std::collections::BTreeMap;
 
 use whyslow_events::{
     Capabilities, Cpu, CpuSet, EngineName, Entrance, Entry, Event, Frame, Header, InMemory, Mode,
-    Ns, Object, Off, Pid, Seen, Site, SiteId, SpaceId, StackId, SymbolKey, SystemFacts, Target,
-    TcpRole, Tid, Wakener,
+    Ns, Object, Off, Pid, Seen, Site, SiteId, SpaceId, StackEnd, StackId, SymbolKey, SystemFacts,
+    Target, TcpRole, Tid, Wakener,
 };
 
 use crate::{Analysis, analyze};
@@ -313,8 +313,13 @@ fn definitions() -> Vec<(u64, Event)> {
     events.push(Event::Site { id: SiteId('m'.into()), site: fault });
     for letter in "#KrwTsdnalqgpPcm".chars() {
         let user = vec![u64::from(letter), 1];
-        let stack =
-            Event::Stack { id: StackId(letter.into()), space: SpaceId(1), kernel: vec![], user };
+        let stack = Event::Stack {
+            id: StackId(letter.into()),
+            space: SpaceId(1),
+            kernel: vec![],
+            user,
+            end: StackEnd::Complete,
+        };
         events.push(stack);
         let key = SymbolKey { space: Some(SpaceId(1)), address: letter.into() };
         events.push(Event::Symbols(vec![(key, vec![function(&format!("do_{letter}"))])]));

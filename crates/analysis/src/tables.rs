@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use whyslow_events::{
-    Event, ExitStatus, Frame, Header, Pid, Site, SiteId, SpaceId, StackId, SymbolKey,
+    Event, ExitStatus, Frame, Header, Pid, Site, SiteId, SpaceId, StackEnd, StackId, SymbolKey,
 };
 
 #[derive(Debug)]
@@ -43,6 +43,7 @@ pub(crate) struct Stack {
     pub(crate) space: SpaceId,
     pub(crate) kernel: Vec<u64>,
     pub(crate) user: Vec<u64>,
+    pub(crate) end: StackEnd,
 }
 
 #[derive(Debug)]
@@ -89,13 +90,13 @@ impl Tables {
             Event::Space { space, pid } => {
                 self.spaces.insert(space, Space { pid, mappings: Vec::new(), runtime: None });
             }
-            Event::Mapping { space, start, end, file_offset, path } => {
+            Event::Mapping { space, start, end, file_offset, path, .. } => {
                 if let Some(space) = self.spaces.get_mut(&space) {
                     space.mappings.push(Mapping { start, end, file_offset, path });
                 }
             }
-            Event::Stack { id, space, kernel, user } => {
-                self.stacks.insert(id, Stack { space, kernel, user });
+            Event::Stack { id, space, kernel, user, end } => {
+                self.stacks.insert(id, Stack { space, kernel, user, end });
             }
             Event::Site { id, site } => {
                 self.sites.insert(id, site);
@@ -119,6 +120,7 @@ impl Tables {
                     space.runtime = Some(Runtime { name, gil });
                 }
             }
+            Event::Fallback(fallback) => self.header.fallbacks.push(fallback),
             Event::End { exit } => self.exit = exit,
             Event::Overhead { profiler_cpu_ns, events } => {
                 self.overhead = Some((profiler_cpu_ns, events));

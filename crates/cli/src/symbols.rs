@@ -138,6 +138,7 @@ mod tests {
             space: whyslow_events::SpaceId(0),
             kernel: vec![1],
             user: vec![1],
+            end: whyslow_events::StackEnd::Complete,
         };
         let (named, _) = play(Symbolized::new(InMemory::new(header, vec![(0, stack)])));
         assert!(!has_names(&named));

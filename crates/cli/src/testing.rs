@@ -9,7 +9,7 @@ use whyslow_analysis::report::Report;
 use whyslow_events::recording::Writer;
 use whyslow_events::{
     Capabilities, Cpu, EngineName, Entrance, Entry, Event, ExitStatus, Header, Mode, Ns, Object,
-    Off, Pid, Site, SiteId, SpaceId, StackId, SystemFacts, Target, Tid, Timed, Wakener,
+    Off, Pid, Site, SiteId, SpaceId, StackEnd, StackId, SystemFacts, Target, Tid, Timed, Wakener,
 };
 
 use crate::render::Origin;
@@ -72,7 +72,16 @@ fn events() -> Vec<(u64, Event)> {
     let off = |off| Event::SwitchOut { tid, cpu, off, stack };
     vec![
         (0, Event::Space { space, pid }),
-        (0, Event::Stack { id: StackId(0), space, kernel: vec![], user: vec![0x1234] }),
+        (
+            0,
+            Event::Stack {
+                id: StackId(0),
+                space,
+                kernel: vec![],
+                user: vec![0x1234],
+                end: StackEnd::Complete,
+            },
+        ),
         (0, Event::Site { id, site: Site { pid, entry, pc: 0x1234, object: Object::None } }),
         (0, Event::Process { pid, parent: None, space, name: "nap".into() }),
         (0, Event::Thread { tid, pid, name: "nap".into(), entrance: Entrance::Born }),

@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Cpu, CpuSet, ExitStatus, Ns, Pid, Site, SiteId, SpaceId, StackId, Tid};
+use crate::{
+    Cpu, CpuSet, ExitStatus, Fallback, Ns, Pid, Site, SiteId, SpaceId, StackEnd, StackId, Tid,
+};
 
 /// An event and when it happened.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -107,6 +109,8 @@ pub enum Event {
         file_offset: u64,
         /// The file as the target names it, or `[vdso]`, `//anon`, ….
         path: String,
+        /// The file's GNU build id; empty when not known.
+        build_id: Vec<u8>,
     },
     /// A call chain. Addresses are innermost first; all but the first of each
     /// half are return addresses.
@@ -119,6 +123,8 @@ pub enum Event {
         kernel: Vec<u64>,
         /// User half.
         user: Vec<u64>,
+        /// How the user half ends.
+        end: StackEnd,
     },
     /// A place of waiting.
     Site {
@@ -221,6 +227,8 @@ pub enum Event {
         tid: Tid,
         /// Where it waits.
         site: SiteId,
+        /// Where in the code, when its stack was read, too.
+        stack: Option<StackId>,
     },
     /// The thread was on the CPU when the sampling clock fired.
     Sample {
@@ -286,6 +294,8 @@ pub enum Event {
         /// First address and one past the last of `_PyRuntime`: a futex in it is the GIL.
         gil: Option<(u64, u64)>,
     },
+    /// Something that the engine has to do without, noticed after the start.
+    Fallback(Fallback),
     /// The last instant of the window.
     End {
         /// How a launched command ended.

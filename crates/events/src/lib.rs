@@ -14,6 +14,7 @@ mod object;
 pub mod recording;
 mod site;
 mod source;
+mod unwind;
 
 pub use capabilities::{Capabilities, Fallback};
 pub use event::{Entrance, Event, Frame, Off, Seen, SymbolKey, Timed, Wakener};
@@ -22,3 +23,4 @@ pub use ids::{Cpu, CpuSet, Ns, Pid, SiteId, SpaceId, StackId, Tid};
 pub use object::{Object, TcpRole};
 pub use site::{Entry, Site};
 pub use source::{EventSource, InMemory, SourceError};
+pub use unwind::{StackEnd, StackMemory, Unwind, Unwound, UserRegisters};

@@ -12,6 +12,7 @@
 //! end      u32 0    missing when the recorder was killed
 //! ```
 
+use std::cmp::Ordering;
 use std::io::{self, Read, Write};
 
 use serde::{Deserialize, Serialize};
@@ -20,8 +21,8 @@ use crate::{Event, EventSource, Header, Ns, SourceError, Timed};
 
 /// First bytes of every recording.
 pub const MAGIC: [u8; 8] = *b"whyslow\0";
-/// The version this build writes, and the newest it reads.
-pub const VERSION: u16 = 1;
+/// The only version this build writes and reads.
+pub const VERSION: u16 = 2;
 
 /// Plain bytes gathered before a chunk is compressed and written.
 const CHUNK_TARGET: usize = 256 << 10;
@@ -38,8 +39,16 @@ pub enum ReadError {
     #[error("not a whyslow recording")]
     NotOurs,
     /// A newer whyslow wrote it.
-    #[error("recording has version {found}, this build reads up to {VERSION}")]
+    #[error("recording has version {found}, this build reads version {VERSION}")]
     Newer {
+        /// The version in the file.
+        found: u16,
+    },
+    /// A whyslow from before the first release wrote it.
+    #[error(
+        "recording has version {found}, which is no longer read; this build reads version {VERSION}"
+    )]
+    Older {
         /// The version in the file.
         found: u16,
     },
@@ -183,8 +192,10 @@ impl<R: Read> Reader<R> {
         let mut version = [0; 2];
         read_exact(&mut input, &mut version)?;
         let found = u16::from_le_bytes(version);
-        if found > VERSION {
-            return Err(ReadError::Newer { found });
+        match found.cmp(&VERSION) {
+            Ordering::Greater => return Err(ReadError::Newer { found }),
+            Ordering::Less => return Err(ReadError::Older { found }),
+            Ordering::Equal => {}
         }
         let plain = read_chunk(&mut input)?.ok_or(ReadError::Truncated)?;
         let header = postcard::from_bytes(&plain).map_err(|_| ReadError::Corrupt("header"))?;

@@ -52,7 +52,7 @@ impl Symbolizer {
             Event::Space { space, pid }
             | Event::Process { space, pid, .. }
             | Event::Exec { space, pid, .. } => self.space(*space).pid = Some(*pid),
-            Event::Mapping { space, start, end, file_offset, path } => {
+            Event::Mapping { space, start, end, file_offset, path, .. } => {
                 let mapping = Mapping {
                     start: *start,
                     end: *end,

@@ -1,8 +1,8 @@
 //! What flamegraphs and tables show of one small program.
 
 use whyslow_events::{
-    Cpu, Entrance, Event, Frame, InMemory, Off, Pid, Seen, SiteId, SpaceId, StackId, SymbolKey,
-    Tid, Wakener,
+    Cpu, Entrance, Event, Frame, InMemory, Off, Pid, Seen, SiteId, SpaceId, StackEnd, StackId,
+    SymbolKey, Tid, Wakener,
 };
 
 use crate::script::{MS, START, Script, function, header};
@@ -18,7 +18,7 @@ fn lines(analysis: &Analysis, view: View) -> Vec<String> {
 
 fn stack(id: u32, kernel: &[u64], user: &[u64]) -> (u64, Event) {
     let (kernel, user) = (kernel.to_vec(), user.to_vec());
-    (START, Event::Stack { id: StackId(id), space: SPACE, kernel, user })
+    (START, Event::Stack { id: StackId(id), space: SPACE, kernel, user, end: StackEnd::Complete })
 }
 
 fn symbol(space: Option<SpaceId>, address: u64, frames: Vec<Frame>) -> (u64, Event) {
@@ -111,6 +111,7 @@ fn an_address_without_a_symbol_is_shown_by_its_module() {
         end: 0x2000,
         file_offset: 0x400,
         path: "/usr/lib/libz.so.1".to_owned(),
+        build_id: vec![],
     };
     let analysis = play(
         vec![(START, mapping), stack(900, &[], &[0x5000, 0x1010])],
@@ -212,7 +213,7 @@ fn the_report_of_nothing_is_a_report() {
 fn a_walk_that_left_all_code_is_cut_there() {
     let mapping = |start| {
         let (end, path) = (start + 0x100, "/bin/prog".to_owned());
-        (START, Event::Mapping { space: SPACE, start, end, file_offset: 0, path })
+        (START, Event::Mapping { space: SPACE, start, end, file_offset: 0, path, build_id: vec![] })
     };
     let name = |address| {
         symbol(

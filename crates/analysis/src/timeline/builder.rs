@@ -91,7 +91,9 @@ impl Builder {
                 let waker = self.waker(*by);
                 self.with(*tid, |track, cpus| track.wakeup(time, waker, cpus));
             }
-            Event::Look { tid, site } => self.with(*tid, |track, _| track.look(time, *site)),
+            Event::Look { tid, site, stack } => {
+                self.with(*tid, |track, _| track.look(time, *site, *stack));
+            }
             Event::Sample { tid, cpu, kernel, stack } => {
                 self.cpus.set(*cpu, Holder::Own, time);
                 self.with(*tid, |track, cpus| track.sample(time, *cpu, *kernel, *stack, cpus));

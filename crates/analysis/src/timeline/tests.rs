@@ -165,7 +165,7 @@ fn a_wakeup_may_overtake_the_switch_it_answers() {
     // A second wakeup, or a look that finds it asleep: so was the first.
     let rest = [(3, wakeup()), (4, switch_in()), (5, end())];
     assert_eq!(states(&play(early(500), &rest)), "cpu.user 2 runq.waking 1 sleep 2");
-    let look = Event::Look { tid: TID, site: SiteId('n'.into()) };
+    let look = Event::Look { tid: TID, site: SiteId('n'.into()), stack: None };
     let rest = [(2, look), (4, switch_in()), (5, end())];
     assert_eq!(states(&play(early(500), &rest)), "cpu.user 2 io.network 3");
 }
@@ -180,7 +180,7 @@ fn engines_without_wakeups_end_waits_at_the_switch_in() {
 
 #[test]
 fn a_look_names_the_present_wait() {
-    let look = |site: char| Event::Look { tid: TID, site: SiteId(site.into()) };
+    let look = |site: char| Event::Look { tid: TID, site: SiteId(site.into()), stack: None };
     let bare = Off::Blocked { site: None, uninterruptible: false };
     check(
         &[(0, found(Seen::Off(bare))), (2, look('n')), (5, switch_in()), (9, end())],

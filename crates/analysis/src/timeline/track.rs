@@ -145,13 +145,14 @@ impl Track {
         self.doing = WAKING;
     }
 
-    pub(super) fn look(&mut self, time: u64, site: SiteId) {
+    pub(super) fn look(&mut self, time: u64, site: SiteId, stack: Option<StackId>) {
         self.seen(time);
         if let Some(wait) = self.raced.take() {
             self.doing = Doing::Blocked(Wait { waker: Waker::Unseen, ..wait });
         }
         if let Doing::Blocked(wait) = &mut self.doing {
             wait.site = Some(site);
+            self.stack = stack.or(self.stack);
         }
     }
 

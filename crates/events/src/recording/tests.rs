@@ -118,12 +118,16 @@ fn events_that_were_flushed_survive_a_killed_recorder() {
 }
 
 #[test]
-fn a_foreign_file_and_a_newer_version_are_named() {
+fn a_foreign_file_and_another_version_are_named() {
     assert!(matches!(read(b"\x7fELF").1, Some(ReadError::NotOurs)));
     assert!(matches!(read(b"").1, Some(ReadError::NotOurs)));
-    let mut newer = written(&[]);
-    newer[8..10].copy_from_slice(&(VERSION + 1).to_le_bytes());
-    assert!(matches!(read(&newer).1, Some(ReadError::Newer { .. })));
+    let of_version = |version: u16| {
+        let mut bytes = written(&[]);
+        bytes[8..10].copy_from_slice(&version.to_le_bytes());
+        bytes
+    };
+    assert!(matches!(read(&of_version(VERSION + 1)).1, Some(ReadError::Newer { .. })));
+    assert!(matches!(read(&of_version(VERSION - 1)).1, Some(ReadError::Older { .. })));
 }
 
 #[test]

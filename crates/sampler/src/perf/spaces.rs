@@ -16,6 +16,8 @@ pub(crate) struct Mapping {
     pub(crate) end: u64,
     pub(crate) file_offset: u64,
     pub(crate) path: String,
+    /// Empty when not known.
+    pub(crate) build_id: Vec<u8>,
 }
 
 #[derive(Debug)]
@@ -85,6 +87,7 @@ fn mapping_event(space: SpaceId, mapping: &Mapping) -> Event {
         end: mapping.end,
         file_offset: mapping.file_offset,
         path: mapping.path.clone(),
+        build_id: mapping.build_id.clone(),
     }
 }
 
@@ -93,7 +96,13 @@ mod tests {
     use super::*;
 
     fn mapping(start: u64) -> Mapping {
-        Mapping { start, end: start + 1, file_offset: 0, path: "/bin/true".into() }
+        Mapping {
+            start,
+            end: start + 1,
+            file_offset: 0,
+            path: "/bin/true".into(),
+            build_id: vec![],
+        }
     }
 
     #[test]

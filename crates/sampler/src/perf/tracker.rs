@@ -10,7 +10,7 @@ mod processes;
 use std::collections::HashMap;
 
 use whyslow_events::{
-    Cpu, CpuSet, Event, Ns, Off, Pid, Seen, SpaceId, StackId, Tid, Timed, Wakener,
+    Cpu, CpuSet, Event, Ns, Off, Pid, Seen, SpaceId, StackEnd, StackId, Tid, Timed, Wakener,
 };
 
 use super::KernelCalls;
@@ -192,7 +192,7 @@ impl Tracker {
                 self.mapped(
                     time,
                     Pid(pid),
-                    super::spaces::Mapping { start, end, file_offset, path },
+                    super::spaces::Mapping { start, end, file_offset, path, build_id: vec![] },
                 );
             }
             Body::Lost { records } => {
@@ -375,7 +375,7 @@ impl Tracker {
         let (id, new) = self.stacks.intern(space, chain);
         if new {
             self.report_space(time, space);
-            self.emit(time, Event::Stack { id, space, kernel, user });
+            self.emit(time, Event::Stack { id, space, kernel, user, end: StackEnd::FramePointers });
         }
         Some(id)
     }

@@ -24,7 +24,13 @@ fn mapping(line: &[u8]) -> Option<Mapping> {
         other if other.starts_with('[') => "//anon",
         path => path,
     };
-    let mapping = Mapping { start: hex(start)?, end: hex(end)?, file_offset, path: path.into() };
+    let mapping = Mapping {
+        start: hex(start)?,
+        end: hex(end)?,
+        file_offset,
+        path: path.into(),
+        build_id: vec![],
+    };
     executable.then_some(mapping)
 }
 
@@ -43,7 +49,8 @@ mod tests {
 00e03000-00e24000 rw-p 00000000 00:00 0                                  [heap]
 ";
         let path = "/usr/bin/a b (deleted)".to_owned();
-        let expected = Mapping { start: 0x40_0000, end: 0x45_2000, file_offset: 0x1000, path };
+        let (start, end) = (0x40_0000, 0x45_2000);
+        let expected = Mapping { start, end, file_offset: 0x1000, path, build_id: vec![] };
         assert_eq!(executable(&maps[..]), [expected]);
     }
 

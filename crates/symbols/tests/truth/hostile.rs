@@ -14,7 +14,14 @@ const START: u64 = 0x10_0000;
 const END: u64 = 0x20_0000;
 
 fn mapping(start: u64, end: u64, file_offset: u64, path: &str) -> Event {
-    Event::Mapping { space: SPACE, start, end, file_offset, path: path.to_owned() }
+    Event::Mapping {
+        space: SPACE,
+        start,
+        end,
+        file_offset,
+        path: path.to_owned(),
+        build_id: vec![],
+    }
 }
 
 /// What stands at `START + 0x10` when `path` is mapped there.

@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use whyslow_events::{Event, Frame, Pid, SpaceId, StackId, SymbolKey, SystemFacts};
+use whyslow_events::{Event, Frame, Pid, SpaceId, StackEnd, StackId, SymbolKey, SystemFacts};
 use whyslow_symbols::Symbolizer;
 
 /// The one address space of most tests.
@@ -97,6 +97,7 @@ pub(crate) fn events_of(pid: u32, space: SpaceId) -> Vec<Event> {
             end: hex(end),
             file_offset: hex(offset),
             path: if path.is_empty() { "//anon".to_owned() } else { path.to_owned() },
+            build_id: vec![],
         });
     }
     events
@@ -104,7 +105,8 @@ pub(crate) fn events_of(pid: u32, space: SpaceId) -> Vec<Event> {
 
 /// A call chain of [`SPACE`].
 pub(crate) fn stack(kernel: &[u64], user: &[u64]) -> Event {
-    Event::Stack { id: StackId(1), space: SPACE, kernel: kernel.into(), user: user.into() }
+    let end = StackEnd::Complete;
+    Event::Stack { id: StackId(1), space: SPACE, kernel: kernel.into(), user: user.into(), end }
 }
 
 /// Observes `events` and resolves.

@@ -88,7 +88,7 @@ fn a_runtime_that_was_reported_is_not_reported_again() {
 
 fn mapping(path: &str) -> Event {
     let (space, path) = (SPACE, path.to_owned());
-    Event::Mapping { space, start: 0x1000, end: 0x2000, file_offset: 0, path }
+    Event::Mapping { space, start: 0x1000, end: 0x2000, file_offset: 0, path, build_id: vec![] }
 }
 
 /// A recording read on another machine: the interpreter is not here.

@@ -89,7 +89,7 @@ fn event() -> impl Strategy<Value = Event> {
         4 => (tid(), by).prop_map(|(tid, by)| Event::Wakeup { tid, by }),
         3 => (tid(), cpu(), any::<bool>(), stack())
             .prop_map(|(tid, cpu, kernel, stack)| Event::Sample { tid, cpu, kernel, stack }),
-        1 => tid().prop_map(|tid| Event::Look { tid, site: SiteId('n'.into()) }),
+        1 => tid().prop_map(|tid| Event::Look { tid, site: SiteId('n'.into()), stack: None }),
         1 => tid().prop_map(|tid| Event::Exit { tid }),
         2 => (cpu(), any::<bool>()).prop_map(|(cpu, busy)| Event::Occupant { cpu, busy }),
         1 => (cpu(), 0..200 * MS)

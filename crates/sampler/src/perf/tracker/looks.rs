@@ -95,7 +95,7 @@ impl Tracker {
                 Reading::Look { tid, wait, site } => {
                     let thread = self.threads.get(&tid);
                     if thread.is_some_and(|t| t.wait == wait && t.doing == Doing::Waiting) {
-                        self.emit(read, Event::Look { tid, site });
+                        self.emit(read, Event::Look { tid, site, stack: None });
                     }
                 }
             }
