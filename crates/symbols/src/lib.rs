@@ -16,6 +16,7 @@ mod mappings;
 mod proc_maps;
 mod runtime;
 mod space;
+mod unwind;
 mod user;
 mod vdso;
 
@@ -27,6 +28,7 @@ use crate::addresses::Addresses;
 use crate::files::Files;
 use crate::mappings::Mapping;
 use crate::space::Space;
+pub use crate::unwind::Unwinder;
 
 /// Names the addresses of a recording, from the files of this host.
 ///

@@ -1,0 +1,96 @@
+//! Call chains of code without frame pointers: from registers and a copy of
+//! the stack, by the unwind information of the files that are mapped.
+//!
+//! The steps from frame to frame (`walk`) touch no file; files are read the
+//! first time a stack goes through them (`modules`).
+
+mod cache;
+mod contents;
+mod expression;
+mod frame_pointer;
+mod image;
+mod modules;
+mod registers;
+mod rule;
+mod spaces;
+mod table;
+mod walk;
+
+use std::panic::{self, AssertUnwindSafe};
+use std::sync::Arc;
+
+use gimli::UnwindContext;
+use whyslow_events::{Event, SpaceId, StackEnd, StackMemory, Unwind, Unwound, UserRegisters};
+
+use crate::unwind::cache::Cache;
+use crate::unwind::modules::Modules;
+use crate::unwind::registers::Registers;
+use crate::unwind::spaces::{Known, Spaces};
+use crate::unwind::walk::Code;
+
+/// Unwinds stacks of x86-64 processes of this host.
+#[derive(Debug, Default)]
+pub struct Unwinder {
+    spaces: Spaces,
+    files: Read,
+}
+
+/// What was read of the mapped files.
+#[derive(Debug, Default)]
+struct Read {
+    modules: Modules,
+    rules: Cache,
+    context: UnwindContext<usize>,
+}
+
+impl Unwind for Unwinder {
+    fn observe(&mut self, event: &Event) {
+        self.spaces.observe(event);
+    }
+
+    fn unwind(
+        &mut self,
+        space: SpaceId,
+        registers: &UserRegisters,
+        stack: StackMemory<'_>,
+    ) -> Unwound {
+        let Some(space) = self.spaces.get_mut(space) else {
+            return Unwound { addresses: vec![registers.pc], end: StackEnd::NoUnwindInfo };
+        };
+        let mut code = Mapped { space, files: &mut self.files };
+        let walk = || walk::walk(&mut code, Registers::from(registers), stack);
+        // The parsers meet whatever file the target has mapped: a broken one
+        // must cost its own stacks and nothing else.
+        panic::catch_unwind(AssertUnwindSafe(walk)).unwrap_or_else(|_| Unwound {
+            addresses: vec![registers.pc],
+            end: StackEnd::BadUnwindInfo,
+        })
+    }
+}
+
+/// The code mapped in a space.
+struct Mapped<'a> {
+    space: &'a mut Known,
+    files: &'a mut Read,
+}
+
+impl Code for Mapped<'_> {
+    fn at(&mut self, address: u64) -> walk::Known<'_> {
+        let Known { space, modules } = &mut *self.space;
+        let Read { modules: files, rules, context } = &mut *self.files;
+        let Some(mapping) = space.mappings.find(address) else { return walk::Known::Nothing };
+        let module = *modules.entry(mapping.start).or_insert_with(|| files.locate(space, mapping));
+        let Some((module, image)) = module.and_then(|id| Some((id, files.image(id)?))) else {
+            return walk::Known::Code;
+        };
+        let Some(address) = image.address_of(mapping.offset_of(address)) else {
+            return walk::Known::Code;
+        };
+        let ask = || Ok(image.table.rule(address, context)?.map(Arc::new));
+        match rules.get_or_ask(module, address, ask) {
+            Ok(Some(rule)) => walk::Known::Rule(rule),
+            Ok(None) => walk::Known::Code,
+            Err(_) => walk::Known::Broken,
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! What unwinding needs of an ELF image: where its code is linked, and its
+//! unwind information. Bytes in; opening is elsewhere.
+
+use object::LittleEndian;
+use object::elf::{EM_X86_64, FileHeader64, PF_X, PT_LOAD};
+use object::read::ReadRef;
+use object::read::elf::{FileHeader, ProgramHeader, SectionTable};
+
+use crate::unwind::contents::contents;
+use crate::unwind::table::{Section, Sections, Table};
+
+pub(crate) type Header = FileHeader64<LittleEndian>;
+
+/// A run of code: where it is in the file, and where the file is linked to
+/// have it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Segment {
+    pub(crate) offset: u64,
+    pub(crate) address: u64,
+    pub(crate) size: u64,
+}
+
+/// A file's code and how to unwind it.
+#[derive(Debug, Default)]
+pub(crate) struct Image {
+    pub(crate) segments: Vec<Segment>,
+    pub(crate) table: Table,
+}
+
+impl Image {
+    /// `None` when it is no ELF file of our architecture.
+    pub(crate) fn parse<'data, R: ReadRef<'data>>(data: R) -> Option<Image> {
+        let header = Header::parse(data).ok()?;
+        let endian = header.endian().ok()?;
+        if header.e_machine(endian) != EM_X86_64 {
+            return None;
+        }
+        let parts = header.program_headers(endian, data).ok()?.iter();
+        let code =
+            parts.filter(|part| part.p_type(endian) == PT_LOAD && part.p_flags(endian) & PF_X != 0);
+        let segments = code.map(|part| {
+            let (offset, size) = part.file_range(endian);
+            Segment { offset, address: part.p_vaddr(endian), size }
+        });
+        let sections = header.sections(endian, data).unwrap_or_default();
+        Some(Image { segments: segments.collect(), table: table(&sections, data) })
+    }
+
+    /// The address for which the code at an offset of the file is linked.
+    pub(crate) fn address_of(&self, offset: u64) -> Option<u64> {
+        self.segments.iter().find_map(|segment| {
+            let inside = offset.checked_sub(segment.offset)?;
+            (inside < segment.size).then(|| segment.address.wrapping_add(inside))
+        })
+    }
+}
+
+fn table<'data, R: ReadRef<'data>>(sections: &SectionTable<'data, Header, R>, data: R) -> Table {
+    use object::read::elf::SectionHeader;
+    let named = |name: &[u8]| sections.section_by_name(LittleEndian, name).map(|(_, found)| found);
+    let address = |name| named(name).map_or(0, |section| section.sh_addr(LittleEndian));
+    let section = |name| Section {
+        address: address(name),
+        bytes: named(name).and_then(|section| contents(section, data)).unwrap_or_default(),
+    };
+    Table::new(Sections {
+        eh_frame: section(b".eh_frame"),
+        eh_frame_hdr: section(b".eh_frame_hdr"),
+        debug_frame: section(b".debug_frame"),
+        text: address(b".text"),
+        got: address(b".got"),
+    })
+}

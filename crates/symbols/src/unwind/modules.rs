@@ -1,0 +1,111 @@
+//! The files that stacks went through: each read once, when first needed, and
+//! dropped when there are too many.
+
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::Path;
+
+use object::read::ReadCache;
+
+use crate::files::Files;
+use crate::mappings::{Backing, Mapping};
+use crate::proc_maps;
+use crate::space::Space;
+use crate::unwind::image::Image;
+
+/// Bytes of unwind information that are kept. A browser has a tenth.
+const MEMORY: usize = 512 << 20;
+
+/// A file, for as long as the process runs: never given to another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct ModuleId(pub(crate) u32);
+
+/// One state of one file. A file system soon gives the number of a file that
+/// was removed to another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Identity {
+    Vdso,
+    File { device: u64, inode: u64, size: u64, changed: (i64, i64) },
+}
+
+/// Every file asked for.
+#[derive(Debug, Default)]
+pub(crate) struct Modules {
+    ids: HashMap<Identity, Option<ModuleId>>,
+    images: HashMap<ModuleId, Image>,
+    next: u32,
+    memory: usize,
+}
+
+impl Modules {
+    /// The module mapped there; `None` when it is none that we can unwind.
+    pub(crate) fn locate(&mut self, space: &Space, mapping: &Mapping) -> Option<ModuleId> {
+        match mapping.backing() {
+            Backing::Memory => None,
+            Backing::Vdso => self.module(Identity::Vdso, || Image::parse(&*our_vdso(mapping)?)),
+            Backing::File => {
+                // A process may move into another root: what it called a file
+                // once says nothing of the next.
+                let mut files = Files::default();
+                let file = files.locate(space, mapping)?;
+                let path = files.path(file)?;
+                self.module(identity(path)?, || read(path))
+            }
+        }
+    }
+
+    pub(crate) fn image(&self, module: ModuleId) -> Option<&Image> {
+        self.images.get(&module)
+    }
+
+    fn module(
+        &mut self,
+        identity: Identity,
+        read: impl FnOnce() -> Option<Image>,
+    ) -> Option<ModuleId> {
+        if let Some(known) = self.ids.get(&identity) {
+            return *known;
+        }
+        let module = read().map(|image| self.keep(image));
+        self.ids.insert(identity, module);
+        module
+    }
+
+    fn keep(&mut self, image: Image) -> ModuleId {
+        let module = ModuleId(self.next);
+        self.next += 1;
+        self.memory += image.table.size();
+        self.images.insert(module, image);
+        module
+    }
+}
+
+fn identity(path: &Path) -> Option<Identity> {
+    let found = fs::metadata(path).ok()?;
+    Some(Identity::File {
+        device: found.dev(),
+        inode: found.ino(),
+        size: found.size(),
+        changed: (found.ctime(), found.ctime_nsec()),
+    })
+}
+
+fn read(path: &Path) -> Option<Image> {
+    let bytes = ReadCache::new(File::open(path).ok()?);
+    Image::parse(&bytes)
+}
+
+/// The bytes of our own vDSO, if `theirs` is as long: the kernel maps the same
+/// image into every process of an architecture.
+fn our_vdso(theirs: &Mapping) -> Option<Vec<u8>> {
+    let maps = fs::read_to_string("/proc/self/maps").ok()?;
+    let (start, end) = proc_maps::range_of(&maps, "[vdso]")?;
+    let length = end.checked_sub(start)?;
+    if length != theirs.end - theirs.start {
+        return None;
+    }
+    let mut bytes = vec![0; usize::try_from(length).ok()?];
+    File::open("/proc/self/mem").ok()?.read_exact_at(&mut bytes, start).ok()?;
+    Some(bytes)
+}

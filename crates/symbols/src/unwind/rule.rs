@@ -1,0 +1,170 @@
+//! How to get from one frame to its caller: one row of unwind information,
+//! taken out of its file, and how it is carried out.
+
+use gimli::{
+    CfaRule, EndianSlice, FrameDescriptionEntry, LittleEndian, Reader, Register, RegisterRule,
+    UnwindExpression, UnwindSection, UnwindTableRow,
+};
+use whyslow_events::StackMemory;
+
+use crate::unwind::expression::Expression;
+use crate::unwind::registers::{PC, Registers, SP};
+
+/// Why a rule cannot be carried out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stop {
+    /// The chain ends here.
+    First,
+    /// It needs a register that is not known.
+    Unknown(u8),
+    /// It needs memory that was not copied.
+    Outside(u64),
+    /// It makes no sense, or is of a kind we do not know.
+    Bad,
+}
+
+impl From<gimli::Error> for Stop {
+    fn from(_: gimli::Error) -> Self {
+        Stop::Bad
+    }
+}
+
+/// The caller's frame, told by that of its callee.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Rule {
+    /// First instruction of the function, as its file counts.
+    pub(crate) function: u64,
+    /// The frame was made by the kernel to deliver a signal: what it returns
+    /// to was interrupted and made no call.
+    pub(crate) signal: bool,
+    /// The canonical frame address: the stack pointer after the return.
+    pub(crate) cfa: Cfa,
+    return_address: Saved,
+    registers: Box<[(u8, Saved)]>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Cfa {
+    Register(u8, i64),
+    Expression(Expression),
+}
+
+/// Where the caller's value of a register is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Saved {
+    Nowhere,
+    Unchanged,
+    /// In memory, so far from the CFA.
+    At(i64),
+    /// It is the CFA and so much.
+    Is(i64),
+    InRegister(u8),
+    AtExpression(Expression),
+    IsExpression(Expression),
+}
+
+type Bytes<'a> = EndianSlice<'a, LittleEndian>;
+
+impl Rule {
+    /// Takes a row out of `section`.
+    pub(crate) fn of<'a, S: UnwindSection<Bytes<'a>>>(
+        section: &S,
+        function: &FrameDescriptionEntry<Bytes<'a>>,
+        row: &UnwindTableRow<usize>,
+    ) -> Result<Rule, Stop> {
+        let encoding = function.cie().encoding();
+        let copy = |expression: &UnwindExpression<usize>| -> Result<Expression, Stop> {
+            let bytes = expression.get(section)?.0.to_slice()?.as_ref().into();
+            Ok(Expression { bytes, encoding })
+        };
+        let cfa = match row.cfa() {
+            CfaRule::RegisterAndOffset { register, offset } => {
+                Cfa::Register(number(*register)?, *offset)
+            }
+            CfaRule::Expression(expression) => Cfa::Expression(copy(expression)?),
+        };
+        let saved = |rule: &RegisterRule<usize>| match rule {
+            RegisterRule::Undefined => Ok(Saved::Nowhere),
+            RegisterRule::SameValue => Ok(Saved::Unchanged),
+            RegisterRule::Offset(offset) => Ok(Saved::At(*offset)),
+            RegisterRule::ValOffset(offset) => Ok(Saved::Is(*offset)),
+            RegisterRule::Register(register) => Ok(Saved::InRegister(number(*register)?)),
+            RegisterRule::Expression(expression) => Ok(Saved::AtExpression(copy(expression)?)),
+            RegisterRule::ValExpression(expression) => Ok(Saved::IsExpression(copy(expression)?)),
+            _ => Err(Stop::Bad),
+        };
+        let return_column = function.cie().return_address_register();
+        let return_address = match row.register(return_column) {
+            Some(rule) => saved(&rule)?,
+            None => Saved::Nowhere,
+        };
+        let general = row.registers().filter(|(register, _)| register.0 < u16::from(PC));
+        let registers = general.map(|(register, rule)| Ok((number(*register)?, saved(rule)?)));
+        Ok(Rule {
+            function: function.initial_address(),
+            signal: function.is_signal_trampoline(),
+            cfa,
+            return_address,
+            registers: registers.collect::<Result<_, Stop>>()?,
+        })
+    }
+
+    /// The registers of the caller, its program counter among them.
+    pub(crate) fn apply(
+        &self,
+        registers: &Registers,
+        stack: StackMemory<'_>,
+    ) -> Result<Registers, Stop> {
+        if self.return_address == Saved::Nowhere {
+            return Err(Stop::First);
+        }
+        let cfa = self.cfa.value(registers, stack)?;
+        let mut caller = registers.preserved();
+        caller.set(SP, Some(cfa));
+        for (number, saved) in &self.registers {
+            caller.set(*number, saved.value(*number, cfa, registers, stack).ok());
+        }
+        caller.set(PC, Some(self.return_address.value(PC, cfa, registers, stack)?));
+        Ok(caller)
+    }
+}
+
+impl Cfa {
+    fn value(&self, registers: &Registers, stack: StackMemory<'_>) -> Result<u64, Stop> {
+        match self {
+            Cfa::Register(number, offset) => {
+                let base = registers.get(*number).ok_or(Stop::Unknown(*number))?;
+                Ok(base.wrapping_add_signed(*offset))
+            }
+            Cfa::Expression(expression) => expression.evaluate(None, registers, stack),
+        }
+    }
+}
+
+impl Saved {
+    fn value(
+        &self,
+        number: u8,
+        cfa: u64,
+        registers: &Registers,
+        stack: StackMemory<'_>,
+    ) -> Result<u64, Stop> {
+        let known = |number| registers.get(number).ok_or(Stop::Unknown(number));
+        let word = |address| stack.word(address).ok_or(Stop::Outside(address));
+        match self {
+            Saved::Nowhere => Err(Stop::Unknown(number)),
+            Saved::Unchanged => known(number),
+            Saved::At(offset) => word(cfa.wrapping_add_signed(*offset)),
+            Saved::Is(offset) => Ok(cfa.wrapping_add_signed(*offset)),
+            Saved::InRegister(other) => known(*other),
+            Saved::AtExpression(expression) => {
+                word(expression.evaluate(Some(cfa), registers, stack)?)
+            }
+            Saved::IsExpression(expression) => expression.evaluate(Some(cfa), registers, stack),
+        }
+    }
+}
+
+fn number(register: Register) -> Result<u8, Stop> {
+    u8::try_from(register.0).map_err(|_| Stop::Bad)
+}

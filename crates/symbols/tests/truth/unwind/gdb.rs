@@ -1,0 +1,115 @@
+//! What gdb sees of a program, and what we are given of it: registers and a
+//! copy of the stack.
+
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
+use std::process::Command;
+
+use whyslow_events::{StackMemory, Unwind, Unwound, UserRegisters};
+use whyslow_symbols::Unwinder;
+
+use crate::program::{Program, SPACE, events_of};
+
+/// Registers in the order in which `frames.py` prints them, which is that of
+/// DWARF but for the last, the program counter.
+const REGISTERS: usize = UserRegisters::COUNT + 1;
+
+/// A thread of a stopped program.
+pub(super) struct Thread {
+    pub(super) registers: UserRegisters,
+    /// As a call chain has them: innermost first, then return addresses. An
+    /// interrupted program counter is one higher than it was.
+    pub(super) chain: Vec<u64>,
+    /// What gdb calls them.
+    pub(super) names: Vec<String>,
+    stack_start: u64,
+    stack: Vec<u8>,
+}
+
+/// All threads of `program` by TID; `None`, with the reason printed, where
+/// there is no gdb that may look.
+pub(super) fn threads(program: &Program) -> Option<Vec<Thread>> {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/truth/unwind/frames.py");
+    let pid = program.pid().to_string();
+    let mut gdb = Command::new("gdb");
+    let told = match gdb.args(["-nx", "-batch", "-p", &pid, "-x", script]).output() {
+        Ok(told) => told,
+        Err(error) => {
+            println!("skipped: no gdb: {error}");
+            return None;
+        }
+    };
+    let text = String::from_utf8_lossy(&told.stdout);
+    let complaints = String::from_utf8_lossy(&told.stderr);
+    if complaints.contains("ptrace: Operation not permitted") {
+        println!("skipped: no privilege to trace");
+        return None;
+    }
+    let threads: Vec<Thread> =
+        text.split("thread ").skip(1).map(|text| thread(program.pid(), text)).collect();
+    assert!(!threads.is_empty(), "gdb says {text} {complaints}");
+    Some(threads)
+}
+
+fn thread(pid: u32, text: &str) -> Thread {
+    let lines = |key| text.lines().filter_map(move |line| line.strip_prefix(key));
+    let number = |text: &str| text.parse::<u64>().unwrap_or_else(|_| panic!("no number: {text}"));
+    let values: Vec<u64> = lines("register ").map(number).collect();
+    assert_eq!(values.len(), REGISTERS, "{text}");
+    let (pc, sp) = (values[UserRegisters::COUNT], values[UserRegisters::SP]);
+    let mut registers = UserRegisters::new(pc, sp);
+    for (number, value) in values.iter().take(UserRegisters::COUNT).enumerate() {
+        registers.set(number, *value);
+    }
+    let frames: Vec<Vec<&str>> =
+        lines("frame ").map(|frame| frame.splitn(3, ' ').collect()).collect();
+    let chain = frames.iter().map(|frame| number(frame[0]) + u64::from(frame[1] == "interrupted"));
+    let stack = stack(pid, sp);
+    Thread {
+        registers,
+        chain: chain.collect(),
+        names: frames.iter().map(|frame| frame[2].to_owned()).collect(),
+        stack_start: sp,
+        stack,
+    }
+}
+
+/// The memory from `sp` to the end of the mapping it is in.
+fn stack(pid: u32, sp: u64) -> Vec<u8> {
+    let maps = fs::read_to_string(format!("/proc/{pid}/maps")).expect("a live process");
+    let ranges = maps.lines().filter_map(|line| line.split(' ').next()?.split_once('-'));
+    let hex = |text| u64::from_str_radix(text, 16).expect("hexadecimal");
+    let mut ranges = ranges.map(|(start, end)| hex(start)..hex(end));
+    let range = ranges.find(|range| range.contains(&sp)).expect("a mapped stack");
+    let mut bytes = vec![0; usize::try_from(range.end - sp).expect("a stack in memory")];
+    let memory = File::open(format!("/proc/{pid}/mem")).expect("readable memory");
+    memory.read_exact_at(&mut bytes, sp).expect("readable memory");
+    bytes
+}
+
+impl Thread {
+    /// The copy of its stack.
+    pub(super) fn memory(&self) -> StackMemory<'_> {
+        StackMemory { start: self.stack_start, bytes: &self.stack, whole: true }
+    }
+
+    /// As one that was found asleep: only program counter and stack pointer
+    /// are known.
+    pub(super) fn found_asleep(&self) -> UserRegisters {
+        UserRegisters::new(self.registers.pc, self.registers.sp())
+    }
+}
+
+/// An unwinder that knows `program`.
+pub(super) fn unwinder(program: &Program) -> Unwinder {
+    let mut unwinder = Unwinder::default();
+    for event in events_of(program.pid(), SPACE) {
+        unwinder.observe(&event);
+    }
+    unwinder
+}
+
+/// The chain of `thread`.
+pub(super) fn unwind(unwinder: &mut Unwinder, thread: &Thread) -> Unwound {
+    unwinder.unwind(SPACE, &thread.registers, thread.memory())
+}
