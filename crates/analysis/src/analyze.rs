@@ -6,14 +6,14 @@ use crate::fold::{Stacks, fold};
 use crate::frames::Frames;
 use crate::ledger::{self, PerState};
 use crate::phases::Slices;
-use crate::pieces::{Amount, Key, Place, pieces};
+use crate::pieces::{Amount, Key, pieces};
 use crate::report::{
     self, Bottleneck, Class, Exit, Overhead, Quality, Ratio, Report, Target, Verdict, Window,
 };
 use crate::tables::Tables;
 use crate::timeline::{Builder, Timeline};
 use crate::verdict::{Facts, verdict};
-use crate::{Group, State, account, bottleneck, hot, waits};
+use crate::{Group, State, account, bottleneck, coverage, hot, waits};
 
 /// What a recording says.
 #[derive(Clone, Debug)]
@@ -81,7 +81,8 @@ pub fn analyze(source: &mut dyn EventSource) -> Analysis {
             late: timeline.late,
             unknown_ns: threads[State::Unknown],
             oncpu_vs_kernel: ledger::against_kernel(&tables, &timeline, &by_thread),
-            stack_coverage: coverage(&pieces, &mut frames),
+            stack_coverage: coverage::named(&pieces, &mut frames),
+            stacks: coverage::reach(&tables, &pieces),
             damage,
             overhead: Overhead {
                 profiler_cpu_ns: tables.overhead.map(|(cpu_ns, _)| cpu_ns),
@@ -114,7 +115,7 @@ fn read(source: &mut dyn EventSource) -> (Tables, Timeline, Option<String>) {
         }
     };
     let mut timeline = builder.finish();
-    timeline.settle();
+    timeline.settle(|stack| tables.reaches_out(stack));
     (tables, timeline, damage)
 }
 
@@ -200,18 +201,4 @@ fn phases(slices: &Slices, verdict: &Verdict) -> Vec<report::Phase> {
     let convoy = verdict.active.class == Class::LockBound
         && phases.iter().all(|phase| phase.class != Class::LockBound);
     if convoy { Vec::new() } else { phases }
-}
-
-/// Share of the time, idle left out, that has a user frame with a name.
-fn coverage(pieces: &[(Key, Amount)], frames: &mut Frames<'_>) -> f64 {
-    let (mut named, mut all) = (0, 0);
-    for (key, amount) in pieces.iter().filter(|(key, _)| key.state != State::Idle) {
-        all += amount.thread_ns;
-        if let Place::Stack(stack) = key.place
-            && frames.place(stack).is_some()
-        {
-            named += amount.thread_ns;
-        }
-    }
-    if all == 0 { 0.0 } else { named as f64 / all as f64 }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use whyslow_events::{Frame, StackId};
+use whyslow_events::{Frame, StackEnd, StackId};
 
 use crate::tables::Tables;
 
@@ -77,7 +77,11 @@ impl<'a> Frames<'a> {
 
     fn name(&self, id: StackId) -> Vec<Named> {
         let Some(stack) = self.tables.stacks.get(&id) else { return Vec::new() };
-        let user = &stack.user[..self.tables.credible(stack.space, &stack.user)];
+        let credible = match stack.end {
+            StackEnd::FramePointers => self.tables.credible(stack.space, &stack.user),
+            _ => stack.user.len(),
+        };
+        let user = &stack.user[..credible];
         let user = user.iter().rev().flat_map(|address| {
             let known = self.tables.symbols(Some(stack.space), *address);
             let unknown = || self.tables.place(stack.space, *address);
@@ -86,7 +90,7 @@ impl<'a> Frames<'a> {
         let kernel = stack.kernel.iter().rev().flat_map(|address| {
             named(self.tables.symbols(None, *address), || format!("{address:#x}"), true)
         });
-        user.chain(kernel).collect()
+        user.chain(kernel.flat_map(labelled)).collect()
     }
 
     fn intern(&mut self, frame: Named) -> FrameId {
@@ -127,6 +131,36 @@ fn named(known: &[Frame], unknown: impl Fn() -> String, kernel: bool) -> Vec<Nam
             real: !frame.function.contains("+0x") && !frame.function.starts_with("0x"),
         })
         .collect()
+}
+
+/// Kernel code that runs in a thread's time but is none of its doing, or gets
+/// nowhere, by the function that it begins with, and what to call it.
+const LABELS: &[(&str, &str)] = &[
+    ("handle_softirqs", "softirq"),
+    ("__do_softirq", "softirq"),
+    ("asm_common_interrupt", "interrupt"),
+    ("asm_sysvec_", "interrupt"),
+    ("native_queued_spin_lock_slowpath", "spin"),
+    ("queued_read_lock_slowpath", "spin"),
+    ("queued_write_lock_slowpath", "spin"),
+    ("osq_lock", "spin"),
+];
+
+/// A kernel frame, after a label where one begins.
+fn labelled(frame: Named) -> impl Iterator<Item = Named> {
+    let label = LABELS.iter().find(|(begin, _)| {
+        let rest = frame.name.strip_prefix(begin);
+        rest.is_some_and(|rest| begin.ends_with('_') || rest == KERNEL_SUFFIX)
+    });
+    let label = label.map(|(_, label)| Named {
+        name: format!("[{label}]"),
+        file: None,
+        line: None,
+        module: String::new(),
+        kernel: true,
+        real: false,
+    });
+    label.into_iter().chain([frame])
 }
 
 fn base(path: &str) -> &str {

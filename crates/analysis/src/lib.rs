@@ -13,6 +13,7 @@ mod account;
 mod analyze;
 mod bottleneck;
 mod cause;
+mod coverage;
 mod fold;
 mod frames;
 mod hot;

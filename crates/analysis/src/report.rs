@@ -327,10 +327,36 @@ pub struct Quality {
     pub oncpu_vs_kernel: Option<f64>,
     /// Share of folded time that carries at least one user frame with a name.
     pub stack_coverage: f64,
+    /// How far the call chains reach.
+    pub stacks: StackReach,
     /// Why the recording is incomplete; `null` when it is whole.
     pub damage: Option<String>,
     /// What recording cost.
     pub overhead: Overhead,
+}
+
+/// How far the call chains reach, in parts of thread time; idle time is left out.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct StackReach {
+    /// Of computing.
+    pub cpu: Reach,
+    /// Of everything else.
+    pub waits: Reach,
+}
+
+/// Parts of the time by what their call chains are; `complete`, `none` and what
+/// is `truncated` sum to 1 where there is any.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Reach {
+    /// The chain begins at the thread's first function.
+    pub complete: f64,
+    /// Of these, the outer part was read a moment after the rest.
+    pub extended: f64,
+    /// It does not, by reason: `copy-too-short`, `no-unwind-info`, `bad-unwind-info`,
+    /// `unknown-register`, `too-deep`, `frame-pointers` (not unwound).
+    pub truncated: BTreeMap<String, f64>,
+    /// No user half is known.
+    pub none: f64,
 }
 
 /// What recording cost.

@@ -183,6 +183,11 @@ impl Tables {
         self.symbols.get(&SymbolKey { space, address }).map_or(&[], Vec::as_slice)
     }
 
+    /// Whether a stack has a user half.
+    pub(crate) fn reaches_out(&self, stack: StackId) -> bool {
+        self.stacks.get(&stack).is_some_and(|stack| stack.end != StackEnd::None)
+    }
+
     /// How many addresses of a user call chain, innermost first, can be true.
     /// Where code keeps no frame pointers, the walk leads astray: a return
     /// address outside all code, and all that was found beyond it, is not.

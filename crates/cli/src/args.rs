@@ -12,7 +12,7 @@ use clap_complete::Shell;
 use whyslow_analysis::View;
 
 pub(crate) use format::{Format, OutputFile};
-use quantity::{parse_duration, parse_positive_duration};
+use quantity::{parse_duration, parse_positive_duration, parse_stack_size};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -85,6 +85,11 @@ pub(crate) struct RecordArgs {
         value_parser = clap::value_parser!(u32).range(1..=10_000)
     )]
     pub frequency: u32,
+
+    /// User stack copied with a sample at most, such as 16K, up to 60K; deeper
+    /// ones are read on from outside. 0 follows frame pointers instead
+    #[arg(long, value_name = "SIZE", default_value = "16K", value_parser = parse_stack_size)]
+    pub stack_size: u32,
 
     /// Let the program run this long before recording it
     #[arg(short = 'D', long, value_name = "TIME", value_parser = parse_duration)]
@@ -241,6 +246,18 @@ mod tests {
         }
         assert!(record(&["-F", "0", "-p", "1"]).is_err());
         assert!(record(&["-F", "10001", "-p", "1"]).is_err());
+    }
+
+    #[test]
+    fn stacks_have_a_size_that_a_record_can_hold() {
+        assert_eq!(record(&["-p", "1"]).unwrap().stack_size, 16 << 10);
+        let size = |text| record(&["-p", "1", "--stack-size", text]).map(|args| args.stack_size);
+        assert_eq!(size("0").unwrap(), 0);
+        assert_eq!(size("60KiB").unwrap(), 60 << 10);
+        assert_eq!(size("1001").unwrap(), 1000, "words are whole");
+        for wrong in ["61K", "-1", "", "K", "9999999999999999", "1.5K"] {
+            assert!(size(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

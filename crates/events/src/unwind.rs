@@ -78,6 +78,9 @@ impl StackMemory<'_> {
 pub enum StackEnd {
     /// At the thread's first function.
     Complete,
+    /// There, too, but what lies beyond the copy was read a moment later, and
+    /// believed because where both meet nothing had changed.
+    Extended,
     /// The copy of the stack ended before the stack did.
     CopyTooShort,
     /// The code of a frame has no unwind information, and no frame pointer led on.

@@ -4,6 +4,7 @@
 use std::str::FromStr;
 
 use syscalls::x86_64::Sysno;
+use whyslow_events::UserRegisters;
 
 /// The user registers recorded at a switch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,6 +15,10 @@ pub struct Registers {
     pub arguments: [u64; 3],
     /// RIP: after the `syscall` instruction.
     pub pc: u64,
+    /// RSP.
+    pub sp: u64,
+    /// RBP.
+    pub bp: u64,
 }
 
 /// Numbers of `enum perf_event_x86_regs` (asm/perf_regs.h).
@@ -21,18 +26,30 @@ const AX: u32 = 0;
 const DX: u32 = 3;
 const SI: u32 = 4;
 const DI: u32 = 5;
+const BP: u32 = 6;
+const SP: u32 = 7;
 const IP: u32 = 8;
+const R8: u32 = 16;
+const R15: u32 = 23;
 
 impl Registers {
     /// How many there are in a record.
-    pub const COUNT: usize = 5;
+    pub const COUNT: usize = 7;
     /// The mask to ask for them.
-    pub const MASK: u64 = 1 << AX | 1 << DX | 1 << SI | 1 << DI | 1 << IP;
+    pub const MASK: u64 = 1 << AX | 1 << DX | 1 << SI | 1 << DI | 1 << BP | 1 << SP | 1 << IP;
 
     /// From the ring, where they stand in the order of their numbers.
     #[must_use]
-    pub fn from_ring([ax, dx, si, di, ip]: [u64; Self::COUNT]) -> Self {
-        Registers { result: ax, arguments: [di, si, dx], pc: ip }
+    pub fn from_ring([ax, dx, si, di, bp, sp, ip]: [u64; Self::COUNT]) -> Self {
+        Registers { result: ax, arguments: [di, si, dx], pc: ip, sp, bp }
+    }
+
+    /// What unwinding can start from.
+    #[must_use]
+    pub fn user(&self) -> UserRegisters {
+        let mut user = UserRegisters::new(self.pc, self.sp);
+        user.set(UserRegisters::BP, self.bp);
+        user
     }
 
     /// Whether the thread came into the kernel by a system call: the entry
@@ -41,6 +58,27 @@ impl Registers {
     pub fn in_syscall(&self) -> bool {
         const ENOSYS: u64 = 38;
         self.result == ENOSYS.wrapping_neg()
+    }
+}
+
+/// All general registers of a 64-bit program, as unwinding wants them.
+pub(crate) struct GeneralRegisters;
+
+impl GeneralRegisters {
+    /// How many there are in a record.
+    pub(crate) const COUNT: usize = 17;
+    /// The mask to ask for them: AX to IP, and R8 to R15.
+    pub(crate) const MASK: u64 = ((1 << (IP + 1)) - 1) | ((1 << (R15 + 1)) - (1 << R8));
+
+    /// From the ring, where they stand in the order of their numbers.
+    pub(crate) fn from_ring(values: [u64; Self::COUNT]) -> UserRegisters {
+        /// DWARF numbers of AX, BX, CX, DX, SI, DI, BP (System V ABI, figure 3.36).
+        const DWARF: [usize; 7] = [0, 3, 2, 1, 4, 5, 6];
+        let [low @ .., sp, ip, _, _, _, _, _, _, _, _] = values;
+        let mut user = UserRegisters::new(ip, sp);
+        DWARF.iter().zip(low).for_each(|(number, value)| user.set(*number, value));
+        values[9..].iter().enumerate().for_each(|(index, value)| user.set(8 + index, *value));
+        user
     }
 }
 
@@ -193,9 +231,21 @@ mod tests {
 
     #[test]
     fn a_result_of_enosys_means_in_a_call() {
-        let ring = |ax| Registers::from_ring([ax, 3, 2, 1, 0x1000]);
+        let ring = |ax| Registers::from_ring([ax, 3, 2, 1, 6, 7, 0x1000]);
         assert!(ring(u64::MAX - 37).in_syscall());
         assert!(!ring(0).in_syscall());
         assert_eq!(ring(0).arguments, [1, 2, 3]);
+        let user = ring(0).user();
+        assert_eq!((user.pc, user.sp(), user.get(UserRegisters::BP)), (0x1000, 7, Some(6)));
+    }
+
+    #[test]
+    fn general_registers_get_their_dwarf_numbers() {
+        assert_eq!(GeneralRegisters::MASK.count_ones() as usize, GeneralRegisters::COUNT);
+        // AX BX CX DX SI DI BP SP IP R8 … R15
+        let user = GeneralRegisters::from_ring(std::array::from_fn(|index| index as u64));
+        let known: Vec<u64> = (0..16).filter_map(|number| user.get(number)).collect();
+        assert_eq!(known, [0, 3, 2, 1, 4, 5, 6, 7, 9, 10, 11, 12, 13, 14, 15, 16]);
+        assert_eq!(user.pc, 8);
     }
 }

@@ -19,7 +19,7 @@ use nix::sys::time::TimeValLike;
 use nix::time::{ClockId, clock_gettime};
 use nix::unistd::Pid;
 use whyslow_events::{
-    Capabilities, EngineName, Event, ExitStatus, Header, Mode, Ns, Target, Timed,
+    Capabilities, EngineName, Event, ExitStatus, Header, Mode, Ns, Target, Timed, Unwind,
 };
 
 use crate::facts::Host;
@@ -38,6 +38,9 @@ const ROUND: Duration = Duration::from_millis(10);
 pub struct Options {
     /// On-CPU samples a second and CPU.
     pub frequency: u32,
+    /// User stack copied with a sample at most, in bytes, a multiple of 8; 0
+    /// takes the kernel's call chains, which follow frame pointers.
+    pub stack_bytes: u32,
     /// Follow new processes of the target, and take in the present ones.
     pub inherit: bool,
     /// Stop after this long.
@@ -110,6 +113,8 @@ pub struct Session {
     upkeep: Upkeep,
     proc: Proc,
     child: Option<Child>,
+    /// Until the window begins; then the tracker has it.
+    unwinder: Option<Box<dyn Unwind>>,
     what: What,
     options: Options,
     header: Header,
@@ -117,17 +122,17 @@ pub struct Session {
 
 impl Session {
     /// Opens the engine, and checks the target or makes a process that waits
-    /// to execute the command.
+    /// to execute the command. Stacks are unwound with `unwinder`.
     ///
     /// # Errors
     /// When the host or the target does not allow it.
-    pub fn new(what: What, options: Options) -> Result<Session, Error> {
+    pub fn new(what: What, options: Options, unwinder: Box<dyn Unwind>) -> Result<Session, Error> {
         let proc = Proc::default();
         let facts = system_facts();
         if let What::Attach(pids) = &what {
             check(&proc, pids)?;
         }
-        let rings = Rings::open(facts, options.frequency)?;
+        let rings = Rings::open(facts, options.frequency, options.stack_bytes)?;
         let child = match &what {
             What::Launch(argv) => Some(spawn(argv)?),
             What::Attach(_) => None,
@@ -162,6 +167,7 @@ impl Session {
             upkeep: Upkeep::default(),
             proc,
             child,
+            unwinder: (options.stack_bytes > 0).then_some(unwinder),
             what,
             options,
         })
@@ -209,6 +215,9 @@ impl Session {
     /// The window begins now, for a tracker that knows nothing yet.
     fn start_window(&mut self, kernel: KernelCalls) -> Result<(), Error> {
         self.tracker = Tracker::new(kernel, self.options.inherit, 0);
+        if let Some(unwinder) = self.unwinder.take() {
+            self.tracker.unwind_with(unwinder);
+        }
         self.begin_now()
     }
 
@@ -357,6 +366,7 @@ impl Session {
         exit: Option<ExitStatus>,
         sink: &mut dyn FnMut(&Timed) -> io::Result<()>,
     ) -> Result<Ended, Error> {
+        self.tracker.last_looks(now()?, || now().unwrap_or(u64::MAX));
         self.upkeep.last_counts(&self.proc, &mut self.tracker)?;
         let end = now()?;
         self.rings.disable()?;

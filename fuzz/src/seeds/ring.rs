@@ -11,7 +11,7 @@ pub(crate) fn records() -> Vec<Vec<u8>> {
     let side = SIDE_RECORDS.filter(|kind| *kind != SAMPLE);
     side.map(|kind| record(kind, &[side_fields(), sample_id()].concat()))
         .chain(
-            [chain(), raw_and_registers()]
+            [chain(), raw_and_registers(), [chain(), user_stack()].concat(), user_stack()]
                 .map(|fields| record(SAMPLE, &[leading_fields(), fields].concat())),
         )
         .collect()
@@ -53,6 +53,13 @@ fn raw_and_registers() -> Vec<u8> {
     let length = u32::try_from(RAW_BYTES + 4).expect("seeds are short");
     let raw = [0; RAW_BYTES + 4];
     [&length.to_ne_bytes()[..], &raw, &words(&[ABI_64]), &words(&[1; REGISTERS])].concat()
+}
+
+/// Registers behind their ABI, room for a copy of the stack, how much was filled.
+fn user_stack() -> Vec<u8> {
+    const ABI_64: u64 = 2;
+    const REGISTERS: usize = 17;
+    words(&[&[ABI_64], &[1; REGISTERS][..], &[32, 1, 2, 3, 4, 24]].concat())
 }
 
 fn words(words: &[u64]) -> Vec<u8> {

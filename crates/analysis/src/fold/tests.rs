@@ -21,6 +21,12 @@ fn stack(id: u32, kernel: &[u64], user: &[u64]) -> (u64, Event) {
     (START, Event::Stack { id: StackId(id), space: SPACE, kernel, user, end: StackEnd::Complete })
 }
 
+/// A user stack that ends so.
+fn ended(id: u32, user: &[u64], end: StackEnd) -> (u64, Event) {
+    let user = user.to_vec();
+    (START, Event::Stack { id: StackId(id), space: SPACE, kernel: vec![], user, end })
+}
+
 fn symbol(space: Option<SpaceId>, address: u64, frames: Vec<Frame>) -> (u64, Event) {
     (START, Event::Symbols(vec![(SymbolKey { space, address }, frames)]))
 }
@@ -170,6 +176,60 @@ fn a_wait_without_a_stack_borrows_that_of_its_site() {
 }
 
 #[test]
+fn a_stack_without_a_user_half_is_lent_a_whole_one() {
+    let definitions = || {
+        let symbol = |at, name| symbol(Some(SPACE), at, vec![function(name)]);
+        vec![
+            ended(901, &[0xb], StackEnd::None),
+            stack(902, &[], &[0xb, 0xa]),
+            symbol(0xa, "a"),
+            symbol(0xb, "b"),
+        ]
+    };
+    let turns = [(1, sleeps(Some(901))), (3, wakes()), (4, sleeps(Some(902))), (6, wakes())];
+    let lent = play(definitions(), &[&turns[..], &[(7, end())]].concat());
+    assert_eq!(lines(&lent, View::OffCpu), ["prog;a;b;[sleep] 4"]);
+    assert_eq!(lent.report.quality.stacks.waits.complete, 1.0);
+    let alone = play(definitions(), &[&turns[..2], &[(7, end())]].concat());
+    assert_eq!(lines(&alone, View::OffCpu), ["prog;b;[sleep] 2"]);
+    assert_eq!(alone.report.quality.stacks.waits.none, 1.0);
+}
+
+#[test]
+fn the_reach_of_stacks_is_told_by_reason() {
+    let ends = [StackEnd::Complete, StackEnd::Extended, StackEnd::NoUnwindInfo, StackEnd::None];
+    let definitions = ends.iter().zip(1..).map(|(end, id)| ended(id, &[0xa], *end)).collect();
+    let samples = (1..=4).map(|ms| (ms, sample(Some(ms as u32)))).collect::<Vec<_>>();
+    let analysis = play(definitions, &[&[(0, wakes())], &samples[..], &[(4, end())]].concat());
+    let reach = &analysis.report.quality.stacks.cpu;
+    assert_eq!((reach.complete, reach.extended, reach.none), (0.5, 0.25, 0.25));
+    assert_eq!(reach.truncated, [("no-unwind-info".to_owned(), 0.25)].into());
+}
+
+#[test]
+fn what_the_kernel_does_in_a_threads_time_is_labelled() {
+    let names = [
+        (0xf0, "net_rx_action"),
+        (0xf1, "handle_softirqs"),
+        (0xf2, "asm_sysvec_apic_timer_interrupt"),
+        (0xf3, "native_queued_spin_lock_slowpath"),
+        (0xf4, "osq_lock_init"),
+    ];
+    let mut definitions: Vec<_> =
+        names.iter().map(|(at, name)| symbol(None, *at, vec![function(name)])).collect();
+    definitions.push(stack(1, &[0xf0, 0xf1, 0xf2], &[0xa]));
+    definitions.push(stack(2, &[0xf3, 0xf4], &[0xa]));
+    let analysis =
+        play(definitions, &[(0, wakes()), (1, sample(Some(1))), (2, sample(Some(2))), (2, end())]);
+    let expected = [
+        "prog;0xa;[interrupt];asm_sysvec_apic_timer_interrupt_[k];[softirq];handle_softirqs_[k];\
+         net_rx_action_[k] 1",
+        "prog;0xa;osq_lock_init_[k];[spin];native_queued_spin_lock_slowpath_[k] 1",
+    ];
+    assert_eq!(lines(&analysis, View::Cpu), expected);
+}
+
+#[test]
 fn a_place_of_waiting_is_the_innermost_function_of_the_programs_own() {
     let definitions = || {
         vec![
@@ -224,8 +284,8 @@ fn a_walk_that_left_all_code_is_cut_there() {
     };
     let definitions = vec![
         mapping(0x1000),
-        stack(1, &[], &[0x1010, 0x1020, 0xdead_0000, 0x1030]),
-        stack(2, &[], &[0xdead_0000, 0x1020]),
+        ended(1, &[0x1010, 0x1020, 0xdead_0000, 0x1030], StackEnd::FramePointers),
+        ended(2, &[0xdead_0000, 0x1020], StackEnd::FramePointers),
         name(0x1010),
         name(0x1020),
         name(0x1030),

@@ -12,13 +12,14 @@ use super::{Counted, Doing, Queue, Thread, Timeline};
 const ALMOST_ALL: u64 = 90;
 
 impl Timeline {
-    pub(crate) fn settle(&mut self) {
+    /// `reaches_out` tells which call chains have a user half.
+    pub(crate) fn settle(&mut self, reaches_out: impl Fn(StackId) -> bool) {
         for thread in &mut self.threads {
             determine(thread);
         }
-        let by_site = first_stacks(&self.threads);
+        let by_site = first_stacks(&self.threads, &reaches_out);
         for thread in &mut self.threads {
-            lend_stacks(thread, &by_site);
+            lend_stacks(thread, &by_site, &reaches_out);
         }
     }
 }
@@ -46,21 +47,32 @@ fn determine(thread: &mut Thread) {
     }
 }
 
-fn first_stacks(threads: &[Thread]) -> HashMap<SiteId, StackId> {
+fn first_stacks(
+    threads: &[Thread],
+    reaches_out: &impl Fn(StackId) -> bool,
+) -> HashMap<SiteId, StackId> {
     let mut found = HashMap::new();
     for interval in threads.iter().flat_map(|thread| &thread.intervals) {
         if let (Doing::Blocked(wait), Some(stack)) = (interval.doing, interval.stack)
             && let Some(site) = wait.site
         {
-            found.entry(site).or_insert(stack);
+            let known = found.entry(site).or_insert(stack);
+            if !reaches_out(*known) {
+                *known = stack;
+            }
         }
     }
     found
 }
 
-/// A wait without a call chain has that of the thread's last wait at the same
-/// site, or of any; a turn in the run queue that of what came before it.
-fn lend_stacks(thread: &mut Thread, by_site: &HashMap<SiteId, StackId>) {
+/// A wait without a call chain, or without its user half, has that of the
+/// thread's last wait at the same site, or of any; a turn in the run queue that
+/// of what came before it.
+fn lend_stacks(
+    thread: &mut Thread,
+    by_site: &HashMap<SiteId, StackId>,
+    reaches_out: &impl Fn(StackId) -> bool,
+) {
     let mut recent: HashMap<SiteId, StackId> = HashMap::new();
     let mut samples = thread.samples.iter().peekable();
     let mut before = None;
@@ -72,7 +84,8 @@ fn lend_stacks(thread: &mut Thread, by_site: &HashMap<SiteId, StackId>) {
             Doing::Blocked(wait) => {
                 let site = wait.site;
                 let lent = || site.and_then(|site| recent.get(&site).or(by_site.get(&site)));
-                let stack = interval.stack.or_else(|| lent().copied());
+                let own = interval.stack.filter(|stack| reaches_out(*stack));
+                let stack = own.or_else(|| lent().copied()).or(interval.stack);
                 if let (Some(site), Some(stack)) = (site, stack) {
                     recent.insert(site, stack);
                 }
@@ -80,7 +93,8 @@ fn lend_stacks(thread: &mut Thread, by_site: &HashMap<SiteId, StackId>) {
                 before = stack;
             }
             Doing::Runq { .. } => {
-                interval.stack = interval.stack.or(before);
+                let own = interval.stack.filter(|stack| reaches_out(*stack));
+                interval.stack = own.or(before).or(interval.stack);
                 before = interval.stack;
             }
             _ => {}

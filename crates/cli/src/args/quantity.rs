@@ -1,4 +1,4 @@
-//! Durations as people type them.
+//! Durations and sizes as people type them.
 
 use std::time::Duration;
 
@@ -40,6 +40,27 @@ pub(crate) fn parse_positive_duration(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// Most bytes of stack that fit into a ring record beside the rest of it.
+const LARGEST_STACK: u32 = 60 << 10;
+
+/// Reads `16K`, `16KiB`, `8192`; rounded down to whole words.
+///
+/// # Errors
+/// When it is no size, or larger than a record can hold.
+pub(crate) fn parse_stack_size(text: &str) -> Result<u32, String> {
+    const WORD: u32 = 8;
+    let expected = || "expected a size such as 16K or 8192, at most 60K".to_owned();
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit = match &text[digits.len()..] {
+        "" | "B" => 1,
+        "K" | "k" | "KB" | "KiB" => 1 << 10,
+        _ => return Err(expected()),
+    };
+    let number: u32 = digits.parse().map_err(|_| expected())?;
+    let bytes = number.checked_mul(unit).filter(|bytes| *bytes <= LARGEST_STACK);
+    bytes.map(|bytes| bytes - bytes % WORD).ok_or_else(expected)
+}
+
 const EXPECTED: &str = "expected a time such as 10s, 500ms, 1.5s or 2m";
 
 #[cfg(test)]
@@ -76,7 +97,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_text_panics(text in ".*") {
-            let _ = parse_duration(&text);
+            let _ = (parse_duration(&text), parse_stack_size(&text));
         }
     }
 }

@@ -12,6 +12,7 @@ use whyslow_analysis::analyze;
 use whyslow_events::EventSource;
 use whyslow_events::recording::Reader;
 use whyslow_sampler::{Ended, Options, Session, Stop, What};
+use whyslow_symbols::Unwinder;
 
 use crate::args::RecordArgs;
 use crate::exit::Ending;
@@ -34,7 +35,7 @@ pub fn run(args: &RecordArgs) -> anyhow::Result<Ending> {
     };
     let launched = matches!(what, What::Launch(_));
     let options = options(args, &what);
-    let mut session = Session::new(what, options)?;
+    let mut session = Session::new(what, options, Box::new(Unwinder::default()))?;
     // After the command's process is made, which must not inherit what we
     // handle, and before the command starts, to which Ctrl-C belongs from then on.
     let stop = Stop::default();
@@ -63,6 +64,7 @@ fn options(args: &RecordArgs, what: &What) -> Options {
     };
     Options {
         frequency: args.frequency,
+        stack_bytes: args.stack_size,
         inherit: !args.no_inherit,
         duration: args.duration,
         delay: args.delay.unwrap_or_default(),

@@ -31,6 +31,8 @@ pub(crate) struct InCall {
     pub(crate) arguments: [u64; 3],
     /// Where the call returns to.
     pub(crate) pc: u64,
+    /// The stack pointer.
+    pub(crate) sp: u64,
 }
 
 impl Inspector {
@@ -41,11 +43,12 @@ impl Inspector {
                 syscall_number,
                 argument_registers: [a, b, c, ..],
                 program_counter,
-                ..
+                stack_pointer,
             } => Some(InCall {
                 number: u32::try_from(syscall_number).ok(),
                 arguments: [a, b, c],
                 pc: program_counter,
+                sp: stack_pointer,
             }),
             _ => None,
         }
@@ -56,6 +59,21 @@ impl Inspector {
         let mut code = [0; CODE_BEFORE];
         self.memory(pid, pc.checked_sub(CODE_BEFORE as u64)?, &mut code)?;
         Some(code)
+    }
+
+    /// Up to `limit` bytes of memory from `sp` up, and whether the stack ends there.
+    pub(crate) fn stack(&self, pid: u32, sp: u64, limit: usize) -> Option<(Vec<u8>, bool)> {
+        let memory = std::fs::File::open(self.proc.path(pid, "mem")).ok()?;
+        let mut bytes = vec![0; limit];
+        let mut filled = 0;
+        while filled < limit {
+            match memory.read_at(&mut bytes[filled..], sp.checked_add(filled as u64)?) {
+                Ok(0) | Err(_) => break,
+                Ok(more) => filled += more,
+            }
+        }
+        bytes.truncate(filled);
+        (filled > 0).then_some((bytes, filled < limit))
     }
 
     /// Fills `into` from the target's memory at `address`.

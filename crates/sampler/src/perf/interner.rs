@@ -1,8 +1,9 @@
 //! Numbers for stacks and sites, so that each is written once.
 
 use std::collections::HashMap;
+use std::rc::Rc;
 
-use whyslow_events::{Site, SiteId, SpaceId, StackId};
+use whyslow_events::{Site, SiteId, SpaceId, StackEnd, StackId};
 
 /// Marks in a call chain (`enum perf_callchain_context`): the addresses after
 /// one belong to that context. All marks lie in the last page of addresses.
@@ -28,18 +29,32 @@ pub(crate) fn halves(chain: &[u64]) -> (Vec<u64>, Vec<u64>) {
     (kernel, user)
 }
 
+/// The user half of a call chain, innermost first.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct UserHalf {
+    pub(crate) addresses: Rc<[u64]>,
+    pub(crate) end: StackEnd,
+}
+
+/// Both halves.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Chain {
+    pub(crate) kernel: Rc<[u64]>,
+    pub(crate) user: UserHalf,
+}
+
 /// Stacks seen so far.
 #[derive(Debug, Default)]
 pub(crate) struct Stacks {
-    known: HashMap<(SpaceId, Box<[u64]>), StackId>,
+    known: HashMap<(SpaceId, Chain), StackId>,
     next: u32,
 }
 
 impl Stacks {
     /// The number of `chain` in `space`, and whether it is new.
-    pub(crate) fn intern(&mut self, space: SpaceId, chain: Box<[u64]>) -> (StackId, bool) {
+    pub(crate) fn intern(&mut self, space: SpaceId, chain: &Chain) -> (StackId, bool) {
         let mut new = false;
-        let id = *self.known.entry((space, chain)).or_insert_with(|| {
+        let id = *self.known.entry((space, chain.clone())).or_insert_with(|| {
             new = true;
             let id = StackId(self.next);
             self.next += 1;
@@ -81,10 +96,13 @@ mod tests {
     #[test]
     fn an_equal_stack_has_its_number_already() {
         let mut stacks = Stacks::default();
-        let chain: Box<[u64]> = Box::from([CONTEXT_USER, 1]);
-        let (first, new) = stacks.intern(SpaceId(0), chain.clone());
+        let chain =
+            |end| Chain { kernel: Rc::default(), user: UserHalf { addresses: Rc::from([1]), end } };
+        let whole = chain(StackEnd::Complete);
+        let (first, new) = stacks.intern(SpaceId(0), &whole);
         assert!(new);
-        assert_eq!(stacks.intern(SpaceId(0), chain.clone()), (first, false));
-        assert_ne!(stacks.intern(SpaceId(1), chain).0, first);
+        assert_eq!(stacks.intern(SpaceId(0), &whole), (first, false));
+        assert_ne!(stacks.intern(SpaceId(1), &whole).0, first);
+        assert_ne!(stacks.intern(SpaceId(0), &chain(StackEnd::TooDeep)).0, first);
     }
 }

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use nix::errno::Errno;
 use perf_event_open::config::{
     CallChain, Clock, Cpu, ExtraRecord, Mmap, Opts, Priv, Proc, RecordIdFormat, RegsMask,
-    SampleFormat, SampleOn, UseBuildId, WakeUp, WakeUpOn,
+    SampleFormat, SampleOn, Size, UseBuildId, WakeUp, WakeUpOn,
 };
 use perf_event_open::count::Counter;
 use perf_event_open::event::sw::Software;
@@ -19,7 +19,7 @@ use whyslow_events::{Fallback, SystemFacts};
 
 use super::record::Kind;
 use crate::Error;
-use crate::arch::Registers;
+use crate::arch::{GeneralRegisters, Registers};
 use crate::error::errno_of;
 use crate::preflight::{RING_REMEDY, open_event_remedy, tracepoint_id};
 use crate::sys::redirect;
@@ -31,6 +31,10 @@ const CHAIN_FREQUENCY: u64 = 3989;
 /// Chains are for waits of programs: not of the idle task (PID 0), not of
 /// threads that were preempted (state 0), not of the kernel's own workers (0x80).
 const CHAIN_FILTER: &CStr = c"prev_pid != 0 && prev_state & 0x7f";
+/// User stacks of waits per second and CPU, as far as they are copied at the
+/// switch: every wait of a program with few of them, and of one with many enough
+/// to know its places. Some 8 µs each.
+const DUMP_FREQUENCY: u64 = 199;
 /// Ring memory of one CPU: at 200,000 switches a second some 300 ms of records.
 const RING_BYTES: u64 = 16 << 20;
 /// Ring memory of all CPUs together.
@@ -59,11 +63,16 @@ pub(crate) struct Rings {
 }
 
 impl Rings {
-    /// Opens all events, disabled.
+    /// Opens all events, disabled: the clock at `frequency` a second, and up to
+    /// `stack_bytes` of user stack with a sample; 0 for call chains by frame pointers.
     ///
     /// # Errors
     /// When the host refuses one, with its remedy.
-    pub(crate) fn open(facts: SystemFacts, frequency: u32) -> Result<Rings, Error> {
+    pub(crate) fn open(
+        facts: SystemFacts,
+        frequency: u32,
+        stack_bytes: u32,
+    ) -> Result<Rings, Error> {
         let switch = tracepoint_id("sched", "sched_switch")?;
         let waking = tracepoint_id("sched", "sched_waking")?;
         let cpus = online_cpus()?;
@@ -75,7 +84,7 @@ impl Rings {
                 "cpu-clock",
                 Software::CpuClock,
                 cpu,
-                &clock_opts(frequency, ring_bytes),
+                &clock_opts(frequency, ring_bytes, stack_bytes),
             )?;
             let sampler = rings.map(&clock, cpu, &mut ring_bytes, facts.page_size)?;
             rings.learn(&clock, cpu, Kind::Clock)?;
@@ -84,11 +93,16 @@ impl Rings {
                 ("sched_switch", switch, Kind::Switch),
                 ("sched_waking", waking, Kind::Waking),
                 ("sched_switch", switch, Kind::Chain),
+                ("sched_switch", switch, Kind::Dump),
             ] {
-                let counter = open_event(name, Tracepoint { id }, cpu, &tracepoint_opts(kind))?;
+                if kind == Kind::Dump && stack_bytes == 0 {
+                    continue;
+                }
+                let opts = tracepoint_opts(kind, stack_bytes);
+                let counter = open_event(name, Tracepoint { id }, cpu, &opts)?;
                 redirect(counter.file(), clock.file())
                     .map_err(|errno| redirect_error(cpu, errno))?;
-                if kind == Kind::Chain {
+                if matches!(kind, Kind::Chain | Kind::Dump) {
                     counter
                         .with_ftrace_filter(CHAIN_FILTER)
                         .map_err(event_error("filter an event", cpu))?;
@@ -235,16 +249,19 @@ fn common_opts() -> Opts {
     }
 }
 
-fn clock_opts(frequency: u32, ring_bytes: u64) -> Opts {
+fn clock_opts(frequency: u32, ring_bytes: u64, stack_bytes: u32) -> Opts {
     Opts {
         // The idle task is nobody's work.
         exclude: Priv { idle: true, ..Priv::default() },
         sample_on: SampleOn::Freq(frequency.into()),
-        sample_format: SampleFormat { call_chain: Some(call_chain()), ..SampleFormat::default() },
+        sample_format: SampleFormat {
+            call_chain: Some(call_chain(stack_bytes)),
+            ..user_stack(stack_bytes)
+        },
         extra_record: ExtraRecord {
             task: true,
             comm: true,
-            mmap: Mmap { code: true, data: false, ext: Some(UseBuildId(false)) },
+            mmap: Mmap { code: true, data: false, ext: Some(UseBuildId(true)) },
             ..ExtraRecord::default()
         },
         wake_up: WakeUp {
@@ -255,18 +272,32 @@ fn clock_opts(frequency: u32, ring_bytes: u64) -> Opts {
     }
 }
 
-fn tracepoint_opts(kind: Kind) -> Opts {
+/// Registers and stack, if any of it is wanted.
+fn user_stack(stack_bytes: u32) -> SampleFormat {
+    let wanted = stack_bytes > 0;
+    SampleFormat {
+        user_regs: wanted.then_some(RegsMask(GeneralRegisters::MASK)),
+        user_stack: wanted.then_some(Size(stack_bytes)),
+        ..SampleFormat::default()
+    }
+}
+
+fn tracepoint_opts(kind: Kind, stack_bytes: u32) -> Opts {
     let sample_format = match kind {
         Kind::Switch => SampleFormat {
             raw: true,
             user_regs: Some(RegsMask(Registers::MASK)),
             ..SampleFormat::default()
         },
-        Kind::Chain => SampleFormat { call_chain: Some(call_chain()), ..SampleFormat::default() },
+        Kind::Chain => {
+            SampleFormat { call_chain: Some(call_chain(stack_bytes)), ..SampleFormat::default() }
+        }
+        Kind::Dump => user_stack(stack_bytes),
         Kind::Waking | Kind::Clock => SampleFormat { raw: true, ..SampleFormat::default() },
     };
     let sample_on = match kind {
         Kind::Chain => SampleOn::Freq(CHAIN_FREQUENCY),
+        Kind::Dump => SampleOn::Freq(DUMP_FREQUENCY),
         _ => SampleOn::Count(1),
     };
     Opts { sample_on, sample_format, ..common_opts() }
@@ -277,9 +308,15 @@ fn switch_opts() -> Opts {
     Opts { extra_record, ..common_opts() }
 }
 
-/// Kernel and user frames, as many as the host's limit allows.
-fn call_chain() -> CallChain {
-    CallChain { exclude_user: false, exclude_kernel: false, defer_user: false, max_stack_frames: 0 }
+/// Kernel frames, and user frames where no stack is copied; as many as the
+/// host's limit allows.
+fn call_chain(stack_bytes: u32) -> CallChain {
+    CallChain {
+        exclude_user: stack_bytes > 0,
+        exclude_kernel: false,
+        defer_user: false,
+        max_stack_frames: 0,
+    }
 }
 
 /// The numbers of the CPUs that are online: `0-3,8`.

@@ -5,17 +5,21 @@
 //! Bytes come from the kernel, but are treated as anybody's: whatever does not
 //! fit is [`Body::Other`], never a panic.
 
-use crate::arch::Registers;
+use whyslow_events::UserRegisters;
+
+use crate::arch::{GeneralRegisters, Registers};
 
 /// What the records of one event carry after the leading fields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// The sampling clock: a call chain.
+    /// The sampling clock: a call chain, and registers and stack where wanted.
     Clock,
     /// `sched_switch`: raw data and user registers.
     Switch,
     /// `sched_switch` at a limited rate: a call chain.
     Chain,
+    /// `sched_switch` at a low rate: registers and stack.
+    Dump,
     /// `sched_waking`: raw data.
     Waking,
 }
@@ -33,6 +37,17 @@ pub struct Record {
     pub body: Body,
 }
 
+/// What unwinding needs: the user half of a thread at an instant.
+#[derive(Clone, Debug, PartialEq)]
+pub struct UserStack {
+    /// Its registers.
+    pub registers: UserRegisters,
+    /// Its memory from the stack pointer up.
+    pub bytes: Box<[u8]>,
+    /// The copy ends where the stack does.
+    pub whole: bool,
+}
+
 /// The content of a record.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Body {
@@ -42,11 +57,18 @@ pub enum Body {
         kernel: bool,
         /// The call chain, innermost first, with context marks.
         chain: Box<[u64]>,
+        /// The user stack, where it was asked for and there is one.
+        user: Option<Box<UserStack>>,
     },
     /// A call chain of the switch that follows on the same CPU.
     Chain {
         /// Innermost first, with context marks.
         chain: Box<[u64]>,
+    },
+    /// The user stack at the switch that follows on the same CPU.
+    Dump {
+        /// `None` for kernel threads.
+        user: Option<Box<UserStack>>,
     },
     /// One thread left the CPU for another.
     Switch {
@@ -105,6 +127,8 @@ pub enum Body {
         file_offset: u64,
         /// The file.
         path: String,
+        /// Its build id; empty when it has none.
+        build_id: Vec<u8>,
     },
     /// Records were lost just before this one.
     Lost {
@@ -133,6 +157,8 @@ mod kind {
 const MISC_COMM_EXEC: u16 = 1 << 13;
 /// `PERF_RECORD_MISC_SWITCH_OUT`.
 const MISC_SWITCH_OUT: u16 = 1 << 13;
+/// `PERF_RECORD_MISC_MMAP_BUILD_ID`.
+const MISC_MMAP_BUILD_ID: u16 = 1 << 14;
 /// `PERF_RECORD_MISC_CPUMODE_MASK`, and the kernel's value under it.
 const MISC_CPUMODE_MASK: u16 = 7;
 const MISC_KERNEL: u16 = 1;
@@ -200,9 +226,12 @@ fn sample(body: &[u8], misc: u16, kind_of: impl Fn(u64) -> Option<Kind>) -> Opti
     let (pid, tid, time, id) = (fields.u32()?, fields.u32()?, fields.u64()?, fields.u64()?);
     fields.u64()?; // CPU, which the ring tells too
     let body = match kind_of(id)? {
-        Kind::Clock => {
-            Body::Clock { kernel: misc & MISC_CPUMODE_MASK == MISC_KERNEL, chain: fields.words()? }
-        }
+        Kind::Clock => Body::Clock {
+            kernel: misc & MISC_CPUMODE_MASK == MISC_KERNEL,
+            chain: fields.words()?,
+            user: user_stack(&mut fields),
+        },
+        Kind::Dump => Body::Dump { user: user_stack(&mut fields) },
         Kind::Chain => Body::Chain { chain: fields.words()? },
         Kind::Switch => {
             let data = raw_data(&mut fields)?;
@@ -230,16 +259,39 @@ fn raw_data<'a>(fields: &mut Fields<'a>) -> Option<&'a [u8]> {
     fields.bytes(length)
 }
 
+/// Which registers a record holds (`enum perf_sample_regs_abi`).
+mod abi {
+    pub(super) const NONE: u64 = 0;
+    pub(super) const BITS_64: u64 = 2;
+}
+
 fn registers(fields: &mut Fields<'_>) -> Option<Registers> {
-    const ABI_NONE: u64 = 0;
-    if fields.u64()? == ABI_NONE {
+    if fields.u64()? == abi::NONE {
         return None;
     }
-    let mut values = [0; Registers::COUNT];
+    Some(Registers::from_ring(values(fields)?))
+}
+
+fn values<const COUNT: usize>(fields: &mut Fields<'_>) -> Option<[u64; COUNT]> {
+    let mut values = [0; COUNT];
     for value in &mut values {
         *value = fields.u64()?;
     }
-    Some(Registers::from_ring(values))
+    Some(values)
+}
+
+/// Registers, then room for a copy of the stack, then how much of it was filled.
+fn user_stack(fields: &mut Fields<'_>) -> Option<Box<UserStack>> {
+    if fields.u64()? != abi::BITS_64 {
+        return None;
+    }
+    let registers = GeneralRegisters::from_ring(values(fields)?);
+    let room = usize::try_from(fields.u64()?).ok()?;
+    let bytes = fields.bytes(room)?;
+    // Without room the kernel says no more.
+    let filled = if room == 0 { 0 } else { usize::try_from(fields.u64()?).ok()? };
+    let bytes = bytes.get(..filled)?.into();
+    Some(Box::new(UserStack { registers, bytes, whole: filled < room }))
 }
 
 /// A record other than a sample: its own fields, then the sample id (task,
@@ -268,15 +320,23 @@ fn side_record(kind: u32, misc: u16, body: &[u8]) -> Option<Record> {
         kind::MMAP2 => {
             let (pid, _tid) = (fields.u32()?, fields.u32()?);
             let (start, length, file_offset) = (fields.u64()?, fields.u64()?, fields.u64()?);
-            // Device, inode and its generation (or a build id), protection, flags.
-            fields.bytes(24 + 8)?;
-            Body::Mmap { pid, start, length, file_offset, path: fields.text() }
+            // A build id, or device, inode and its generation.
+            let identity = fields.bytes(24)?;
+            let build_id = if misc & MISC_MMAP_BUILD_ID != 0 { build_id(identity) } else { vec![] };
+            fields.bytes(8)?; // protection, flags
+            Body::Mmap { pid, start, length, file_offset, path: fields.text(), build_id }
         }
         kind::SWITCH_CPU_WIDE if misc & MISC_SWITCH_OUT == 0 => Body::SwitchedIn,
         kind::THROTTLE => Body::Throttled,
         _ => Body::Other,
     };
     Some(Record { time, pid, tid, body })
+}
+
+/// A length byte, three of padding, and room for 20 bytes.
+fn build_id(identity: &[u8]) -> Vec<u8> {
+    let length = usize::from(identity.first().copied().unwrap_or(0));
+    identity.get(4..4 + length).unwrap_or_default().to_vec()
 }
 
 #[cfg(test)]

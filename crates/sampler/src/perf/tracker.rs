@@ -4,21 +4,25 @@
 //! on each CPU, and which waits deserve a closer look. Time is passed in: a
 //! replayed stream of records gives the same events.
 
+mod chains;
 mod looks;
 mod processes;
 
 use std::collections::HashMap;
+use std::rc::Rc;
 
 use whyslow_events::{
-    Cpu, CpuSet, Event, Ns, Off, Pid, Seen, SpaceId, StackEnd, StackId, Tid, Timed, Wakener,
+    Cpu, CpuSet, Event, Ns, Off, Pid, Seen, SiteId, SpaceId, StackId, Tid, Timed, UserRegisters,
+    Wakener,
 };
 
 use super::KernelCalls;
 use super::interner::{Stacks, halves};
 use super::record::{Body, Record};
-use super::spaces::Spaces;
+use super::spaces::{Mapping, Spaces};
 use super::waits::Waits;
 use crate::arch::Registers;
+use chains::{Places, Taken, Unwinding};
 use looks::Looks;
 
 /// State bits of a thread that leaves the CPU (tracefs `sched_switch/format`).
@@ -75,6 +79,11 @@ struct Thread {
     since: u64,
     cpus: Option<CpuSet>,
     exiting: bool,
+    /// Of the wait it is in: where it waits, its registers, the kernel's frames.
+    site: Option<SiteId>,
+    left: Option<UserRegisters>,
+    kernel: Rc<[u64]>,
+    places: Places,
 }
 
 #[derive(Debug)]
@@ -99,8 +108,8 @@ struct OnCpu {
     current: Option<Tid>,
     occupant: Occupant,
     reported: Occupant,
-    /// The thread that is about to leave, and its call chain.
-    chain: Option<(Tid, Box<[u64]>)>,
+    /// The thread that is about to leave, and what was recorded of it.
+    taken: Option<(Tid, Taken)>,
     last: u64,
 }
 
@@ -120,6 +129,7 @@ pub(crate) struct Tracker {
     stale: Vec<u32>,
     spaces: Spaces,
     stacks: Stacks,
+    unwinding: Unwinding,
     waits: Waits,
     looks: Looks,
     events: Vec<Timed>,
@@ -141,6 +151,7 @@ impl Tracker {
             stale: vec![],
             spaces: Spaces::default(),
             stacks: Stacks::default(),
+            unwinding: Unwinding::default(),
             waits: Waits::new(kernel),
             looks: Looks::default(),
             events: vec![],
@@ -187,13 +198,9 @@ impl Tracker {
         match record.body {
             Body::Fork { pid, tid, parent } => self.fork(time, Pid(pid), Tid(tid), Pid(parent)),
             Body::Comm { pid, tid, exec, name } => self.comm(time, Pid(pid), Tid(tid), exec, name),
-            Body::Mmap { pid, start, length, file_offset, path } => {
+            Body::Mmap { pid, start, length, file_offset, path, build_id } => {
                 let end = start.saturating_add(length);
-                self.mapped(
-                    time,
-                    Pid(pid),
-                    super::spaces::Mapping { start, end, file_offset, path, build_id: vec![] },
-                );
+                self.mapped(time, Pid(pid), Mapping { start, end, file_offset, path, build_id });
             }
             Body::Lost { records } => {
                 self.emit(time, Event::Lost { cpu: Cpu(cpu), since: Ns(since), records });
@@ -202,12 +209,14 @@ impl Tracker {
             Body::Other => {}
             // What follows is about time, and time begins with the window.
             body if time < self.start => self.before_window(time, cpu, by, &body),
-            Body::Clock { kernel, chain } => self.sample(time, by, cpu, kernel, chain),
-            Body::Chain { chain } => {
-                if self.threads.contains_key(&by) {
-                    self.cpus.entry(cpu).or_default().chain = Some((by, chain));
+            Body::Clock { kernel, chain, user } => {
+                if self.knows(by, time) {
+                    let stack = self.stack_of_sample(time, by, &chain, user);
+                    self.emit(time, Event::Sample { tid: by, cpu: Cpu(cpu), kernel, stack });
                 }
             }
+            Body::Chain { chain } => self.taken(cpu, by, |taken| taken.chain = Some(chain)),
+            Body::Dump { user } => self.taken(cpu, by, |taken| taken.dump = user),
             Body::Switch { previous, state, next, registers } => {
                 self.switch(time, cpu, (Tid(previous), state, registers), Tid(next));
             }
@@ -238,11 +247,11 @@ impl Tracker {
         (previous, state, registers): (Tid, u64, Option<Registers>),
         next: Tid,
     ) {
-        let chain = self.cpus.entry(cpu).or_default().chain.take();
-        let chain = chain.and_then(|(of, chain)| (of == previous).then_some(chain));
+        let taken = self.cpus.entry(cpu).or_default().taken.take();
+        let taken = taken.filter(|(of, _)| *of == previous).map(|(_, taken)| taken);
         let ours_left = self.knows(previous, time);
         if ours_left {
-            self.leave(time, cpu, previous, state, registers, chain);
+            self.leave(time, cpu, previous, state, registers, taken.unwrap_or_default());
         }
         self.arrive(time, cpu, next, ours_left);
     }
@@ -288,15 +297,15 @@ impl Tracker {
         tid: Tid,
         state: u64,
         registers: Option<Registers>,
-        chain: Option<Box<[u64]>>,
+        taken: Taken,
     ) {
-        let off = match off_of(state) {
+        let (off, stack) = match off_of(state) {
             Off::Blocked { uninterruptible, .. } => {
-                self.block(time, tid, uninterruptible, registers, chain.as_deref())
+                self.block(time, tid, uninterruptible, registers, taken)
             }
-            off => off,
+            off @ Off::Stopped => (off, self.stack_of_wait(time, tid, registers, taken).0),
+            off @ (Off::Preempted | Off::Dead) => (off, None),
         };
-        let stack = chain.and_then(|chain| self.stack(time, tid, chain));
         self.emit(time, Event::SwitchOut { tid, cpu: Cpu(cpu), off, stack });
         match off {
             Off::Dead => self.dead(tid),
@@ -311,18 +320,19 @@ impl Tracker {
         tid: Tid,
         uninterruptible: bool,
         registers: Option<Registers>,
-        chain: Option<&[u64]>,
-    ) -> Off {
-        let Some(thread) = self.threads.get_mut(&tid) else {
-            return Off::Blocked { site: None, uninterruptible };
-        };
+        taken: Taken,
+    ) -> (Off, Option<StackId>) {
+        let nowhere = (Off::Blocked { site: None, uninterruptible }, None);
+        let Some(thread) = self.threads.get_mut(&tid) else { return nowhere };
         thread.wait += 1;
+        thread.site = None;
+        thread.left = None;
         let (pid, wait) = (thread.pid, thread.wait);
         let (Some(registers), Some(process)) = (registers, self.processes.get(&pid)) else {
-            return Off::Blocked { site: None, uninterruptible };
+            return (nowhere.0, self.stack_of_wait(time, tid, registers, taken).0);
         };
         let space = process.space;
-        let kernel = chain.map(|chain| halves(chain).0);
+        let kernel = taken.chain.as_deref().map(|chain| halves(chain).0);
         let mut new = vec![];
         let begun = self
             .waits
@@ -331,10 +341,24 @@ impl Tracker {
             self.report_space(time, space);
             new.into_iter().for_each(|event| self.emit(time, event));
         }
-        if begun.wants_look {
-            self.looks.want(time, tid, wait);
+        if let Some(thread) = self.threads.get_mut(&tid) {
+            thread.site = Some(begun.site);
         }
-        Off::Blocked { site: Some(begun.site), uninterruptible }
+        let (stack, known) = self.stack_of_wait(time, tid, Some(registers), taken);
+        self.looks.want(time, tid, wait, begun.wants_look, known);
+        (Off::Blocked { site: Some(begun.site), uninterruptible }, stack)
+    }
+
+    /// What was recorded of the thread that leaves its CPU next.
+    fn taken(&mut self, cpu: u32, by: Tid, put: impl FnOnce(&mut Taken)) {
+        if !self.threads.contains_key(&by) {
+            return;
+        }
+        let place = &mut self.cpus.entry(cpu).or_default().taken;
+        match place {
+            Some((of, taken)) if *of == by => put(taken),
+            _ => put(&mut place.insert((by, Taken::default())).1),
+        }
     }
 
     fn resume(&mut self, time: u64, cpu: u32, tid: Tid) {
@@ -359,31 +383,18 @@ impl Tracker {
         }
     }
 
-    fn sample(&mut self, time: u64, tid: Tid, cpu: u32, kernel: bool, chain: Box<[u64]>) {
-        if !self.knows(tid, time) {
-            return;
-        }
-        let stack = self.stack(time, tid, chain);
-        self.emit(time, Event::Sample { tid, cpu: Cpu(cpu), kernel, stack });
-    }
-
-    /// The number of a chain; defines it, and the space it is in, when new.
-    fn stack(&mut self, time: u64, tid: Tid, chain: Box<[u64]>) -> Option<StackId> {
-        let pid = self.threads.get(&tid)?.pid;
-        let space = self.processes.get(&pid)?.space;
-        let (kernel, user) = halves(&chain);
-        let (id, new) = self.stacks.intern(space, chain);
-        if new {
-            self.report_space(time, space);
-            self.emit(time, Event::Stack { id, space, kernel, user, end: StackEnd::FramePointers });
-        }
-        Some(id)
-    }
-
     fn report_space(&mut self, time: u64, space: SpaceId) {
         for event in self.spaces.report(space) {
-            self.emit(time, event);
+            self.define(time, event);
         }
+    }
+
+    /// Reports a definition that the unwinder needs, too.
+    fn define(&mut self, time: u64, event: Event) {
+        if let Some(unwinder) = &mut self.unwinding.0 {
+            unwinder.observe(&event);
+        }
+        self.emit(time, event);
     }
 
     fn set(&mut self, time: u64, tid: Tid, doing: Doing) {

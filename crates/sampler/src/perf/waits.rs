@@ -101,7 +101,7 @@ impl Waits {
         tid: u32,
         define: impl FnMut(Event),
     ) -> Option<SiteId> {
-        let InCall { number, arguments, pc } = self.inspector.call(pid.0, tid)?;
+        let InCall { number, arguments, pc, .. } = self.inspector.call(pid.0, tid)?;
         let call = match number {
             Some(number) => {
                 self.calls.number(space, pc, Some(number), || None);
@@ -110,6 +110,11 @@ impl Waits {
             None => Call::Fault,
         };
         Some(self.site(now, pid, call, pc, arguments, true, define).site)
+    }
+
+    /// Reads from outside.
+    pub(crate) fn inspector(&self) -> &Inspector {
+        &self.inspector
     }
 
     /// Forgets a space that is gone.

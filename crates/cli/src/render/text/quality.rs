@@ -1,7 +1,7 @@
 //! How far the numbers can be trusted, and what they cost.
 
 use anstyle::Style;
-use whyslow_analysis::report::{Fallback, Report};
+use whyslow_analysis::report::{Fallback, Reach, Report};
 
 use super::line::{Line, columns, dim, warning, wrap};
 use crate::render::Origin;
@@ -54,7 +54,11 @@ fn items(report: &Report, origin: &Origin) -> Vec<(Style, String)> {
         let text = format!("{:+.2} % CPU vs kernel", difference * 100.0);
         items.push((marked(difference.abs() > MUCH_DIFFERENCE), text));
     }
-    items.push((dim(), format!("{} named stacks", percent(quality.stack_coverage))));
+    let whole = |reach: &Reach| percent(reach.complete);
+    let stacks = &quality.stacks;
+    let text =
+        format!("whole stacks: {} of CPU, {} of waits", whole(&stacks.cpu), whole(&stacks.waits));
+    items.push((dim(), text));
     let overhead = quality.overhead.profiler_cpu_ns.map_or("overhead not known".into(), |ns| {
         let share = ns as f64 / report.window.duration_ns.max(1) as f64;
         format!("overhead {} CPU ({})", span(ns), percent(share))

@@ -8,6 +8,7 @@ const SWITCH: u64 = 7;
 const CHAIN: u64 = 8;
 const WAKING: u64 = 9;
 const CLOCK: u64 = 10;
+const DUMP: u64 = 11;
 
 fn kind_of(id: u64) -> Option<Kind> {
     match id {
@@ -15,6 +16,7 @@ fn kind_of(id: u64) -> Option<Kind> {
         CHAIN => Some(Kind::Chain),
         WAKING => Some(Kind::Waking),
         CLOCK => Some(Kind::Clock),
+        DUMP => Some(Kind::Dump),
         _ => None,
     }
 }
@@ -64,14 +66,15 @@ fn switch(registers: &[u64]) -> Vec<u8> {
 
 #[test]
 fn a_switch_tells_who_left_why_and_for_whom() {
-    // ABI 64, then AX, DX, SI, DI, IP.
-    let found = read(&switch(&[2, u64::MAX - 37, 3, 2, 1, 0x4000])).unwrap();
+    // ABI 64, then AX, DX, SI, DI, BP, SP, IP.
+    let found = read(&switch(&[2, u64::MAX - 37, 3, 2, 1, 0x7f10, 0x7f00, 0x4000])).unwrap();
     let Body::Switch { previous: 101, state: 1, next: 55, registers: Some(registers) } = found.body
     else {
         panic!("{found:?}")
     };
     assert!(registers.in_syscall());
     assert_eq!((registers.arguments, registers.pc), ([1, 2, 3], 0x4000));
+    assert_eq!((registers.sp, registers.bp), (0x7f00, 0x7f10));
     assert_eq!((found.time, found.pid, found.tid), (5000, 100, 101));
 }
 
@@ -98,7 +101,31 @@ fn a_waking_tells_whom_and_whether_from_an_interrupt() {
 fn chains_are_kept_whole() {
     let body = |id| read(&sample(id, &[&words(&[2, 11, 12]), &raw_of(&[0; 68])])).unwrap().body;
     assert_eq!(body(CHAIN), Body::Chain { chain: Box::from([11, 12]) });
-    assert_eq!(body(CLOCK), Body::Clock { kernel: true, chain: Box::from([11, 12]) });
+    assert_eq!(body(CLOCK), Body::Clock { kernel: true, chain: Box::from([11, 12]), user: None });
+}
+
+/// ABI, 17 registers, room for 16 bytes of stack, and how much was filled.
+fn copied(abi: u64, filled: u64) -> Vec<u8> {
+    let registers: [u64; 17] = std::array::from_fn(|index| index as u64);
+    words(&[&[abi], &registers[..], &[16, 21, 22, filled]].concat())
+}
+
+#[test]
+fn a_copied_stack_has_its_registers_and_what_was_filled() {
+    let dump = |abi, filled| match read(&sample(DUMP, &[&copied(abi, filled)])).unwrap().body {
+        Body::Dump { user } => user,
+        other => panic!("{other:?}"),
+    };
+    let part = dump(2, 8).unwrap();
+    assert_eq!((part.registers.pc, part.registers.sp()), (8, 7));
+    assert_eq!((&*part.bytes, part.whole), (&words(&[21])[..], true));
+    let full = dump(2, 16).unwrap();
+    assert_eq!((&*full.bytes, full.whole), (&words(&[21, 22])[..], false));
+    assert_eq!(dump(0, 8), None, "a kernel thread");
+    assert_eq!(dump(1, 8), None, "a 32-bit program");
+    assert_eq!(dump(2, 17), None, "more than there was room for");
+    let clock = read(&sample(CLOCK, &[&words(&[1, 11]), &copied(2, 8)])).unwrap().body;
+    assert!(matches!(clock, Body::Clock { user: Some(user), .. } if user == part));
 }
 
 #[test]
@@ -129,14 +156,23 @@ fn side_records_carry_their_own_fields_and_the_time_behind() {
             start: 0x1000,
             length: 0x200,
             file_offset: 0x40,
-            path: "/lib/x.so".into()
+            path: "/lib/x.so".into(),
+            build_id: vec![]
         }
     );
+    let mut identity = [0; 32];
+    identity[..7].copy_from_slice(&[3, 0, 0, 0, 0xab, 0xcd, 0xef]);
+    let mapped = side(
+        kind::MMAP2,
+        MISC_MMAP_BUILD_ID,
+        &[&pid, &tid, &words(&[0x1000, 0x200, 0x40]), &identity, b"/lib/x.so\0"],
+    );
+    assert!(matches!(mapped.body, Body::Mmap { build_id, .. } if build_id == [0xab, 0xcd, 0xef]));
 }
 
 #[test]
 fn a_record_cut_anywhere_is_refused_or_smaller() {
-    let whole = switch(&[2, 0, 0, 0, 0, 0]);
+    let whole = switch(&[2, 0, 0, 0, 0, 0, 0, 0]);
     for end in 0..whole.len() {
         assert!(read(&whole[..end]).is_none(), "{end}");
     }

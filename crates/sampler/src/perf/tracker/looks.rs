@@ -4,14 +4,23 @@
 
 use std::collections::VecDeque;
 
-use whyslow_events::{Event, SiteId, Tid};
+use whyslow_events::{Event, SiteId, Tid, UserRegisters};
 
+use super::chains::Known;
 use super::{Doing, Tracker};
+use crate::perf::interner::UserHalf;
 
 /// A wait this long deserves a look, ns: shorter ones are over too soon.
 const LONG_WAIT: u64 = 1_000_000;
-/// Looks in one round at most: some 15 µs each.
+/// A wait this long deserves one even though its place is known, ns.
+const VERY_LONG_WAIT: u64 = 20_000_000;
+/// Looks in one round at most: some 15 µs each, and 30 more with the stack.
 const LOOKS_PER_ROUND: usize = 32;
+/// The same of places that are known.
+const SECOND_LOOKS_PER_ROUND: usize = 8;
+/// Looks when the window ends: what was blocked all the time was there to be
+/// looked at, but a short window may not have come to it.
+const LAST_LOOKS: usize = 10_000;
 /// Wishes kept at most; of a thread that blocks all the time only the last counts.
 const WISHES: usize = 65_536;
 
@@ -20,27 +29,49 @@ struct Wish {
     since: u64,
     tid: Tid,
     wait: u64,
+    /// The system call and its object are to be read.
+    site: bool,
+    /// The stack is to be read.
+    stack: bool,
 }
 
 #[derive(Debug)]
 enum Reading {
-    Look { tid: Tid, wait: u64, site: SiteId },
+    Look { tid: Tid, wait: u64, site: SiteId, stack: Option<(UserRegisters, UserHalf)> },
     Note(Event),
 }
 
 /// Waits to look at, and readings that are newer than the records so far.
 #[derive(Debug, Default)]
 pub(super) struct Looks {
-    wishes: VecDeque<Wish>,
+    /// Those of which something is not known at all.
+    first: VecDeque<Wish>,
+    /// Those whose stack is known from before.
+    second: VecDeque<Wish>,
     readings: VecDeque<(u64, Reading)>,
 }
 
 impl Looks {
-    pub(super) fn want(&mut self, since: u64, tid: Tid, wait: u64) {
-        if self.wishes.len() == WISHES {
-            self.wishes.pop_front();
+    /// Asks for a look at a wait that began at `since`, for its `site` and for
+    /// its stack, which is `known` so well.
+    pub(super) fn want(&mut self, since: u64, tid: Tid, wait: u64, site: bool, known: Known) {
+        let stack = known != Known::Exactly;
+        if !site && !stack {
+            return;
         }
-        self.wishes.push_back(Wish { since, tid, wait });
+        let first = site || known == Known::No;
+        let wishes = if first { &mut self.first } else { &mut self.second };
+        if wishes.len() == WISHES {
+            wishes.pop_front();
+        }
+        wishes.push_back(Wish { since, tid, wait, site, stack });
+    }
+
+    /// The next wish that is due at `now`.
+    fn due(&mut self, first: bool, now: u64) -> Option<Wish> {
+        let (wishes, age) =
+            if first { (&mut self.first, LONG_WAIT) } else { (&mut self.second, VERY_LONG_WAIT) };
+        wishes.pop_front_if(|wish| wish.since.saturating_add(age) <= now)
     }
 }
 
@@ -48,35 +79,62 @@ impl Tracker {
     /// Looks at threads that have been blocked for long at `now`; `clock`
     /// tells the time after each look.
     pub(crate) fn look(&mut self, now: u64, clock: impl Fn() -> u64) {
-        let mut left = LOOKS_PER_ROUND;
-        while left > 0 {
-            match self.looks.wishes.front() {
-                Some(wish) if wish.since.saturating_add(LONG_WAIT) <= now => {}
-                _ => break,
-            }
-            let Some(Wish { tid, wait, .. }) = self.looks.wishes.pop_front() else { break };
+        self.look_at(true, now, LOOKS_PER_ROUND, &clock);
+        self.look_at(false, now, SECOND_LOOKS_PER_ROUND, &clock);
+    }
+
+    /// Looks once more before the window ends.
+    pub(crate) fn last_looks(&mut self, now: u64, clock: impl Fn() -> u64) {
+        self.look_at(true, now, LAST_LOOKS, &clock);
+    }
+
+    fn look_at(&mut self, first: bool, now: u64, mut left: usize, clock: &impl Fn() -> u64) {
+        while left > 0
+            && let Some(wish) = self.looks.due(first, now)
+        {
+            let Wish { tid, wait, .. } = wish;
             let Some(thread) = self.threads.get(&tid) else { continue };
             if thread.wait != wait || thread.doing != Doing::Waiting {
                 continue;
             }
-            let pid = thread.pid;
-            let Some(space) = self.processes.get(&pid).map(|process| process.space) else {
-                continue;
-            };
             left -= 1;
-            let mut new = vec![];
-            let site = self.waits.look(now, (pid, space), tid.0, |event| new.push(event));
-            let end = clock();
-            if !new.is_empty() {
-                // In the order of the stream, not of the clock.
-                let time = self.now;
-                self.report_space(time, space);
-                new.into_iter().for_each(|event| self.emit(time, event));
-            }
-            if let Some(site) = site {
-                self.looks.readings.push_back((end, Reading::Look { tid, wait, site }));
+            let known = thread.site.filter(|_| !wish.site);
+            let site = known.or_else(|| self.look_for_site(now, tid));
+            let stack = if wish.stack { self.look_for_stack(tid) } else { None };
+            if let Some(site) = site
+                && (known.is_none() || stack.is_some())
+            {
+                let reading = Reading::Look { tid, wait, site, stack };
+                self.looks.readings.push_back((clock(), reading));
             }
         }
+    }
+
+    fn look_for_site(&mut self, now: u64, tid: Tid) -> Option<SiteId> {
+        let pid = self.threads.get(&tid)?.pid;
+        let space = self.processes.get(&pid)?.space;
+        let mut new = vec![];
+        let site = self.waits.look(now, (pid, space), tid.0, |event| new.push(event));
+        if !new.is_empty() {
+            // In the order of the stream, not of the clock.
+            let time = self.now;
+            self.report_space(time, space);
+            new.into_iter().for_each(|event| self.emit(time, event));
+        }
+        site
+    }
+
+    fn look_for_stack(&mut self, tid: Tid) -> Option<(UserRegisters, UserHalf)> {
+        let thread = self.threads.get(&tid)?;
+        let registers = match thread.left {
+            Some(registers) => registers,
+            None => {
+                let call = self.waits.inspector().call(thread.pid.0, tid.0)?;
+                UserRegisters::new(call.pc, call.sp)
+            }
+        };
+        let user = self.read_stack(self.now, tid, &registers)?;
+        Some((registers, user))
     }
 
     /// Puts an event that was read at `time` into the stream, when the records
@@ -92,10 +150,13 @@ impl Tracker {
             let Some((read, reading)) = self.looks.readings.pop_front() else { break };
             match reading {
                 Reading::Note(event) => self.emit(read, event),
-                Reading::Look { tid, wait, site } => {
+                Reading::Look { tid, wait, site, stack } => {
                     let thread = self.threads.get(&tid);
                     if thread.is_some_and(|t| t.wait == wait && t.doing == Doing::Waiting) {
-                        self.emit(read, Event::Look { tid, site, stack: None });
+                        let stack = stack.and_then(|(registers, user)| {
+                            self.stack_of_look(read, tid, &registers, user)
+                        });
+                        self.emit(read, Event::Look { tid, site, stack });
                     }
                 }
             }

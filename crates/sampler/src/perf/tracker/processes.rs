@@ -1,9 +1,11 @@
 //! Processes and threads of the target: how they come, change and go.
 
 use std::collections::hash_map::Entry;
+use std::rc::Rc;
 
 use whyslow_events::{CpuSet, Entrance, Event, Off, Pid, Seen, Tid};
 
+use super::chains::{Known, Places};
 use super::{Doing, Found, Occupant, Process, Thread, Tracker, off_of};
 use crate::perf::record::Body;
 use crate::perf::spaces::Mapping;
@@ -110,8 +112,11 @@ impl Tracker {
         self.join(time, Pid(pid), tid, name, Entrance::Found(seen), doing);
         if let Some(cpu) = cpu {
             self.resume(time, cpu, tid);
-        } else if matches!(seen, Seen::Off(Off::Blocked { site: None, .. })) {
-            self.looks.want(time, tid, 0);
+        } else if let Seen::Off(Off::Blocked { site, .. }) = seen {
+            if let Some(thread) = self.threads.get_mut(&tid) {
+                thread.site = site;
+            }
+            self.looks.want(time, tid, 0, site.is_none(), Known::No);
         }
     }
 
@@ -132,6 +137,10 @@ impl Tracker {
             since: time,
             cpus: None,
             exiting: false,
+            site: None,
+            left: None,
+            kernel: Rc::default(),
+            places: Places::default(),
         });
         if let Some(process) = self.processes.get_mut(&pid) {
             process.alive += 1;
@@ -206,7 +215,7 @@ impl Tracker {
     pub(super) fn mapped(&mut self, time: u64, pid: Pid, mapping: Mapping) {
         let Some(process) = self.processes.get(&pid) else { return };
         if let Some(event) = self.spaces.map(process.space, mapping) {
-            self.emit(time, event);
+            self.define(time, event);
         }
     }
 

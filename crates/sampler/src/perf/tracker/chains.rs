@@ -1,0 +1,251 @@
+//! Call chains of the target: unwound from what the kernel copied, read from
+//! outside while a thread is blocked, or known from the same place before.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::rc::Rc;
+
+use whyslow_events::{Event, SpaceId, StackEnd, StackId, StackMemory, Tid, Unwind, UserRegisters};
+
+use super::Tracker;
+use crate::arch::Registers;
+use crate::perf::interner::{Chain, UserHalf, halves};
+use crate::perf::record::UserStack;
+
+/// Places remembered for one thread. Threads wait at few; a deep recursion that
+/// waits at each depth begins anew.
+const PLACES: usize = 256;
+/// Where a copy was too short, so much of its end must be as it was before
+/// what lies beyond is believed, in bytes.
+const OVERLAP: usize = 512;
+/// Most of a stack that is read from outside: first, and when that was too short.
+const READS: [usize; 3] = [64 << 10, 1 << 20, 8 << 20];
+
+/// Who turns stack memory into call chains; `None` where the kernel's own
+/// chains are to be used.
+#[derive(Default)]
+pub(super) struct Unwinding(pub(super) Option<Box<dyn Unwind>>);
+
+impl fmt::Debug for Unwinding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_some() { "Unwinding" } else { "no unwinding" })
+    }
+}
+
+/// What was recorded of the thread that is about to leave a CPU.
+#[derive(Debug, Default)]
+pub(super) struct Taken {
+    pub(super) chain: Option<Box<[u64]>>,
+    pub(super) dump: Option<Box<UserStack>>,
+}
+
+/// A place where a thread waited, by its program counter and stack pointer:
+/// with both equal, the way there nearly always is, too.
+#[derive(Debug, Default)]
+pub(super) struct Places(HashMap<(u64, u64), Chain>);
+
+impl Places {
+    fn remember(&mut self, place: (u64, u64), chain: Chain) {
+        if self.0.len() >= PLACES && !self.0.contains_key(&place) {
+            self.0.clear();
+        }
+        self.0.insert(place, chain);
+    }
+}
+
+/// How well the stack of a wait is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Known {
+    /// It was copied at the very switch, or nothing better can be had.
+    Exactly,
+    /// From another wait at the same place.
+    FromBefore,
+    /// Not at all.
+    No,
+}
+
+impl Tracker {
+    /// Unwinds with this from now on.
+    pub(crate) fn unwind_with(&mut self, unwinder: Box<dyn Unwind>) {
+        self.unwinding = Unwinding(Some(unwinder));
+    }
+
+    /// The stack of a thread that the sampling clock hit.
+    pub(super) fn stack_of_sample(
+        &mut self,
+        time: u64,
+        tid: Tid,
+        chain: &[u64],
+        user: Option<Box<UserStack>>,
+    ) -> Option<StackId> {
+        let (pid, space) = self.space_of(tid)?;
+        let (kernel, by_pointers) = halves(chain);
+        let user = match user {
+            Some(stack) => self.unwind_copy(time, pid, space, &stack),
+            None => frame_pointers(by_pointers),
+        };
+        Some(self.number(time, space, &Chain { kernel: kernel.into(), user }))
+    }
+
+    /// The stack of a thread that leaves its CPU to wait.
+    pub(super) fn stack_of_wait(
+        &mut self,
+        time: u64,
+        tid: Tid,
+        registers: Option<Registers>,
+        taken: Taken,
+    ) -> (Option<StackId>, Known) {
+        let Some((pid, space)) = self.space_of(tid) else { return (None, Known::Exactly) };
+        let halves = taken.chain.as_deref().map(halves);
+        if self.unwinding.0.is_none() {
+            let chain = halves
+                .map(|(kernel, user)| Chain { kernel: kernel.into(), user: frame_pointers(user) });
+            return (chain.map(|chain| self.number(time, space, &chain)), Known::Exactly);
+        }
+        let kernel: Option<Rc<[u64]>> = halves.map(|(kernel, _)| kernel.into());
+        let copied = taken.dump.map(|stack| self.unwind_copy(time, pid, space, &stack));
+        let Some(thread) = self.threads.get_mut(&tid) else { return (None, Known::Exactly) };
+        thread.left = registers.map(|registers| registers.user());
+        thread.kernel = kernel.clone().unwrap_or_default();
+        let place = registers.map(|registers| (registers.pc, registers.sp));
+        let before = place.and_then(|place| thread.places.0.get(&place));
+        let known = match (&copied, before) {
+            (Some(_), _) => Known::Exactly,
+            (None, Some(_)) => Known::FromBefore,
+            (None, None) => Known::No,
+        };
+        let chain = Chain {
+            kernel: kernel.or_else(|| before.map(|chain| chain.kernel.clone())).unwrap_or_default(),
+            user: copied.or_else(|| before.map(|chain| chain.user.clone())).unwrap_or(UserHalf {
+                addresses: registers.map_or(Rc::default(), |registers| Rc::from([registers.pc])),
+                end: StackEnd::None,
+            }),
+        };
+        if let (Known::Exactly, Some(place)) = (known, place) {
+            thread.places.remember(place, chain.clone());
+        }
+        if known == Known::No && chain.kernel.is_empty() {
+            return (None, known);
+        }
+        (Some(self.number(time, space, &chain)), known)
+    }
+
+    /// Reads and unwinds the stack of a thread that is blocked now, in the wait
+    /// that its `left` registers tell of.
+    pub(super) fn read_stack(
+        &mut self,
+        time: u64,
+        tid: Tid,
+        registers: &UserRegisters,
+    ) -> Option<UserHalf> {
+        let (pid, space) = self.space_of(tid)?;
+        self.unwinding.0.as_ref()?;
+        self.report_space(time, space);
+        let mut best = None;
+        for limit in READS {
+            let (bytes, whole) = self.waits.inspector().stack(pid, registers.sp(), limit)?;
+            let memory = StackMemory { start: registers.sp(), bytes: &bytes, whole };
+            let user = self.unwind(space, registers, memory);
+            let done = user.end != StackEnd::CopyTooShort;
+            best = Some(user);
+            if done {
+                break;
+            }
+        }
+        best
+    }
+
+    /// The number of what was read of the wait a thread is in.
+    pub(super) fn stack_of_look(
+        &mut self,
+        time: u64,
+        tid: Tid,
+        registers: &UserRegisters,
+        user: UserHalf,
+    ) -> Option<StackId> {
+        let (_, space) = self.space_of(tid)?;
+        let thread = self.threads.get_mut(&tid)?;
+        let place = (registers.pc, registers.sp());
+        let mut kernel = thread.kernel.clone();
+        if kernel.is_empty()
+            && let Some(before) = thread.places.0.get(&place)
+        {
+            kernel = before.kernel.clone();
+        }
+        let chain = Chain { kernel, user };
+        thread.places.remember(place, chain.clone());
+        Some(self.number(time, space, &chain))
+    }
+
+    fn space_of(&self, tid: Tid) -> Option<(u32, SpaceId)> {
+        let pid = self.threads.get(&tid)?.pid;
+        Some((pid.0, self.processes.get(&pid)?.space))
+    }
+
+    fn unwind(
+        &mut self,
+        space: SpaceId,
+        registers: &UserRegisters,
+        memory: StackMemory<'_>,
+    ) -> UserHalf {
+        let Some(unwinder) = &mut self.unwinding.0 else { return frame_pointers(vec![]) };
+        let unwound = unwinder.unwind(space, registers, memory);
+        UserHalf { addresses: unwound.addresses.into(), end: unwound.end }
+    }
+
+    /// Unwinds a copy that the kernel made. Where it was too short, the rest of
+    /// the stack is read now: its frames are older than those in the copy, and
+    /// believed only when the end of the copy has not changed either.
+    fn unwind_copy(&mut self, time: u64, pid: u32, space: SpaceId, copy: &UserStack) -> UserHalf {
+        self.report_space(time, space);
+        let UserStack { registers, bytes, whole } = copy;
+        let memory = StackMemory { start: registers.sp(), bytes, whole: *whole };
+        let user = self.unwind(space, registers, memory);
+        if user.end != StackEnd::CopyTooShort {
+            return user;
+        }
+        self.unwind_extended(pid, space, copy).unwrap_or(user)
+    }
+
+    fn unwind_extended(&mut self, pid: u32, space: SpaceId, copy: &UserStack) -> Option<UserHalf> {
+        let UserStack { registers, bytes, .. } = copy;
+        let kept = bytes.len().checked_sub(OVERLAP)?;
+        let start = registers.sp().checked_add(kept as u64)?;
+        for limit in &READS[1..] {
+            let (rest, whole) = self.waits.inspector().stack(pid, start, *limit)?;
+            if rest.get(..OVERLAP)? != &bytes[kept..] {
+                return None;
+            }
+            let all = [&bytes[..kept], &rest].concat();
+            let memory = StackMemory { start: registers.sp(), bytes: &all, whole };
+            let mut user = self.unwind(space, registers, memory);
+            if user.end == StackEnd::Complete {
+                user.end = StackEnd::Extended;
+            }
+            if user.end != StackEnd::CopyTooShort {
+                return Some(user);
+            }
+        }
+        None
+    }
+
+    /// The number of a chain; defines it, and the space it is in, when new.
+    fn number(&mut self, time: u64, space: SpaceId, chain: &Chain) -> StackId {
+        let (id, new) = self.stacks.intern(space, chain);
+        if new {
+            self.report_space(time, space);
+            let kernel = chain.kernel.to_vec();
+            let user = chain.user.addresses.to_vec();
+            self.emit(time, Event::Stack { id, space, kernel, user, end: chain.user.end });
+        }
+        id
+    }
+}
+
+fn frame_pointers(addresses: Vec<u64>) -> UserHalf {
+    let end = if addresses.is_empty() { StackEnd::None } else { StackEnd::FramePointers };
+    UserHalf { addresses: addresses.into(), end }
+}
+
+#[cfg(test)]
+mod tests;

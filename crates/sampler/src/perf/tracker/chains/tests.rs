@@ -1,0 +1,162 @@
+//! Which wait and which sample has which call chain. The stacks are simple:
+//! each word is a frame, and the first zero the end.
+
+use whyslow_events::{Off, Unwound};
+
+use super::*;
+use crate::perf::KernelCalls;
+use crate::perf::record::{Body, Record};
+use crate::target::Attached;
+
+/// Marks of the kernel's half in a chain.
+const KERNEL: u64 = -128i64 as u64;
+const PC: u64 = 0x4000;
+const START: u64 = 1000;
+
+/// Takes every word of a stack for a return address.
+struct Words;
+
+impl Unwind for Words {
+    fn observe(&mut self, _: &Event) {}
+
+    fn unwind(&mut self, _: SpaceId, registers: &UserRegisters, stack: StackMemory<'_>) -> Unwound {
+        let mut addresses = vec![registers.pc];
+        for at in (registers.sp()..).step_by(8) {
+            match stack.word(at) {
+                Some(0) => return Unwound { addresses, end: StackEnd::Complete },
+                Some(word) => addresses.push(word),
+                None => break,
+            }
+        }
+        Unwound { addresses, end: StackEnd::CopyTooShort }
+    }
+}
+
+/// A tracker of this very process, as if it had one thread.
+fn tracker() -> (Tracker, u32) {
+    let pid = std::process::id();
+    let mut tracker = Tracker::new(KernelCalls::default(), true, START);
+    tracker.unwind_with(Box::new(Words));
+    let process = Attached { pid, parent: None, name: "prog".into(), mappings: vec![] };
+    tracker.adopt(START, process);
+    tracker.begin_thread(START, pid, pid, "prog".into());
+    (tracker, pid)
+}
+
+fn copy(sp: u64, words: &[u64]) -> Option<Box<UserStack>> {
+    let bytes = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
+    let registers = UserRegisters::new(PC, sp);
+    Some(Box::new(UserStack { registers, bytes, whole: false }))
+}
+
+fn dump(sp: u64, words: &[u64]) -> Body {
+    Body::Dump { user: copy(sp, words) }
+}
+
+fn chain(address: u64) -> Body {
+    Body::Chain { chain: Box::from([KERNEL, address]) }
+}
+
+/// The thread goes to wait with its stack pointer there.
+fn waits(pid: u32, sp: u64) -> Body {
+    let registers = Some(Registers::from_ring([0, 0, 0, 0, 0, sp, PC]));
+    Body::Switch { previous: pid, state: 1, next: 7, registers }
+}
+
+fn runs(pid: u32) -> Body {
+    Body::Switch { previous: 7, state: 1, next: pid, registers: None }
+}
+
+/// The stacks of the waits and samples in `bodies`: kernel half, user half, end.
+fn stacks(bodies: Vec<Body>) -> Vec<Option<(Vec<u64>, Vec<u64>, StackEnd)>> {
+    let (mut tracker, pid) = tracker();
+    for (time, body) in (START + 1..).zip(bodies) {
+        let tid = if matches!(body, Body::Switch { previous: 7, .. }) { 7 } else { pid };
+        tracker.record(0, Record { time, pid: tid, tid, body });
+    }
+    let events: Vec<Event> = tracker.take_events().map(|timed| timed.event).collect();
+    let defined = |wanted: StackId| {
+        events.iter().find_map(|event| match event {
+            Event::Stack { id, kernel, user, end, .. } if *id == wanted => {
+                Some((kernel.clone(), user.clone(), *end))
+            }
+            _ => None,
+        })
+    };
+    let used = events.iter().filter_map(|event| match event {
+        Event::SwitchOut { stack, off: Off::Blocked { .. }, .. } | Event::Sample { stack, .. } => {
+            Some(*stack)
+        }
+        _ => None,
+    });
+    used.map(|stack| stack.and_then(defined)).collect()
+}
+
+fn whole(kernel: &[u64], user: &[u64]) -> Option<(Vec<u64>, Vec<u64>, StackEnd)> {
+    Some((kernel.to_vec(), user.to_vec(), StackEnd::Complete))
+}
+
+#[test]
+fn a_wait_has_the_stack_that_was_copied_at_its_switch() {
+    let pid = std::process::id();
+    let found =
+        stacks(vec![runs(pid), chain(0xf1), dump(0x7000, &[0x11, 0x12, 0]), waits(pid, 0x7000)]);
+    assert_eq!(found, [whole(&[0xf1], &[PC, 0x11, 0x12])]);
+}
+
+#[test]
+fn a_wait_that_was_not_copied_has_the_stack_of_its_place() {
+    let pid = std::process::id();
+    let found = stacks(vec![
+        runs(pid),
+        chain(0xf1),
+        dump(0x7000, &[0x11, 0]),
+        waits(pid, 0x7000),
+        runs(pid),
+        waits(pid, 0x7000),
+        runs(pid),
+        chain(0xf2),
+        waits(pid, 0x7000),
+        runs(pid),
+        waits(pid, 0x6000),
+        runs(pid),
+        chain(0xf3),
+        waits(pid, 0x6000),
+    ]);
+    assert_eq!(
+        found,
+        [
+            whole(&[0xf1], &[PC, 0x11]),
+            whole(&[0xf1], &[PC, 0x11]),
+            whole(&[0xf2], &[PC, 0x11]),
+            None,
+            Some((vec![0xf3], vec![PC], StackEnd::None)),
+        ]
+    );
+}
+
+#[test]
+fn a_sample_has_its_copied_stack_and_without_one_no_user_half() {
+    let pid = std::process::id();
+    let clock = |user| Body::Clock { kernel: true, chain: Box::from([KERNEL, 0xf1]), user };
+    let found = stacks(vec![runs(pid), clock(copy(0x7000, &[0x11, 0])), clock(None)]);
+    assert_eq!(found, [whole(&[0xf1], &[PC, 0x11]), Some((vec![0xf1], vec![], StackEnd::None))]);
+}
+
+#[test]
+fn a_copy_that_was_too_short_is_read_on_where_it_did_not_change() {
+    const COPIED: usize = 100;
+    let pid = std::process::id();
+    let mut stack: Vec<u64> = (1..=200).collect();
+    stack.push(0);
+    let sp = stack.as_ptr() as u64;
+    let sample =
+        |words: &[u64]| Body::Clock { kernel: false, chain: Box::from([]), user: copy(sp, words) };
+    let all: Vec<u64> = std::iter::once(PC).chain(1..=200).collect();
+    let mut moved_on = stack[..COPIED].to_vec();
+    moved_on[COPIED - 1] = 77;
+    let found = stacks(vec![runs(pid), sample(&stack[..COPIED]), sample(&moved_on)]);
+    assert_eq!(found[0], Some((vec![], all, StackEnd::Extended)));
+    let (_, user, end) = found[1].clone().unwrap();
+    assert_eq!((user.len(), end), (1 + COPIED, StackEnd::CopyTooShort));
+}
