@@ -122,7 +122,14 @@ impl Rule {
         let mut caller = registers.preserved();
         caller.set(SP, Some(cfa));
         for (number, saved) in &self.registers {
-            caller.set(*number, saved.value(*number, cfa, registers, stack).ok());
+            let value = match saved.value(*number, cfa, registers, stack) {
+                // Popped already: rules do not follow each step of an epilogue.
+                Err(Stop::Outside(place)) if Some(place) < registers.get(SP) => {
+                    registers.get(*number)
+                }
+                value => value.ok(),
+            };
+            caller.set(*number, value);
         }
         caller.set(PC, Some(self.return_address.value(PC, cfa, registers, stack)?));
         Ok(caller)
