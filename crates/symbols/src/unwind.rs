@@ -5,10 +5,12 @@
 //! first time a stack goes through them (`modules`).
 
 mod cache;
+mod calls;
 mod contents;
 mod expression;
 mod frame_pointer;
 mod image;
+mod lost;
 mod modules;
 mod registers;
 mod rule;
@@ -83,14 +85,25 @@ impl Code for Mapped<'_> {
         let Some((module, image)) = module.and_then(|id| Some((id, files.image(id)?))) else {
             return walk::Known::Code;
         };
-        let Some(address) = image.address_of(mapping.offset_of(address)) else {
+        let Some(linked) = image.address_of(mapping.offset_of(address)) else {
             return walk::Known::Code;
         };
-        let ask = || Ok(image.table.rule(address, context)?.map(Arc::new));
-        match rules.get_or_ask(module, address, ask) {
-            Ok(Some(rule)) => walk::Known::Rule(rule),
+        let ask = || Ok(image.table.rule(linked, context)?.map(Arc::new));
+        match rules.get_or_ask(module, linked, ask) {
+            Ok(Some(rule)) => walk::Known::Rule(rule, address - (linked - rule.function)),
             Ok(None) => walk::Known::Code,
             Err(_) => walk::Known::Broken,
         }
+    }
+
+    fn bytes<'a>(&mut self, address: u64, bytes: &'a mut [u8]) -> Option<&'a [u8]> {
+        let Known { space, .. } = &*self.space;
+        let mapping = space.mappings.find(address)?;
+        let room = usize::try_from(mapping.end - address).unwrap_or(usize::MAX);
+        if room < bytes.len() {
+            return None;
+        }
+        self.files.modules.read_code(space, mapping, address, bytes)?;
+        Some(bytes)
     }
 }

@@ -55,6 +55,20 @@ impl Modules {
         }
     }
 
+    /// Fills `bytes` with what the file has for `address`.
+    pub(crate) fn read_code(
+        &mut self,
+        space: &Space,
+        mapping: &Mapping,
+        address: u64,
+        bytes: &mut [u8],
+    ) -> Option<()> {
+        let mut files = Files::default();
+        let file = files.locate(space, mapping)?;
+        let file = File::open(files.path(file)?).ok()?;
+        file.read_exact_at(bytes, mapping.offset_of(address)).ok()
+    }
+
     pub(crate) fn image(&self, module: ModuleId) -> Option<&Image> {
         self.images.get(&module)
     }

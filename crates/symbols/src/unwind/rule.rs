@@ -8,7 +8,7 @@ use gimli::{
 use whyslow_events::StackMemory;
 
 use crate::unwind::expression::Expression;
-use crate::unwind::registers::{PC, Registers, SP};
+use crate::unwind::registers::{BP, PC, Registers, SP};
 
 /// Why a rule cannot be carried out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -133,6 +133,23 @@ impl Rule {
         }
         caller.set(PC, Some(self.return_address.value(PC, cfa, registers, stack)?));
         Ok(caller)
+    }
+}
+
+impl Rule {
+    /// Bytes of registers that the function pushed after it made the frame
+    /// pointer its own; `None` if it makes no such frame.
+    pub(crate) fn saved_below_frame_pointer(&self) -> Option<u64> {
+        // Above it are the caller's frame pointer and the return address.
+        const ABOVE: i64 = 16;
+        let places = self.registers.iter().map(|(number, saved)| match saved {
+            Saved::At(offset) => Some((*number, *offset)),
+            _ => None,
+        });
+        let places: Vec<(u8, i64)> = places.collect::<Option<_>>()?;
+        let usual = self.cfa == Cfa::Register(BP, ABOVE) && places.contains(&(BP, -ABOVE));
+        let lowest = places.iter().map(|(_, offset)| *offset).min()?;
+        usual.then(|| u64::try_from(-ABOVE - lowest).ok()).flatten()
     }
 }
 

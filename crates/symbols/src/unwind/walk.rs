@@ -1,10 +1,12 @@
 //! From frame to frame up a stack.
 
+use std::sync::Arc;
+
 use whyslow_events::{StackEnd, StackMemory, Unwound};
 
-use crate::unwind::frame_pointer;
-use crate::unwind::registers::{PC, Registers, SP};
+use crate::unwind::registers::{BP, PC, Registers, SP};
 use crate::unwind::rule::{Rule, Stop};
+use crate::unwind::{frame_pointer, lost};
 
 /// Frames that are kept, innermost first.
 const DEEPEST: usize = 1024;
@@ -12,8 +14,8 @@ const DEEPEST: usize = 1024;
 /// What is known of the code at an address.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Known<'a> {
-    /// How to unwind it.
-    Rule(&'a Rule),
+    /// How to unwind it, and where its function begins.
+    Rule(&'a Arc<Rule>, u64),
     /// It is code, and nothing says how to unwind it.
     Code,
     /// It is code, and what should say how to unwind it is broken.
@@ -26,6 +28,9 @@ pub(crate) enum Known<'a> {
 pub(crate) trait Code {
     /// What is known of the code at `address`.
     fn at(&mut self, address: u64) -> Known<'_>;
+
+    /// Fills `bytes` from `address` on, if all of it is one file's code.
+    fn bytes<'a>(&mut self, address: u64, bytes: &'a mut [u8]) -> Option<&'a [u8]>;
 }
 
 /// A frame on the way up.
@@ -81,15 +86,20 @@ pub(crate) fn walk(code: &mut impl Code, registers: Registers, stack: StackMemor
 }
 
 fn step(code: &mut impl Code, frame: &Frame, stack: StackMemory<'_>) -> Result<Frame, StackEnd> {
-    let rule = match code.at(frame.executing()) {
-        Known::Rule(rule) => rule,
+    let (rule, function) = match code.at(frame.executing()) {
+        Known::Rule(rule, function) => (Arc::clone(rule), function),
         Known::Broken => return Err(StackEnd::BadUnwindInfo),
         Known::Code => return frame_pointer::step(code, frame, stack),
-        // After a step by rule only memory we were not told of is no code.
         Known::Nothing => return Err(StackEnd::NoUnwindInfo),
     };
     let signal = rule.signal;
-    let registers = rule.apply(&frame.registers, stack).map_err(|stop| end(stop, stack))?;
+    let mut callee = frame.registers;
+    let mut registers = rule.apply(&callee, stack);
+    if registers == Err(Stop::Unknown(BP)) {
+        callee.set(BP, lost::frame_pointer(code, frame, &rule, function, stack));
+        registers = rule.apply(&callee, stack);
+    }
+    let registers = registers.map_err(|stop| end(stop, stack))?;
     let from = if signal { From::Exactly } else { From::Call };
     if registers.get(PC) == Some(0) && !signal {
         return Err(StackEnd::Complete);

@@ -336,3 +336,42 @@ fn unwind_rust() {
     assert!(made.expect("whoever runs this has rustc").success());
     check_program(&path, &["program::wait", "program::main", "main"]);
 }
+
+/// Functions with frame pointers, and none that saves them on the way to sleep.
+const FOUND_ASLEEP: &str = r#"
+    #include <alloca.h>
+    #include <pthread.h>
+    #include <stdio.h>
+    #include <string.h>
+    #include <unistd.h>
+    #define CALL __attribute__((noinline))
+    CALL int last(int n) { char room[100]; return read(0, room, 1) + room[n]; }
+    CALL int grown(int n) { char *room = alloca(n * 16); memset(room, n, n); return read(0, room, 1) + room[n]; }
+    CALL int deeper(int n, int (*to)(int)) {
+        char room[1000];
+        memset(room, n, n);
+        return (n ? deeper(n - 1, to) : to == last ? last(n) : to == grown ? grown(30) : to(n)) + room[n];
+    }
+    CALL int full(int n) { char room[3000]; memset(room, n, sizeof room); return room[n] + 1; }
+    static void *thread(void *to) { char room[5000]; full(3); return (void *)(read(0, room, 1) + deeper(3, to)); }
+    static void *other(void *to) { full(3); return (void *)(long)deeper(3, to); }
+    int main(void) {
+        pthread_t id;
+        char room[9000];
+        pthread_create(&id, 0, thread, last);
+        pthread_create(&id, 0, other, last);
+        pthread_create(&id, 0, other, grown);
+        pthread_create(&id, 0, other, (void *)full);
+        usleep(100000);
+        full(6);
+        puts("ready"); fflush(stdout);
+        return read(0, room, 1);
+    }
+"#;
+
+#[test]
+fn unwind_found_asleep() {
+    for how in ["-O0", "-O1", "-O2"] {
+        check("cc", FOUND_ASLEEP, &["-g", how, "-fno-omit-frame-pointer", "-pthread"], &["main"]);
+    }
+}
