@@ -24,6 +24,8 @@ use std::sync::Arc;
 use gimli::UnwindContext;
 use whyslow_events::{Event, SpaceId, StackEnd, StackMemory, Unwind, Unwound, UserRegisters};
 
+use crate::mappings::Mapping;
+use crate::space::Space;
 use crate::unwind::cache::Cache;
 use crate::unwind::modules::Modules;
 use crate::unwind::registers::Registers;
@@ -77,20 +79,24 @@ struct Mapped<'a> {
 }
 
 impl Code for Mapped<'_> {
-    fn at(&mut self, address: u64) -> walk::Known<'_> {
-        let Known { space, modules } = &mut *self.space;
-        let Read { modules: files, rules, context } = &mut *self.files;
-        let Some(mapping) = space.mappings.find(address) else { return walk::Known::Nothing };
-        let module = *modules.entry(mapping.start).or_insert_with(|| files.locate(space, mapping));
-        let Some((module, image)) = module.and_then(|id| Some((id, files.image(id)?))) else {
+    fn at(&mut self, address: u64) -> walk::Known {
+        let Read { modules, rules, context } = &mut *self.files;
+        let locate = |space: &Space, mapping: &Mapping| modules.locate(space, mapping);
+        let Some(region) = self.space.region(address, locate) else {
+            return walk::Known::Nothing;
+        };
+        let Some((module, image)) = region.module.and_then(|id| Some((id, modules.image(id)?)))
+        else {
             return walk::Known::Code;
         };
-        let Some(linked) = image.address_of(mapping.offset_of(address)) else {
+        let Some(linked) = image.address_of(region.mapping.offset_of(address)) else {
             return walk::Known::Code;
         };
         let ask = || Ok(image.table.rule(linked, context)?.map(Arc::new));
         match rules.get_or_ask(module, linked, ask) {
-            Ok(Some(rule)) => walk::Known::Rule(rule, address - (linked - rule.function)),
+            Ok(Some(rule)) => {
+                walk::Known::Rule(Arc::clone(rule), address - (linked - rule.function))
+            }
             Ok(None) => walk::Known::Code,
             Err(_) => walk::Known::Broken,
         }

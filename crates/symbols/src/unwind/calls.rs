@@ -42,9 +42,9 @@ fn operand_bytes(operand: u8, next: Option<&u8>) -> usize {
 
 /// How much `code` takes off the stack pointer, wherever it seems to.
 pub(crate) fn frame_sizes(code: &[u8]) -> impl Iterator<Item = u64> {
-    code.windows(7).filter_map(|window| match *window {
+    (0..code.len()).filter_map(|at| match code[at..] {
         [0x48, 0x83, 0xec, size, ..] => u64::try_from(size.cast_signed()).ok(),
-        [0x48, 0x81, 0xec, a, b, c, d] => u64::try_from(i32::from_le_bytes([a, b, c, d])).ok(),
+        [0x48, 0x81, 0xec, a, b, c, d, ..] => u64::try_from(i32::from_le_bytes([a, b, c, d])).ok(),
         _ => None,
     })
 }
@@ -59,16 +59,16 @@ mod tests {
         assert_eq!(ending(&[0x90, 0x90, 0xe8, 0x10, 0, 0, 0]), Some(Call::Direct(0x1010)));
         assert_eq!(ending(&[0xe8, 0xf0, 0xff, 0xff, 0xff]), Some(Call::Direct(0xff0)));
         for indirect in [
-            &[0xff, 0xd0][..],                            // *%rax
-            &[0x41, 0xff, 0xd4],                          // *%r12
-            &[0xff, 0x10],                                // *(%rax)
-            &[0xff, 0x50, 0x18],                          // *24(%rax)
-            &[0xff, 0x90, 0x80, 1, 0, 0],                 // *384(%rax)
-            &[0xff, 0x15, 1, 2, 3, 4],                    // *GOT(%rip)
-            &[0xff, 0x14, 0xc2],                          // *(%rdx,%rax,8)
-            &[0xff, 0x54, 0x24, 0x08],                    // *8(%rsp)
-            &[0xff, 0x94, 0x24, 0x08, 1, 0, 0],           // *264(%rsp)
-            &[0x41, 0xff, 0x14, 0xc5, 0x10, 0x20, 3, 0],  // *table(,%rax,8)
+            &[0xff, 0xd0][..],                           // *%rax
+            &[0x41, 0xff, 0xd4],                         // *%r12
+            &[0xff, 0x10],                               // *(%rax)
+            &[0xff, 0x50, 0x18],                         // *24(%rax)
+            &[0xff, 0x90, 0x80, 1, 0, 0],                // *384(%rax)
+            &[0xff, 0x15, 1, 2, 3, 4],                   // *GOT(%rip)
+            &[0xff, 0x14, 0xc2],                         // *(%rdx,%rax,8)
+            &[0xff, 0x54, 0x24, 0x08],                   // *8(%rsp)
+            &[0xff, 0x94, 0x24, 0x08, 1, 0, 0],          // *264(%rsp)
+            &[0x41, 0xff, 0x14, 0xc5, 0x10, 0x20, 3, 0], // *table(,%rax,8)
         ] {
             assert_eq!(ending(indirect), Some(Call::Indirect), "{indirect:x?}");
         }

@@ -33,9 +33,9 @@ enum Identity {
 #[derive(Debug, Default)]
 pub(crate) struct Modules {
     ids: HashMap<Identity, Option<ModuleId>>,
-    images: HashMap<ModuleId, Image>,
-    next: u32,
+    images: Vec<Loaded>,
     memory: usize,
+    clock: u64,
 }
 
 impl Modules {
@@ -69,8 +69,9 @@ impl Modules {
         file.read_exact_at(bytes, mapping.offset_of(address)).ok()
     }
 
-    pub(crate) fn image(&self, module: ModuleId) -> Option<&Image> {
-        self.images.get(&module)
+    /// What was read of a module. `None` when it was dropped meanwhile.
+    pub(crate) fn image(&mut self, module: ModuleId) -> Option<&Image> {
+        self.images.get(module.0 as usize).map(|i| &i.image)
     }
 
     fn module(
@@ -87,12 +88,16 @@ impl Modules {
     }
 
     fn keep(&mut self, image: Image) -> ModuleId {
-        let module = ModuleId(self.next);
-        self.next += 1;
+        let module = ModuleId(self.images.len() as u32);
         self.memory += image.table.size();
-        self.images.insert(module, image);
+        self.images.push(Loaded { image });
         module
     }
+}
+
+#[derive(Debug)]
+struct Loaded {
+    image: Image,
 }
 
 fn identity(path: &Path) -> Option<Identity> {

@@ -16,7 +16,16 @@ const GONE: usize = 64;
 pub(crate) struct Known {
     pub(crate) space: Space,
     /// Modules by the start of their mapping; `None` where there is none.
-    pub(crate) modules: HashMap<u64, Option<ModuleId>>,
+    modules: HashMap<u64, Option<ModuleId>>,
+    /// Where the last address was: the next is often there, too.
+    recent: Option<Region>,
+}
+
+/// A mapping, and what is mapped there.
+#[derive(Clone, Debug)]
+pub(crate) struct Region {
+    pub(crate) mapping: Mapping,
+    pub(crate) module: Option<ModuleId>,
 }
 
 /// The spaces that matter.
@@ -99,7 +108,23 @@ impl Spaces {
 }
 
 impl Known {
+    /// The region of `address`. `locate` is asked once for each mapping.
+    pub(crate) fn region(
+        &mut self,
+        address: u64,
+        locate: impl FnOnce(&Space, &Mapping) -> Option<ModuleId>,
+    ) -> Option<&Region> {
+        let Known { space, modules, recent } = self;
+        if recent.as_ref().is_none_or(|recent| !recent.mapping.holds(address)) {
+            let mapping = space.mappings.find(address)?;
+            let module = *modules.entry(mapping.start).or_insert_with(|| locate(space, mapping));
+            *recent = Some(Region { mapping: mapping.clone(), module });
+        }
+        recent.as_ref()
+    }
+
     fn map(&mut self, mapping: Mapping) {
+        self.recent = None;
         let replaced = mapping.start..mapping.end;
         self.modules.retain(|start, _| !replaced.contains(start));
         self.space.mappings.insert(mapping);

@@ -5,4 +5,5 @@ mod check;
 mod gdb;
 mod golang;
 mod native;
+mod speed;
 mod steps;
