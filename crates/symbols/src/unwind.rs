@@ -7,6 +7,7 @@
 mod cache;
 mod calls;
 mod contents;
+mod debug_file;
 mod expression;
 mod frame_pointer;
 mod image;
@@ -24,8 +25,6 @@ use std::sync::Arc;
 use gimli::UnwindContext;
 use whyslow_events::{Event, SpaceId, StackEnd, StackMemory, Unwind, Unwound, UserRegisters};
 
-use crate::mappings::Mapping;
-use crate::space::Space;
 use crate::unwind::cache::Cache;
 use crate::unwind::modules::Modules;
 use crate::unwind::registers::Registers;
@@ -81,8 +80,7 @@ struct Mapped<'a> {
 impl Code for Mapped<'_> {
     fn at(&mut self, address: u64) -> walk::Known {
         let Read { modules, rules, context } = &mut *self.files;
-        let locate = |space: &Space, mapping: &Mapping| modules.locate(space, mapping);
-        let Some(region) = self.space.region(address, locate) else {
+        let Some(region) = self.space.region(address, modules) else {
             return walk::Known::Nothing;
         };
         let Some((module, image)) = region.module.and_then(|id| Some((id, modules.image(id)?)))

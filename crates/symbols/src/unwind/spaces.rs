@@ -6,7 +6,7 @@ use whyslow_events::{Event, Pid, SpaceId, Tid};
 
 use crate::mappings::Mapping;
 use crate::space::Space;
-use crate::unwind::modules::ModuleId;
+use crate::unwind::modules::{ModuleId, Modules};
 
 /// Spaces kept after their process: a thread that exits runs a little longer.
 const GONE: usize = 64;
@@ -19,6 +19,8 @@ pub(crate) struct Known {
     modules: HashMap<u64, Option<ModuleId>>,
     /// Where the last address was: the next is often there, too.
     recent: Option<Region>,
+    /// No module is older than this.
+    oldest: ModuleId,
 }
 
 /// A mapping, and what is mapped there.
@@ -108,16 +110,18 @@ impl Spaces {
 }
 
 impl Known {
-    /// The region of `address`. `locate` is asked once for each mapping.
-    pub(crate) fn region(
-        &mut self,
-        address: u64,
-        locate: impl FnOnce(&Space, &Mapping) -> Option<ModuleId>,
-    ) -> Option<&Region> {
-        let Known { space, modules, recent } = self;
+    /// The region of `address`. Its module is located once.
+    pub(crate) fn region(&mut self, address: u64, files: &mut Modules) -> Option<&Region> {
+        if self.oldest != files.first() {
+            self.oldest = files.first();
+            self.modules.clear();
+            self.recent = None;
+        }
+        let Known { space, modules, recent, .. } = self;
         if recent.as_ref().is_none_or(|recent| !recent.mapping.holds(address)) {
             let mapping = space.mappings.find(address)?;
-            let module = *modules.entry(mapping.start).or_insert_with(|| locate(space, mapping));
+            let module =
+                *modules.entry(mapping.start).or_insert_with(|| files.locate(space, mapping));
             *recent = Some(Region { mapping: mapping.clone(), module });
         }
         recent.as_ref()

@@ -1,6 +1,7 @@
 //! C, C++ and Rust programs that wait.
 
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 
 use whyslow_events::{StackEnd, StackMemory, Unwind};
@@ -301,6 +302,26 @@ fn unwind_by_debug_frame() {
     let without = ["-g", "-O2", "-fomit-frame-pointer", "-fno-asynchronous-unwind-tables"];
     for packed in ["-gz=none", "-gz=zlib"] {
         check("cc", PLAIN, &[&without[..], &[packed]].concat(), &["wait", "deeper", "main"]);
+    }
+}
+
+/// As distributions do it: the debug information is in another file.
+#[test]
+fn unwind_by_the_debug_frame_of_another_file() {
+    for flag in ["-Wl,--build-id", "-Wl,--build-id=none"] {
+        let directory = tempfile::tempdir().unwrap();
+        let flags = ["-g", "-O2", "-fomit-frame-pointer", "-fno-asynchronous-unwind-tables", flag];
+        let Some(path) = compile(directory.path(), "cc", PLAIN, &flags) else { return };
+        fs::create_dir(directory.path().join(".debug")).unwrap();
+        let debug = directory.path().join(".debug/program.debug");
+        let objcopy = |arguments: &[&str], files: &[&Path]| {
+            let status = Command::new("objcopy").args(arguments).args(files).status();
+            assert!(status.expect("whoever has a compiler has objcopy").success());
+        };
+        objcopy(&["--only-keep-debug"], &[&path, &debug]);
+        let link = format!("--add-gnu-debuglink={}", debug.to_str().unwrap());
+        objcopy(&["--strip-debug", &link], &[&path]);
+        check_program(&path, &["wait", "deeper", "main"]);
     }
 }
 
