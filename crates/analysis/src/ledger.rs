@@ -107,8 +107,8 @@ pub(crate) fn against_kernel(
         Some(kernel) => (threads.iter().map(ours).sum::<u64>(), kernel),
         None => {
             let counted = timeline.threads.iter().filter_map(|thread| {
-                let Counted { time, cpu_ns, .. } = thread.counted?;
-                Some((thread.on_cpu_until(time), cpu_ns))
+                let Counted { time, cpu_ns, .. } = thread.counts.best()?;
+                Some((thread.on_cpu(&(thread.start..time)), cpu_ns))
             });
             counted.fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1))
         }
