@@ -7,10 +7,10 @@ use crate::frames::Frames;
 use crate::ledger::{self, PerState};
 use crate::phases::Slices;
 use crate::pieces::{Amount, Key, Place, pieces};
+use crate::quota::quotas;
 use crate::report::{
     self, Bottleneck, Class, Exit, Overhead, Quality, Ratio, Report, Target, Verdict, Window,
 };
-use crate::quota::quotas;
 use crate::tables::Tables;
 use crate::timeline::{Builder, Timeline};
 use crate::verdict::{Facts, verdict};

@@ -16,7 +16,6 @@ use std::ops::Range;
 use whyslow_events::{Pid, SiteId, StackId, Tid};
 
 pub(crate) use builder::Builder;
-pub(crate) use counts::Counted;
 use counts::Counts;
 
 use crate::split::Split;
@@ -137,7 +136,8 @@ impl Thread {
 
     /// The intervals that `part` touches, with start and end.
     fn within(&self, part: &Range<u64>) -> impl Iterator<Item = (u64, u64, &Interval)> {
-        self.indices(part).map(|index| (self.intervals[index].start, self.end_of(index), &self.intervals[index]))
+        self.indices(part)
+            .map(|index| (self.intervals[index].start, self.end_of(index), &self.intervals[index]))
     }
 
     /// The indices of the intervals that `part` touches.

@@ -1,7 +1,7 @@
 //! What a run had to put up with: other programs, and a hypervisor that takes
 //! CPUs away.
 
-use std::{fs, time::Instant};
+use std::{fs, thread, time::Instant};
 
 use anyhow::{Context, Result, bail};
 use nix::{
@@ -24,6 +24,8 @@ pub(super) struct Noise {
     pub(super) others: f64,
     /// CPU time that a hypervisor took, in ns.
     pub(super) stolen_ns: f64,
+    /// CPUs of the machine.
+    pub(super) cpus: f64,
 }
 
 impl Watch {
@@ -37,6 +39,7 @@ impl Watch {
         Ok(Noise {
             others: (others / self.began.elapsed().as_secs_f64()).max(0.0),
             stolen_ns: (machine.stolen - self.machine.stolen) * 1e9,
+            cpus: thread::available_parallelism()?.get() as f64,
         })
     }
 }

@@ -15,6 +15,9 @@ use super::counts::Stretch;
 use super::{Doing, Interval, Thread, Timeline};
 use crate::split::Split;
 
+/// To wake an idle CPU takes no longer, ns: some 50 µs on a virtual machine.
+const LONGEST_WAY: u64 = 100_000;
+
 impl Timeline {
     /// `all` is the kernel's count for all threads to their ends, and `lag` how
     /// far, in ns, a count may be behind while its thread runs.
@@ -85,17 +88,20 @@ fn take(parts: &mut [(&mut Thread, Range<u64>)], mut stolen: Split) {
     }
 }
 
-/// Ways to the CPU that end in `part`: index of the time on the CPU that
-/// follows, and length.
+/// Ways from an idle CPU's wakeup to the CPU that end in `part`: index of the
+/// time on the CPU that follows, and how much of the time before may be moved.
 fn ways(thread: &Thread, part: &Range<u64>) -> impl Iterator<Item = (usize, u64)> {
     let range = thread.indices(part);
     range.filter_map(|index| {
         let [before, now] = thread.intervals.get(index.checked_sub(1)?..=index)? else {
             return None;
         };
-        let woken = matches!(before.doing, Doing::Runq { preempted: false, .. });
+        // A wakeup that was not seen is a part of the wait.
+        let woken =
+            matches!(before.doing, Doing::Runq { preempted: false, .. } | Doing::Blocked(_));
         let runs = matches!(now.doing, Doing::OnCpu { .. });
-        (woken && runs && part.contains(&now.start)).then_some((index, now.start - before.start))
+        let length = (now.start - before.start).min(LONGEST_WAY);
+        (woken && runs && part.contains(&now.start)).then_some((index, length))
     })
 }
 

@@ -1,6 +1,8 @@
 //! The kernel's count of one thread's CPU time, read now and then. The kernel
 //! leaves out what a hypervisor took, and nobody else can tell.
 
+use std::ops::Range;
+
 /// Readings kept of one thread. More than that are thinned out, so that a long
 /// recording is corrected in longer stretches.
 const MOST: usize = 1024;
@@ -56,9 +58,18 @@ impl Counts {
         self.readings.pop_if(|last| last.running);
     }
 
-    /// The reading that is best to compare with: the last exact one, else the last.
-    pub(crate) fn best(&self) -> Option<Counted> {
-        self.last_exact().or(self.readings.last().copied())
+    pub(crate) fn last(&self) -> Option<Counted> {
+        self.readings.last().copied()
+    }
+
+    /// The part of the thread's life that is best to compare, and what the
+    /// kernel counted in it: between exact readings, where there are two.
+    pub(crate) fn compared(&self, start: u64, born: bool) -> Option<(Range<u64>, u64)> {
+        let birth = Counted { time: start, cpu_ns: 0, running: false };
+        let last = self.last_exact().or(self.last())?;
+        let first = self.readings.iter().find(|reading| !reading.running).copied();
+        let first = first.filter(|first| !born && first.time < last.time).unwrap_or(birth);
+        Some((first.time..last.time, last.cpu_ns - first.cpu_ns))
     }
 
     pub(super) fn last_exact(&self) -> Option<Counted> {

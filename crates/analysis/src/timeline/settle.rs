@@ -5,7 +5,8 @@ use std::collections::HashMap;
 
 use whyslow_events::{SiteId, StackId};
 
-use super::{Counted, Doing, Queue, Thread, Timeline};
+use super::counts::Counted;
+use super::{Doing, Queue, Thread, Timeline};
 
 /// Of the time a thread is found runnable, on the CPU for this many percent is
 /// all of it, and for the rest of them none.
@@ -24,7 +25,7 @@ impl Timeline {
 }
 
 fn determine(thread: &mut Thread) {
-    let counted = thread.counts.best();
+    let counted = thread.counts.last();
     let begin = thread.start;
     let ends: Vec<(u64, u64)> = thread.spans().map(|(start, end, _)| (start, end)).collect();
     for (interval, (start, end)) in thread.intervals.iter_mut().zip(ends) {

@@ -3,8 +3,9 @@
 
 use whyslow_events::{Cpu, Off, SiteId, StackId};
 
+use super::counts::Counted;
 use super::occupancy::{MaskId, Occupancy};
-use super::{Counted, Doing, Interval, Queue, Sample, Thread, Wait, Waker};
+use super::{Doing, Interval, Queue, Sample, Thread, Wait, Waker};
 
 /// A waker on another CPU can be faster than the switch it answers. An older
 /// wakeup met a thread that then did not block, and says nothing of this wait.
