@@ -110,7 +110,7 @@ pub(crate) fn against_kernel(
                 let (part, cpu_ns) = thread.counts.compared(thread.start, thread.born)?;
                 Some((thread.on_cpu(&part), cpu_ns))
             });
-            counted.fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1))
+            counted.fold((0, 0), |sum, one| (sum.0 + one.0, one.1.saturating_add(sum.1)))
         }
     };
     (kernel > 0).then(|| ours as f64 / kernel as f64 - 1.0)

@@ -282,9 +282,12 @@ mod tests {
     fn a_wait_may_hide_stolen_time_that_both_sides_saw() {
         let truth = truth(900.0, 100.0);
         let wrong = |of_report: u64, stolen_ns| {
-            let mut other = report(900 - of_report, 100);
-            other["ledger"]["process"]["runq.preempted"] = of_report.into();
-            other["ledger"]["threads"][0]["states"]["runq.preempted"] = of_report.into();
+            let mut other = report(900, 100);
+            for pointer in ["/ledger/process", "/ledger/threads/0/states"] {
+                let states = other.pointer_mut(pointer).unwrap();
+                states["sleep"] = (900 - of_report).into();
+                states["runq.preempted"] = of_report.into();
+            }
             other["quality"]["stolen_ns"] = of_report.into();
             wrong_with(other, &truth, Noise { stolen_ns, ..Noise::default() })
         };

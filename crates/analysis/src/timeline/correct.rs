@@ -39,11 +39,11 @@ impl Timeline {
 
     /// What each thread did after its last reading.
     fn correct_ends(&mut self, all: u64) {
-        let mut counted = 0;
+        let mut counted = 0_u64;
         let mut ends: Vec<(&mut Thread, Range<u64>)> = Vec::new();
         for thread in &mut self.threads {
             let last = thread.counts.last_exact();
-            counted += last.map_or(0, |last| last.cpu_ns);
+            counted = counted.saturating_add(last.map_or(0, |last| last.cpu_ns));
             let range = last.map_or(thread.start, |last| last.time)..thread.end;
             ends.push((thread, range));
         }
