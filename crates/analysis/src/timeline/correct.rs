@@ -7,7 +7,8 @@
 //!   clock of the run queue is not read again for the switch. What we have less
 //!   is moved from its way to the CPU.
 //!
-//! Where records are missing nothing is corrected: then it is we who are wrong.
+//! Where records are missing nothing is moved into computing: then it is we who
+//! do not know what the thread did.
 
 use std::ops::Range;
 
@@ -57,14 +58,9 @@ impl Timeline {
 /// `least` to `most`.
 fn correct(parts: &mut [(&mut Thread, Range<u64>)], least: u64, most: u64) {
     let ours: u64 = parts.iter().map(|(thread, part)| thread.on_cpu(part)).sum();
-    let length: u64 = parts.iter().map(|(_, part)| part.end.saturating_sub(part.start)).sum();
-    // A thread cannot run longer than it is there.
-    if least > length || parts.iter().any(|(thread, part)| hides(thread, part)) {
-        return;
-    }
     if ours > most {
         take(parts, Split::new(ours - most, ours));
-    } else if ours < least {
+    } else if ours < least && !parts.iter().any(|(thread, part)| hides(thread, part)) {
         let spare = parts.iter().map(|(thread, part)| waking(thread, part)).sum();
         give(parts, Split::new(least - ours, spare));
     }
