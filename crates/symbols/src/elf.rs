@@ -51,6 +51,11 @@ impl<'data> ElfFile<'data> {
         Some((found.address(), found.size()))
     }
 
+    /// Its GNU build id.
+    pub(crate) fn build_id(&self) -> Option<&'data [u8]> {
+        self.object.build_id().ok().flatten()
+    }
+
     /// Address and size of a section.
     pub(crate) fn section(&self, name: &str) -> Option<(u64, u64)> {
         let section = self.object.section_by_name(name)?;
@@ -115,7 +120,13 @@ mod tests {
     use super::*;
 
     fn text_mapping(start: u64, file_offset: u64) -> Mapping {
-        Mapping { start, end: start + 0x1000, file_offset, path: "/lib".into() }
+        Mapping {
+            start,
+            end: start + 0x1000,
+            file_offset,
+            path: "/lib".into(),
+            build_id: [].into(),
+        }
     }
 
     /// Segments of a typical shared object: text begins inside a page, and

@@ -14,6 +14,7 @@ mod frames;
 mod kernel;
 mod mappings;
 mod proc_maps;
+mod process;
 mod runtime;
 mod space;
 mod user;
@@ -37,13 +38,15 @@ pub struct Symbolizer {
     facts: SystemFacts,
     spaces: BTreeMap<SpaceId, Space>,
     addresses: Addresses,
+    files: Files,
 }
 
 impl Symbolizer {
     /// Knows nothing yet. `facts` are those of the recording.
     #[must_use]
     pub fn new(facts: SystemFacts) -> Self {
-        Symbolizer { facts, spaces: BTreeMap::new(), addresses: Addresses::default() }
+        let (spaces, addresses, files) = Default::default();
+        Symbolizer { facts, spaces, addresses, files }
     }
 
     /// Learns spaces, mappings and stacks from the events that pass by.
@@ -52,18 +55,20 @@ impl Symbolizer {
             Event::Space { space, pid }
             | Event::Process { space, pid, .. }
             | Event::Exec { space, pid, .. } => self.space(*space).pid = Some(*pid),
-            Event::Mapping { space, start, end, file_offset, path, .. } => {
+            Event::Mapping { space, start, end, file_offset, path, build_id } => {
                 let mapping = Mapping {
                     start: *start,
                     end: *end,
                     file_offset: *file_offset,
                     path: path.as_str().into(),
+                    build_id: build_id.as_slice().into(),
                 };
                 self.space(*space).mappings.insert(mapping);
             }
             Event::Stack { space, kernel, user, .. } => {
                 self.addresses.stack(None, kernel);
-                self.addresses.stack(Some(*space), user);
+                let new = self.addresses.stack(Some(*space), user);
+                self.visit(*space, &new);
             }
             Event::Symbols(named) => self.addresses.named(named.iter().map(|(key, _)| key)),
             Event::Runtime { space, .. } => self.space(*space).runtime_known = true,
@@ -75,28 +80,36 @@ impl Symbolizer {
     /// `Event::Symbols`, and every runtime not yet reported by an observed
     /// `Event::Runtime`. What this call returned, the next one does not.
     pub fn resolve(&mut self) -> Vec<Event> {
-        let mut files = Files::default();
-        let mut events = self.runtimes(&mut files);
+        let mut events = self.runtimes();
         let wanted = self.addresses.take_wanted();
         // `None`, the kernel, sorts before every space.
         let (in_kernel, in_user) =
             wanted.split_at(wanted.partition_point(|wanted| wanted.key.space.is_none()));
         let mut named = kernel::name(in_kernel);
-        named.extend(user::name(in_user, &self.spaces, &mut files));
+        named.extend(user::name(in_user, &self.spaces, &self.files));
         events.extend(batches::of(named).map(Event::Symbols));
         events
     }
 
-    fn runtimes(&mut self, files: &mut Files) -> Vec<Event> {
+    fn runtimes(&mut self) -> Vec<Event> {
         let mut events = Vec::new();
         let mut finder = runtime::Finder::new(self.facts.page_size);
         for (&space, known) in self.spaces.iter_mut().filter(|(_, known)| !known.runtime_known) {
-            if let Some(found) = finder.find(known, files) {
+            if let Some(found) = finder.find(known, &self.files) {
                 known.runtime_known = true;
                 events.push(Event::Runtime { space, name: found.name, gil: found.gil });
             }
         }
         events
+    }
+
+    /// Looks for the files in which new addresses of a stack lie: now the
+    /// process may still live.
+    fn visit(&mut self, space: SpaceId, new: &[u64]) {
+        let Some(known) = self.spaces.get(&space) else { return };
+        for mapping in new.iter().filter_map(|address| known.mappings.find(*address)) {
+            self.files.locate(known, mapping);
+        }
     }
 
     fn space(&mut self, space: SpaceId) -> &mut Space {

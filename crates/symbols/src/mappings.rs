@@ -21,6 +21,8 @@ pub(crate) struct Mapping {
     pub(crate) file_offset: u64,
     /// As the target names it.
     pub(crate) path: Arc<str>,
+    /// The file's GNU build id; empty when not known.
+    pub(crate) build_id: Arc<[u8]>,
 }
 
 /// What kind of thing a mapping shows.
@@ -122,7 +124,7 @@ mod tests {
     use super::*;
 
     fn mapping(start: u64, end: u64, path: &str) -> Mapping {
-        Mapping { start, end, file_offset: start * 2, path: path.into() }
+        Mapping { start, end, file_offset: start * 2, path: path.into(), build_id: [].into() }
     }
 
     fn at(mappings: &Mappings, address: u64) -> Option<(&str, u64)> {

@@ -55,7 +55,7 @@ impl Questions {
 pub(crate) fn name(
     wanted: &[Wanted],
     spaces: &BTreeMap<SpaceId, Space>,
-    files: &mut Files,
+    files: &Files,
 ) -> Vec<Named> {
     let mut named = Vec::with_capacity(wanted.len());
     let mut in_files: HashMap<FileId, Questions> = HashMap::new();
@@ -78,7 +78,7 @@ pub(crate) fn name(
     in_vdso.answer(&Vdso::source(), |places| Input::AbsAddr(places), &mut named);
     for (file, questions) in &in_files {
         if let Some(path) = files.path(*file) {
-            questions.answer(&elf(path), |places| Input::FileOffset(places), &mut named);
+            questions.answer(&elf(&path), |places| Input::FileOffset(places), &mut named);
         }
     }
     named

@@ -8,3 +8,4 @@ mod native;
 mod program;
 mod python;
 mod recorded;
+mod vanished;
