@@ -52,6 +52,17 @@ impl Addresses {
         new
     }
 
+    /// The address inside the instruction that was executing; `None` when it
+    /// has a name, or was not seen.
+    pub(crate) fn executing(&self, key: SymbolKey) -> Option<u64> {
+        let is_return = match self.states.get(&key)? {
+            State::Exact => false,
+            State::Return => true,
+            State::Named => return None,
+        };
+        Some(Wanted { key, is_return }.executing())
+    }
+
     /// Notes that these have a name.
     pub(crate) fn named<'a>(&mut self, keys: impl Iterator<Item = &'a SymbolKey>) {
         for key in keys {

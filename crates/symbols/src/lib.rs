@@ -3,7 +3,7 @@
 //! what language runtime each space holds.
 //!
 //! A miss is a value: an address that no symbol covers is named by its module
-//! and offset. Nothing in here fails. JIT-compiled code is not named yet.
+//! and offset. Nothing in here fails.
 #![forbid(unsafe_code)]
 
 mod addresses;
@@ -11,6 +11,7 @@ mod batches;
 mod elf;
 mod files;
 mod frames;
+mod jit;
 mod kernel;
 mod mappings;
 mod proc_maps;
@@ -22,12 +23,16 @@ mod vdso;
 
 use std::collections::BTreeMap;
 
-use whyslow_events::{Event, SpaceId, SystemFacts};
+use whyslow_events::{Event, SpaceId, SymbolKey, SystemFacts};
 
 use crate::addresses::Addresses;
 use crate::files::Files;
+use crate::jit::Jits;
 use crate::mappings::Mapping;
 use crate::space::Space;
+
+/// Bytes of each file of a runtime that one [`Symbolizer::refresh`] reads.
+const REFRESH_LIMIT: u64 = 4 << 20;
 
 /// Names the addresses of a recording, from the files of this host.
 ///
@@ -39,14 +44,15 @@ pub struct Symbolizer {
     spaces: BTreeMap<SpaceId, Space>,
     addresses: Addresses,
     files: Files,
+    jits: Jits,
 }
 
 impl Symbolizer {
     /// Knows nothing yet. `facts` are those of the recording.
     #[must_use]
     pub fn new(facts: SystemFacts) -> Self {
-        let (spaces, addresses, files) = Default::default();
-        Symbolizer { facts, spaces, addresses, files }
+        let (spaces, addresses, files, jits) = Default::default();
+        Symbolizer { facts, spaces, addresses, files, jits }
     }
 
     /// Learns spaces, mappings and stacks from the events that pass by.
@@ -63,7 +69,9 @@ impl Symbolizer {
                     path: path.as_str().into(),
                     build_id: build_id.as_slice().into(),
                 };
-                self.space(*space).mappings.insert(mapping);
+                let known = self.spaces.entry(*space).or_default();
+                self.jits.mapped(*space, known, &mapping, &self.files);
+                known.mappings.insert(mapping);
             }
             Event::Stack { space, kernel, user, .. } => {
                 self.addresses.stack(None, kernel);
@@ -81,6 +89,7 @@ impl Symbolizer {
     /// `Event::Runtime`. What this call returned, the next one does not.
     pub fn resolve(&mut self) -> Vec<Event> {
         let mut events = self.runtimes();
+        events.extend(self.compiled(u64::MAX));
         let wanted = self.addresses.take_wanted();
         // `None`, the kernel, sorts before every space.
         let (in_kernel, in_user) =
@@ -103,12 +112,35 @@ impl Symbolizer {
         events
     }
 
+    /// Names addresses in code that runtimes have compiled and told of since
+    /// the last call. Such code comes and goes: this is to be called about
+    /// once a second while the target runs, and does not take long.
+    pub fn refresh(&mut self) -> Vec<Event> {
+        self.compiled(REFRESH_LIMIT)
+    }
+
+    /// Names addresses in compiled code, reading about `limit` bytes of each file.
+    fn compiled(&mut self, limit: u64) -> Vec<Event> {
+        let key = |space, address| SymbolKey { space: Some(space), address };
+        let addresses = &self.addresses;
+        let found = self.jits.read(limit, |space, at| addresses.executing(key(space, at)));
+        let named = found.into_iter().map(|(space, at, frame)| (key(space, at), vec![frame]));
+        let named: Vec<_> = named.collect();
+        self.addresses.named(named.iter().map(|(key, _)| key));
+        batches::of(named).map(Event::Symbols).collect()
+    }
+
     /// Looks for the files in which new addresses of a stack lie: now the
     /// process may still live.
     fn visit(&mut self, space: SpaceId, new: &[u64]) {
         let Some(known) = self.spaces.get(&space) else { return };
-        for mapping in new.iter().filter_map(|address| known.mappings.find(*address)) {
-            self.files.locate(known, mapping);
+        for &address in new {
+            match known.mappings.find(address) {
+                Some(mapping) if !mapping.is_memory() => {
+                    self.files.locate(known, mapping);
+                }
+                _ => self.jits.ask(space, known, address, &self.files),
+            }
         }
     }
 

@@ -45,6 +45,12 @@ impl Mapping {
         }
     }
 
+    /// Memory a runtime may have compiled code into: without a file, or with
+    /// one that only names memory.
+    pub(crate) fn is_memory(&self) -> bool {
+        self.backing() == Backing::Memory || self.path.starts_with("/memfd:")
+    }
+
     /// Where in the file `address` is; wraps on nonsense.
     pub(crate) fn offset_of(&self, address: u64) -> u64 {
         address.wrapping_sub(self.start).wrapping_add(self.file_offset)

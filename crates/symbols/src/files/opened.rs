@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 
 use nix::fcntl::OFlag;
 
-/// Files held open at a time: half of what a process may have by default. The
+/// Files held open at a time: a quarter of what a process may have by default. The
 /// one opened first is closed first, and has then only its name.
-const HELD: usize = 512;
+const HELD: usize = 256;
 
 /// One file, however many names it has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod hostile;
+mod jit;
 mod kernel;
 mod native;
 mod program;
