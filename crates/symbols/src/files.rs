@@ -28,6 +28,15 @@ pub(crate) struct Files {
     inner: Rc<RefCell<Inner>>,
 }
 
+/// Where a file is, as its process names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// The root of the process, seen from here.
+    pub(crate) root: PathBuf,
+    /// The path in that root.
+    pub(crate) path: PathBuf,
+}
+
 #[derive(Debug)]
 struct Inner {
     proc: PathBuf,
@@ -58,6 +67,14 @@ impl Files {
     /// asked.
     pub(crate) fn path(&self, file: FileId) -> Option<PathBuf> {
         self.inner.borrow_mut().opened.path(file)
+    }
+
+    /// Where the file of `mapping` is, or was.
+    pub(crate) fn place(&self, space: &Space, mapping: &Mapping) -> Place {
+        let inner = self.inner.borrow();
+        let process = space.process(&inner.proc);
+        let root = process.map_or(PathBuf::from("/"), |process| process.root.clone());
+        Place { root, path: mapping.path_and_deleted().0.into() }
     }
 
     /// The regular file that has this name here.

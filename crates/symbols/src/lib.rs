@@ -8,12 +8,16 @@
 
 mod addresses;
 mod batches;
+mod binary;
+mod debug_files;
 mod elf;
 mod files;
 mod frames;
 mod jit;
+mod kallsyms;
 mod kernel;
 mod mappings;
+mod plt;
 mod proc_maps;
 mod process;
 mod runtime;
@@ -22,10 +26,12 @@ mod user;
 mod vdso;
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use whyslow_events::{Event, SpaceId, SymbolKey, SystemFacts};
 
 use crate::addresses::Addresses;
+use crate::debug_files::DebugFiles;
 use crate::files::Files;
 use crate::jit::Jits;
 use crate::mappings::Mapping;
@@ -44,6 +50,7 @@ pub struct Symbolizer {
     spaces: BTreeMap<SpaceId, Space>,
     addresses: Addresses,
     files: Files,
+    debug_files: DebugFiles,
     jits: Jits,
 }
 
@@ -51,8 +58,8 @@ impl Symbolizer {
     /// Knows nothing yet. `facts` are those of the recording.
     #[must_use]
     pub fn new(facts: SystemFacts) -> Self {
-        let (spaces, addresses, files, jits) = Default::default();
-        Symbolizer { facts, spaces, addresses, files, jits }
+        let (spaces, addresses, files, debug_files, jits) = Default::default();
+        Symbolizer { facts, spaces, addresses, files, debug_files, jits }
     }
 
     /// Learns spaces, mappings and stacks from the events that pass by.
@@ -95,7 +102,7 @@ impl Symbolizer {
         let (in_kernel, in_user) =
             wanted.split_at(wanted.partition_point(|wanted| wanted.key.space.is_none()));
         let mut named = kernel::name(in_kernel);
-        named.extend(user::name(in_user, &self.spaces, &self.files));
+        named.extend(user::name(in_user, &self.spaces, &self.files, &mut self.debug_files));
         events.extend(batches::of(named).map(Event::Symbols));
         events
     }
@@ -137,7 +144,12 @@ impl Symbolizer {
         for &address in new {
             match known.mappings.find(address) {
                 Some(mapping) if !mapping.is_memory() => {
-                    self.files.locate(known, mapping);
+                    let file = self.files.locate(known, mapping);
+                    let place = self.files.place(known, mapping);
+                    // Another root may be gone with its last process.
+                    if let Some(file) = file.filter(|_| place.root != Path::new("/")) {
+                        self.debug_files.find(&self.files, file, &place);
+                    }
                 }
                 _ => self.jits.ask(space, known, address, &self.files),
             }

@@ -116,8 +116,8 @@ mod tests {
         assert_eq!((opened.held.len(), opened.order.len()), (HELD, HELD));
         fs::remove_file(directory.path().join("0")).unwrap();
         assert_eq!(contents(&mut opened, files[0]), None, "only its name was left");
-        for number in 1..files.len() {
-            assert_eq!(contents(&mut opened, files[number]), Some(number.to_string()));
+        for (number, file) in files.iter().enumerate().skip(1) {
+            assert_eq!(contents(&mut opened, *file), Some(number.to_string()));
             assert!(opened.held.len() <= HELD);
         }
     }

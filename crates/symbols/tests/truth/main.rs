@@ -9,4 +9,5 @@ mod native;
 mod program;
 mod python;
 mod recorded;
+mod sources;
 mod vanished;
