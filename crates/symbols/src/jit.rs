@@ -4,10 +4,10 @@
 //! Such code comes and goes. An address gets the name that stands for it when
 //! the files are read, which happens again and again while the target runs.
 
-mod codes;
-mod dump;
-mod frame;
-mod perf_map;
+pub(crate) mod codes;
+pub(crate) mod dump;
+pub(crate) mod frame;
+pub(crate) mod perf_map;
 mod tail;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -13,6 +13,7 @@ mod debug_files;
 mod elf;
 mod files;
 mod frames;
+pub mod fuzzing;
 mod jit;
 mod kallsyms;
 mod kernel;

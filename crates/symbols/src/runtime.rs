@@ -1,7 +1,7 @@
 //! What language runtime an address space holds, told by the names of the
 //! files mapped in it; and for CPython, where its `_PyRuntime` is.
 
-mod python;
+pub(crate) mod python;
 
 use std::collections::HashMap;
 
