@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use crc32fast::Hasher;
 
 use crate::binary::DebugLink;
+use crate::debuginfod::Client;
 use crate::files::{FileId, Files, Place};
 
 /// Where distributions put them.
@@ -22,10 +23,13 @@ const CHECKED: u64 = 1 << 30;
 #[derive(Debug, Default)]
 pub(crate) struct DebugFiles {
     found: HashMap<FileId, Option<FileId>>,
+    /// Asked for what is not here, if the user wants that.
+    pub(crate) servers: Option<Client>,
 }
 
 impl DebugFiles {
-    /// The debug file of `file`, `None` when it has none or needs none.
+    /// The debug file of `file` on this host, `None` when it has none or needs
+    /// none.
     pub(crate) fn find(&mut self, files: &Files, file: FileId, place: &Place) -> Option<FileId> {
         *self.found.entry(file).or_insert_with(|| {
             let link = DebugLink::read(&files.path(file)?)?;
@@ -35,6 +39,14 @@ impl DebugFiles {
             };
             candidates(&link, place).iter().find_map(belongs)
         })
+    }
+
+    /// The debug file of `file` that a server has. This may take long.
+    pub(crate) fn fetch(&mut self, files: &Files, file: FileId) -> Option<FileId> {
+        let servers = self.servers.as_mut()?;
+        let link = DebugLink::read(&files.path(file)?)?;
+        let fetched = files.open(&servers.fetch(link.build_id.as_deref()?)?)?;
+        link.belongs(files, fetched).then_some(fetched)
     }
 }
 

@@ -10,6 +10,7 @@ mod addresses;
 mod batches;
 mod binary;
 mod debug_files;
+mod debuginfod;
 mod elf;
 mod files;
 mod frames;
@@ -32,7 +33,10 @@ use std::path::Path;
 use whyslow_events::{Event, SpaceId, SymbolKey, SystemFacts};
 
 use crate::addresses::Addresses;
+pub use crate::debuginfod::Debuginfod;
+
 use crate::debug_files::DebugFiles;
+use crate::debuginfod::Client;
 use crate::files::Files;
 use crate::jit::Jits;
 use crate::mappings::Mapping;
@@ -61,6 +65,14 @@ impl Symbolizer {
     pub fn new(facts: SystemFacts) -> Self {
         let (spaces, addresses, files, debug_files, jits) = Default::default();
         Symbolizer { facts, spaces, addresses, files, debug_files, jits }
+    }
+
+    /// Asks these servers for debug files that are not on this host. Nothing
+    /// is asked of anybody otherwise.
+    #[must_use]
+    pub fn with_servers(mut self, servers: Option<Debuginfod>) -> Self {
+        self.debug_files.servers = servers.map(Client::new);
+        self
     }
 
     /// Learns spaces, mappings and stacks from the events that pass by.
@@ -105,6 +117,8 @@ impl Symbolizer {
         let mut named = kernel::name(in_kernel);
         named.extend(user::name(in_user, &self.spaces, &self.files, &mut self.debug_files));
         events.extend(batches::of(named).map(Event::Symbols));
+        let servers = self.debug_files.servers.as_mut();
+        events.extend(servers.and_then(Client::take_failure).map(Event::Fallback));
         events
     }
 

@@ -1,6 +1,7 @@
 //! Names of user addresses: from the symbols and debug information of the
 //! file mapped there. Each file is opened once, each place in it named once.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 use std::panic::{self, AssertUnwindSafe};
 use std::path::Path;
@@ -115,6 +116,9 @@ pub(crate) fn name(
     }
     let source = (&Symbolizer::new(), &Vdso::source());
     let _ = in_vdso.answer_from(source, |places| Input::AbsAddr(places), &mut named);
+    // Servers may not have the time for all: what stands for the most first.
+    let mut in_files: Vec<(FileId, InFile)> = in_files.into_iter().collect();
+    in_files.sort_by_key(|(file, asked)| (Reverse(asked.questions.by_place.len()), *file));
     for (file, asked) in in_files {
         name_in_file(file, asked, files, debug_files, &mut named);
     }
@@ -134,7 +138,11 @@ fn name_in_file(
         let (function, module) = (binary.stub(address)?.to_owned(), module.to_owned());
         Some(vec![Frame { function, module, ..Frame::default() }])
     });
+    if questions.by_place.is_empty() {
+        return;
+    }
     let debug_file = debug_files.find(files, file, &asked.place);
+    let debug_file = debug_file.or_else(|| debug_files.fetch(files, file));
     for source in debug_file.into_iter().chain([file]) {
         let Some(path) = files.path(source).filter(|_| !questions.by_place.is_empty()) else {
             continue;

@@ -2,10 +2,10 @@
 
 /// As Node, Python, and a tool that writes `0x` do.
 pub(crate) fn maps() -> Vec<Vec<u8>> {
-    let node = "21512a2190a6 2a JS:~work /home/me/program.js:1:42\n\
-        7f0000001000 100 JS:*work file:///home/me/program.js:1:42\n\
+    let node = "21512a2190a6 2a JS:~work /srv/program.js:1:42\n\
+        7f0000001000 100 JS:*work file:///srv/program.js:1:42\n\
         7f0000001080 10 Builtin:ArrayMap\n";
-    let python = "1000 b py::<module>:<string>\n100b b py::Shop.sell:/home/me/shop.py\n";
+    let python = "1000 b py::<module>:<string>\n100b b py::Shop.sell:/srv/shop.py\n";
     let other = "0x1000 0x20 void java.lang.Thread.run()\n\nnonsense\n1008 8 later\n1000 8 cut";
     [node, python, other].map(|text| text.as_bytes().to_vec()).into()
 }
@@ -27,11 +27,8 @@ impl Order {
         // The magic number as it is written on a machine of this order.
         let header = [0x4a69_5444, 1, 40, 62, 0, 7, 0, 0, 0, 0];
         let mut file = self.words(&header);
-        let lines = [
-            self.longs(&[0x1000, 1, 0x1000]),
-            self.words(&[7, 0]),
-            b"/home/me/program.js\0".to_vec(),
-        ];
+        let lines =
+            [self.longs(&[0x1000, 1, 0x1000]), self.words(&[7, 0]), b"/srv/program.js\0".to_vec()];
         let load = [self.longs(&[7, 0x1000, 0x1000, 4, 1]), b"work\0".to_vec(), vec![0x90; 4]];
         let shift = [self.longs(&[7, 0x7f00_0000_1000, 0x1000, 0x7f00_0000_1000, 4, 1])];
         let unwinding = [self.longs(&[8, 4, 8, 0])];

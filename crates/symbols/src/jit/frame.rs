@@ -26,14 +26,14 @@ fn named(function: &str) -> Frame {
     Frame { function: shortened(function), module: MODULE.to_owned(), ..Frame::default() }
 }
 
-/// `py::work:/home/me/program.py`
+/// `py::work:/srv/program.py`
 fn python(text: &str) -> Option<Frame> {
     let (function, file) = text.strip_prefix("py::")?.split_once(':')?;
     Some(Frame { file: Some(shortened(file)), ..named(function) })
 }
 
-/// `JS:*work file:///home/me/program.js:7:14`, before version 17
-/// `LazyCompile:*work /home/me/program.js:7:14`.
+/// `JS:*work file:///srv/program.js:7:14`, before version 17
+/// `LazyCompile:*work /srv/program.js:7:14`.
 fn v8(text: &str) -> Option<Frame> {
     let rest = V8_FUNCTIONS.iter().find_map(|word| text.strip_prefix(word))?;
     let rest = rest.trim_start_matches(V8_TIERS);

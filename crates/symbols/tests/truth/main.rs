@@ -2,6 +2,7 @@
 //! lines and versions, and whose `/proc` files give the mappings.
 #![forbid(unsafe_code)]
 
+mod debuginfod;
 mod hostile;
 mod jit;
 mod kernel;

@@ -9,6 +9,8 @@ use whyslow_events::recording::Writer;
 use whyslow_events::{Event, Header, Ns, Timed};
 use whyslow_symbols::Symbolizer;
 
+use crate::debuginfod;
+
 /// What a killed recorder loses at most.
 const FLUSH_INTERVAL: Duration = Duration::from_millis(250);
 
@@ -37,7 +39,7 @@ impl Sink {
     pub fn new(file: File, header: &Header) -> io::Result<Self> {
         Ok(Sink {
             writer: Writer::new(BufWriter::new(file), header)?,
-            symbolizer: Symbolizer::new(header.facts),
+            symbolizer: Symbolizer::new(header.facts).with_servers(debuginfod::from_environment()),
             flushed: Instant::now(),
             refreshed: Instant::now(),
             end: None,
