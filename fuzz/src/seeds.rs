@@ -1,5 +1,6 @@
 //! Inputs made in code. In here, a recording with every kind of event.
 
+pub(crate) mod jit;
 pub(crate) mod proc;
 pub(crate) mod ring;
 

@@ -7,6 +7,8 @@ use whyslow_events::{Event, EventSource, Header, Ns, SourceError, Timed};
 use whyslow_sampler::boot_id;
 use whyslow_symbols::Symbolizer;
 
+use crate::debuginfod;
+
 /// Plays `source`, and at its end the names of the addresses that it did not
 /// name, unless it is whole or comes from another machine.
 pub(crate) struct Symbolized<S> {
@@ -30,7 +32,8 @@ impl<S: EventSource> Symbolized<S> {
     #[must_use]
     pub(crate) fn new(source: S) -> Self {
         let header = source.header();
-        let symbolizer = is_this_machine(header).then(|| Symbolizer::new(header.facts));
+        let new = || Symbolizer::new(header.facts).with_servers(debuginfod::from_environment());
+        let symbolizer = is_this_machine(header).then(new);
         Symbolized { source, symbolizer, named: false, last: Ns(0), rest: None }
     }
 
