@@ -359,6 +359,14 @@ pub struct Reach {
     pub none: f64,
 }
 
+impl Reach {
+    /// Whether there was any time to have a stack.
+    #[must_use]
+    pub fn is_known(&self) -> bool {
+        self.complete > 0.0 || self.none > 0.0 || !self.truncated.is_empty()
+    }
+}
+
 /// What recording cost.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Overhead {

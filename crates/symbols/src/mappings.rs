@@ -43,6 +43,10 @@ impl Mapping {
         }
     }
 
+    pub(crate) fn holds(&self, address: u64) -> bool {
+        (self.start..self.end).contains(&address)
+    }
+
     /// Where in the file `address` is; wraps on nonsense.
     pub(crate) fn offset_of(&self, address: u64) -> u64 {
         address.wrapping_sub(self.start).wrapping_add(self.file_offset)
