@@ -41,6 +41,18 @@ impl Proc {
         File::open(self.path(pid, &format!("task/{tid}/schedstat"))).ok().map(CpuCount)
     }
 
+    /// The threads of a process; none when it is gone.
+    pub(crate) fn tids(&self, pid: u32) -> Vec<u32> {
+        let tasks = self.process(pid).and_then(|process| process.tasks().ok());
+        tasks.into_iter().flatten().flatten().map(|task| task.tid.cast_unsigned()).collect()
+    }
+
+    /// The process or thread that began last; 0 when that cannot be read.
+    pub(crate) fn newest(&self) -> u32 {
+        let load = fs::read_to_string(self.root.join("loadavg")).unwrap_or_default();
+        load.split_ascii_whitespace().last().and_then(|pid| pid.parse().ok()).unwrap_or_default()
+    }
+
     /// The path of a file below `/proc/PID`.
     pub(crate) fn path(&self, pid: u32, file: &str) -> PathBuf {
         self.root.join(pid.to_string()).join(file)

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use whyslow_events::{CpuSet, Entrance, Event, Off, Pid, Seen, Tid};
 
-use super::chains::{Known, Places};
+use super::chains::{Beyond, Known, Places};
 use super::{Doing, Found, Occupant, Process, Thread, Tracker, off_of};
 use crate::perf::record::Body;
 use crate::perf::spaces::Mapping;
@@ -141,6 +141,7 @@ impl Tracker {
             left: None,
             kernel: Rc::default(),
             places: Places::default(),
+            beyond: Beyond::default(),
         });
         if let Some(process) = self.processes.get_mut(&pid) {
             process.alive += 1;
@@ -202,6 +203,9 @@ impl Tracker {
         for tid in gone {
             self.exit(time, tid);
             self.dead(tid);
+        }
+        if let Some(thread) = self.threads.get_mut(&Tid(pid.0)) {
+            (thread.places, thread.beyond) = Default::default();
         }
         let space = self.spaces.create(pid);
         let Some(process) = self.processes.get_mut(&pid) else { return };
