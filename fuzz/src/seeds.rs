@@ -2,6 +2,7 @@
 
 pub(crate) mod proc;
 pub(crate) mod ring;
+pub(crate) mod unwind;
 
 use whyslow_events::{
     Capabilities, Cpu, CpuSet, EngineName, Entrance, Entry, Event, ExitStatus, Frame, Header, Mode,

@@ -8,6 +8,7 @@ use whyslow_events::{
     recording::{MAGIC, Reader, VERSION},
 };
 use whyslow_sampler::fuzzing;
+use whyslow_symbols::fuzzing as unwinding;
 
 use crate::seeds;
 
@@ -31,6 +32,8 @@ pub const TARGETS: &[Target] = &[
     Target { name: "analyze", feed: analyze, seeds: seeds::chunks },
     Target { name: "ring_record", feed: fuzzing::ring_record, seeds: seeds::ring::records },
     Target { name: "proc", feed: proc, seeds: seeds::proc::texts },
+    Target { name: "unwind", feed: unwind, seeds: seeds::unwind::stacks },
+    Target { name: "elf", feed: unwinding::image, seeds: seeds::unwind::images },
 ];
 
 /// A whole recording, as it stands in a file.
@@ -65,6 +68,11 @@ fn proc(bytes: &[u8]) {
     }
 }
 
+/// Unwind information, registers and a stack.
+fn unwind(bytes: &[u8]) {
+    unwinding::unwind(bytes);
+}
+
 /// A recording of these chunks.
 fn packed(chunks: &[&[u8]]) -> Vec<u8> {
     const IN_MEMORY: &str = "writing to memory does not fail";
@@ -84,7 +92,19 @@ fn packed(chunks: &[&[u8]]) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    use whyslow_events::StackEnd;
+
     use super::*;
+
+    #[test]
+    fn the_stacks_made_in_code_are_unwound_to_their_end() {
+        for stack in seeds::unwind::stacks() {
+            for chain in unwinding::unwind(&stack) {
+                assert_eq!(chain.end, StackEnd::Complete, "{chain:x?}");
+                assert_eq!(chain.addresses.len(), 5, "{chain:x?}");
+            }
+        }
+    }
 
     #[test]
     fn the_chunks_made_in_code_are_read_to_their_end() {

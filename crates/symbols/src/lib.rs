@@ -28,7 +28,7 @@ use crate::addresses::Addresses;
 use crate::files::Files;
 use crate::mappings::Mapping;
 use crate::space::Space;
-pub use crate::unwind::Unwinder;
+pub use crate::unwind::{Unwinder, fuzzing};
 
 /// Names the addresses of a recording, from the files of this host.
 ///
