@@ -11,6 +11,7 @@ use crate::jit::dump::Dump;
 use crate::jit::{frame, perf_map as map};
 use crate::plt::Plt;
 use crate::runtime::python;
+pub use crate::unwind::fuzzing as unwinding;
 
 /// Enough for any input that is fed.
 const MEMORY: usize = 1 << 24;
