@@ -21,7 +21,7 @@ const ADDRESSES: [u64; 4] = [0, 0x1000, 0x7f00_0000_1008, u64::MAX];
 
 /// A file of lines that name compiled code, which comes in two pieces.
 pub fn perf_map(bytes: &[u8]) {
-    in_two_pieces(bytes, |piece, codes, room| map::read(piece, codes, room));
+    in_two_pieces(bytes, map::read);
 }
 
 /// A jitdump file, which comes in two pieces.

@@ -7,7 +7,6 @@
 mod cache;
 mod calls;
 mod contents;
-mod debug_file;
 mod expression;
 mod frame_pointer;
 pub mod fuzzing;
