@@ -12,3 +12,4 @@ mod outputs;
 mod process;
 mod recording;
 mod report;
+mod stacks;

@@ -153,7 +153,7 @@ fn labelled(frame: Named) -> impl Iterator<Item = Named> {
         rest.is_some_and(|rest| begin.ends_with('_') || rest == KERNEL_SUFFIX)
     });
     let label = label.map(|(_, label)| Named {
-        name: format!("[{label}]"),
+        name: format!("[{label}]{KERNEL_SUFFIX}"),
         file: None,
         line: None,
         module: String::new(),

@@ -325,6 +325,8 @@ pub struct Quality {
     pub unknown_ns: u64,
     /// Relative difference of our on-CPU sum to the kernel's; `null` when the kernel's is not known.
     pub oncpu_vs_kernel: Option<f64>,
+    /// Time that a hypervisor took from running threads. The ledger has it in `runq.preempted`.
+    pub stolen_ns: u64,
     /// Share of folded time that carries at least one user frame with a name.
     pub stack_coverage: f64,
     /// How far the call chains reach.
@@ -357,6 +359,14 @@ pub struct Reach {
     pub truncated: BTreeMap<String, f64>,
     /// No user half is known.
     pub none: f64,
+}
+
+impl Reach {
+    /// Whether there was any time to have a stack.
+    #[must_use]
+    pub fn is_known(&self) -> bool {
+        self.complete > 0.0 || self.none > 0.0 || !self.truncated.is_empty()
+    }
 }
 
 /// What recording cost.

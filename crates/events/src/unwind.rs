@@ -78,8 +78,8 @@ impl StackMemory<'_> {
 pub enum StackEnd {
     /// At the thread's first function.
     Complete,
-    /// There, too, but what lies beyond the copy was read a moment later, and
-    /// believed because where both meet nothing had changed.
+    /// There, too, but what lies beyond the copy was read at another moment, and
+    /// believed because where both meet the stack was the same.
     Extended,
     /// The copy of the stack ended before the stack did.
     CopyTooShort,

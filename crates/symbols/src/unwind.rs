@@ -5,10 +5,13 @@
 //! first time a stack goes through them (`modules`).
 
 mod cache;
+mod calls;
 mod contents;
+mod debug_file;
 mod expression;
 mod frame_pointer;
 mod image;
+mod lost;
 mod modules;
 mod registers;
 mod rule;
@@ -22,6 +25,7 @@ use std::sync::Arc;
 use gimli::UnwindContext;
 use whyslow_events::{Event, SpaceId, StackEnd, StackMemory, Unwind, Unwound, UserRegisters};
 
+use crate::files::Files;
 use crate::unwind::cache::Cache;
 use crate::unwind::modules::Modules;
 use crate::unwind::registers::Registers;
@@ -41,6 +45,14 @@ struct Read {
     modules: Modules,
     rules: Cache,
     context: UnwindContext<usize>,
+}
+
+impl Unwinder {
+    /// Finds the files of the target with `files`, which hold them open.
+    pub(crate) fn new(files: Files) -> Self {
+        let files = Read { modules: Modules::new(files), ..Read::default() };
+        Unwinder { files, ..Unwinder::default() }
+    }
 }
 
 impl Unwind for Unwinder {
@@ -75,22 +87,36 @@ struct Mapped<'a> {
 }
 
 impl Code for Mapped<'_> {
-    fn at(&mut self, address: u64) -> walk::Known<'_> {
-        let Known { space, modules } = &mut *self.space;
-        let Read { modules: files, rules, context } = &mut *self.files;
-        let Some(mapping) = space.mappings.find(address) else { return walk::Known::Nothing };
-        let module = *modules.entry(mapping.start).or_insert_with(|| files.locate(space, mapping));
-        let Some((module, image)) = module.and_then(|id| Some((id, files.image(id)?))) else {
+    fn at(&mut self, address: u64) -> walk::Known {
+        let Read { modules, rules, context } = &mut *self.files;
+        let Some(region) = self.space.region(address, modules) else {
+            return walk::Known::Nothing;
+        };
+        let Some((module, image)) = region.module.and_then(|id| Some((id, modules.image(id)?)))
+        else {
             return walk::Known::Code;
         };
-        let Some(address) = image.address_of(mapping.offset_of(address)) else {
+        let Some(linked) = image.address_of(region.mapping.offset_of(address)) else {
             return walk::Known::Code;
         };
-        let ask = || Ok(image.table.rule(address, context)?.map(Arc::new));
-        match rules.get_or_ask(module, address, ask) {
-            Ok(Some(rule)) => walk::Known::Rule(rule),
+        let ask = || Ok(image.table.rule(linked, context)?.map(Arc::new));
+        match rules.get_or_ask(module, linked, ask) {
+            Ok(Some(rule)) => {
+                walk::Known::Rule(Arc::clone(rule), address - (linked - rule.function))
+            }
             Ok(None) => walk::Known::Code,
             Err(_) => walk::Known::Broken,
         }
+    }
+
+    fn bytes<'a>(&mut self, address: u64, bytes: &'a mut [u8]) -> Option<&'a [u8]> {
+        let Known { space, .. } = &*self.space;
+        let mapping = space.mappings.find(address)?;
+        let room = usize::try_from(mapping.end - address).unwrap_or(usize::MAX);
+        if room < bytes.len() {
+            return None;
+        }
+        self.files.modules.read_code(space, mapping, address, bytes)?;
+        Some(bytes)
     }
 }

@@ -222,9 +222,9 @@ fn what_the_kernel_does_in_a_threads_time_is_labelled() {
     let analysis =
         play(definitions, &[(0, wakes()), (1, sample(Some(1))), (2, sample(Some(2))), (2, end())]);
     let expected = [
-        "prog;0xa;[interrupt];asm_sysvec_apic_timer_interrupt_[k];[softirq];handle_softirqs_[k];\
+        "prog;0xa;[interrupt]_[k];asm_sysvec_apic_timer_interrupt_[k];[softirq]_[k];handle_softirqs_[k];\
          net_rx_action_[k] 1",
-        "prog;0xa;osq_lock_init_[k];[spin];native_queued_spin_lock_slowpath_[k] 1",
+        "prog;0xa;osq_lock_init_[k];[spin]_[k];native_queued_spin_lock_slowpath_[k] 1",
     ];
     assert_eq!(lines(&analysis, View::Cpu), expected);
 }

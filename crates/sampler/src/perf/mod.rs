@@ -14,6 +14,7 @@ mod interner;
 mod open;
 pub(crate) mod record;
 mod spaces;
+mod threads;
 mod tracker;
 mod waits;
 

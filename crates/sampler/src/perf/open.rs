@@ -1,7 +1,7 @@
 //! Opening the events, one ring per CPU.
 
 use std::collections::HashMap;
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::fs;
 use std::io;
 use std::path::PathBuf;
@@ -18,6 +18,7 @@ use perf_event_open::sample::Sampler;
 use whyslow_events::{Fallback, SystemFacts};
 
 use super::record::Kind;
+use super::threads;
 use crate::Error;
 use crate::arch::{GeneralRegisters, Registers};
 use crate::error::errno_of;
@@ -31,10 +32,10 @@ const CHAIN_FREQUENCY: u64 = 3989;
 /// Chains are for waits of programs: not of the idle task (PID 0), not of
 /// threads that were preempted (state 0), not of the kernel's own workers (0x80).
 const CHAIN_FILTER: &CStr = c"prev_pid != 0 && prev_state & 0x7f";
-/// User stacks of waits per second and CPU, as far as they are copied at the
-/// switch: every wait of a program with few of them, and of one with many enough
-/// to know its places. Some 8 µs each.
-const DUMP_FREQUENCY: u64 = 199;
+/// User stacks of the target's waits per second and CPU, as far as they are
+/// copied at the switch: every wait of a program with few of them, and of one
+/// with many enough to know its places. Some 8 µs each.
+const DUMP_FREQUENCY: u64 = 499;
 /// Ring memory of one CPU: at 200,000 switches a second some 300 ms of records.
 const RING_BYTES: u64 = 16 << 20;
 /// Ring memory of all CPUs together.
@@ -49,6 +50,8 @@ struct CpuEvents {
     /// In the order to enable them: the tracepoint hands a switch to the event
     /// enabled last first, so that a chain stands before its switch.
     others: Vec<Counter>,
+    /// Copies stacks at switches, for a record before the chain.
+    copies: Option<Counter>,
     /// Records every switch a second time. Not enabled before it is needed.
     switches: Counter,
     sampler: Sampler,
@@ -93,28 +96,37 @@ impl Rings {
                 ("sched_switch", switch, Kind::Switch),
                 ("sched_waking", waking, Kind::Waking),
                 ("sched_switch", switch, Kind::Chain),
-                ("sched_switch", switch, Kind::Dump),
             ] {
-                if kind == Kind::Dump && stack_bytes == 0 {
-                    continue;
+                let counter = rings.tracepoint((name, id), cpu, kind, stack_bytes, &clock)?;
+                if kind == Kind::Chain {
+                    filter(&counter, cpu, CHAIN_FILTER)?;
                 }
-                let opts = tracepoint_opts(kind, stack_bytes);
-                let counter = open_event(name, Tracepoint { id }, cpu, &opts)?;
-                redirect(counter.file(), clock.file())
-                    .map_err(|errno| redirect_error(cpu, errno))?;
-                if matches!(kind, Kind::Chain | Kind::Dump) {
-                    counter
-                        .with_ftrace_filter(CHAIN_FILTER)
-                        .map_err(event_error("filter an event", cpu))?;
-                }
-                rings.learn(&counter, cpu, kind)?;
                 others.push(counter);
             }
+            let copies = (stack_bytes > 0).then(|| {
+                rings.tracepoint(("sched_switch", switch), cpu, Kind::Dump, stack_bytes, &clock)
+            });
             let switches = open_event("switch records", Software::Dummy, cpu, &switch_opts())?;
             redirect(switches.file(), clock.file()).map_err(|errno| redirect_error(cpu, errno))?;
-            rings.cpus.push(CpuEvents { cpu, clock, others, switches, sampler });
+            let copies = copies.transpose()?;
+            rings.cpus.push(CpuEvents { cpu, clock, others, copies, switches, sampler });
         }
         Ok(rings)
+    }
+
+    fn tracepoint(
+        &mut self,
+        (name, id): (&'static str, u64),
+        cpu: u32,
+        kind: Kind,
+        stack_bytes: u32,
+        clock: &Counter,
+    ) -> Result<Counter, Error> {
+        let opts = tracepoint_opts(kind, stack_bytes);
+        let counter = open_event(name, Tracepoint { id }, cpu, &opts)?;
+        redirect(counter.file(), clock.file()).map_err(|errno| redirect_error(cpu, errno))?;
+        self.learn(&counter, cpu, kind)?;
+        Ok(counter)
     }
 
     /// Maps the ring, smaller when the host does not allow so much locked
@@ -160,6 +172,19 @@ impl Rings {
         Ok(())
     }
 
+    /// Copies stacks at the switches of these threads, and of all that begin
+    /// after the thread `newest`, before recording starts.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub(crate) fn copy_stacks_of(&self, tids: Vec<u32>, newest: u32) -> Result<(), Error> {
+        let threads = threads::filter(tids, newest);
+        let text = format!("{} && ({threads})", CHAIN_FILTER.to_string_lossy());
+        let text = CString::new(text).expect("a filter has no zero byte");
+        let copies = self.cpus.iter().filter_map(|cpu| Some((cpu.cpu, cpu.copies.as_ref()?)));
+        copies.into_iter().try_for_each(|(cpu, counter)| filter(counter, cpu, &text))
+    }
+
     /// Starts recording.
     ///
     /// # Errors
@@ -192,7 +217,8 @@ impl Rings {
         action: &'static str,
     ) -> Result<(), Error> {
         for events in &self.cpus {
-            for counter in std::iter::once(&events.clock).chain(&events.others) {
+            let counters = std::iter::once(&events.clock).chain(&events.others);
+            for counter in counters.chain(&events.copies) {
                 act(counter).map_err(event_error(action, events.cpu))?;
             }
         }
@@ -221,6 +247,10 @@ fn redirect_error(cpu: u32, errno: Errno) -> Error {
 
 fn event_error(action: &'static str, cpu: u32) -> impl Fn(io::Error) -> Error {
     move |error| Error::Event { action, cpu, errno: errno_of(&error) }
+}
+
+fn filter(counter: &Counter, cpu: u32, text: &CStr) -> Result<(), Error> {
+    counter.with_ftrace_filter(text).map_err(event_error("filter an event", cpu))
 }
 
 fn open_event<E>(name: &'static str, event: E, cpu: u32, opts: &Opts) -> Result<Counter, Error>

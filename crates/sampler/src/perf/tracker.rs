@@ -22,7 +22,7 @@ use super::record::{Body, Record};
 use super::spaces::{Mapping, Spaces};
 use super::waits::Waits;
 use crate::arch::Registers;
-use chains::{Places, Taken, Unwinding};
+use chains::{Beyond, Places, Taken, Unwinding};
 use looks::Looks;
 
 /// State bits of a thread that leaves the CPU (tracefs `sched_switch/format`).
@@ -84,6 +84,7 @@ struct Thread {
     left: Option<UserRegisters>,
     kernel: Rc<[u64]>,
     places: Places,
+    beyond: Beyond,
 }
 
 #[derive(Debug)]
@@ -389,7 +390,7 @@ impl Tracker {
         }
     }
 
-    /// Reports a definition that the unwinder needs, too.
+    /// Reports a definition, or the end of one, that the unwinder needs, too.
     fn define(&mut self, time: u64, event: Event) {
         if let Some(unwinder) = &mut self.unwinding.0 {
             unwinder.observe(&event);

@@ -4,7 +4,7 @@
 use whyslow_events::{StackEnd, StackMemory};
 
 use crate::unwind::registers::{BP, PC, Registers, SP};
-use crate::unwind::walk::{Code, Frame, From, Known};
+use crate::unwind::walk::{Frame, From};
 
 /// Bytes of a word.
 const WORD: u64 = 8;
@@ -14,11 +14,7 @@ const WORD: u64 = 8;
 const LARGEST_FRAME: u64 = 8 << 20;
 
 /// The caller of `frame` if its frame pointer looks like one.
-pub(crate) fn step(
-    code: &mut impl Code,
-    frame: &Frame,
-    stack: StackMemory<'_>,
-) -> Result<Frame, StackEnd> {
+pub(crate) fn caller(frame: &Frame, stack: StackMemory<'_>) -> Result<Frame, StackEnd> {
     let known = |number| frame.registers.get(number).ok_or(StackEnd::UnknownRegister);
     let (bp, sp) = (known(BP)?, known(SP)?);
     if bp == 0 && frame.from == From::FramePointer {
@@ -36,9 +32,5 @@ pub(crate) fn step(
     registers.set(BP, Some(saved));
     registers.set(SP, Some(bp + 2 * WORD));
     registers.set(PC, Some(return_address));
-    let caller = Frame { registers, from: From::FramePointer };
-    if matches!(code.at(return_address.wrapping_sub(1)), Known::Nothing) {
-        return Err(StackEnd::NoUnwindInfo);
-    }
-    Ok(caller)
+    Ok(Frame { registers, from: From::FramePointer })
 }

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::os::unix::fs::{FileExt, MetadataExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use object::read::ReadCache;
 
@@ -12,13 +12,17 @@ use crate::files::Files;
 use crate::mappings::{Backing, Mapping};
 use crate::proc_maps;
 use crate::space::Space;
+use crate::unwind::debug_file;
 use crate::unwind::image::Image;
 
 /// Bytes of unwind information that are kept. A browser has a tenth.
-const MEMORY: usize = 512 << 20;
+const MEMORY: usize = 256 << 20;
 
-/// A file, for as long as the process runs: never given to another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// Files that are kept.
+const FILES: usize = 1 << 14;
+
+/// A file that was read. No number is given twice.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct ModuleId(pub(crate) u32);
 
 /// One state of one file. A file system soon gives the number of a file that
@@ -32,31 +36,58 @@ enum Identity {
 /// Every file asked for.
 #[derive(Debug, Default)]
 pub(crate) struct Modules {
+    files: Files,
     ids: HashMap<Identity, Option<ModuleId>>,
-    images: HashMap<ModuleId, Image>,
-    next: u32,
+    images: Vec<Image>,
+    /// Number of the first image; those before it were dropped.
+    first: u32,
     memory: usize,
 }
 
 impl Modules {
+    /// None yet; files are looked for and held open with `files`.
+    pub(crate) fn new(files: Files) -> Self {
+        Modules { files, ..Modules::default() }
+    }
+
+    /// Numbers below this mean nothing any more.
+    pub(crate) fn first(&self) -> ModuleId {
+        ModuleId(self.first)
+    }
+
     /// The module mapped there; `None` when it is none that we can unwind.
     pub(crate) fn locate(&mut self, space: &Space, mapping: &Mapping) -> Option<ModuleId> {
         match mapping.backing() {
             Backing::Memory => None,
             Backing::Vdso => self.module(Identity::Vdso, || Image::parse(&*our_vdso(mapping)?)),
             Backing::File => {
-                // A process may move into another root: what it called a file
-                // once says nothing of the next.
-                let mut files = Files::default();
-                let file = files.locate(space, mapping)?;
-                let path = files.path(file)?;
-                self.module(identity(path)?, || read(path))
+                let path = self.path(space, mapping)?;
+                self.module(identity(&path)?, || read(&path))
             }
         }
     }
 
+    /// Fills `bytes` with what the file has for `address`.
+    pub(crate) fn read_code(
+        &mut self,
+        space: &Space,
+        mapping: &Mapping,
+        address: u64,
+        bytes: &mut [u8],
+    ) -> Option<()> {
+        let file = File::open(self.path(space, mapping)?).ok()?;
+        file.read_exact_at(bytes, mapping.offset_of(address)).ok()
+    }
+
+    /// A path under which the file mapped there can be opened now.
+    fn path(&self, space: &Space, mapping: &Mapping) -> Option<PathBuf> {
+        self.files.path(self.files.locate(space, mapping)?)
+    }
+
+    /// What was read of a module, unless it was dropped.
     pub(crate) fn image(&self, module: ModuleId) -> Option<&Image> {
-        self.images.get(&module)
+        let place = module.0.checked_sub(self.first)?;
+        self.images.get(usize::try_from(place).ok()?)
     }
 
     fn module(
@@ -67,17 +98,26 @@ impl Modules {
         if let Some(known) = self.ids.get(&identity) {
             return *known;
         }
-        let module = read().map(|image| self.keep(image));
+        if self.memory > MEMORY || self.ids.len() >= FILES {
+            self.drop_all();
+        }
+        let module = read().map(|image| {
+            self.memory += image.table.size();
+            self.images.push(image);
+            ModuleId(self.end() - 1)
+        });
         self.ids.insert(identity, module);
         module
     }
 
-    fn keep(&mut self, image: Image) -> ModuleId {
-        let module = ModuleId(self.next);
-        self.next += 1;
-        self.memory += image.table.size();
-        self.images.insert(module, image);
-        module
+    /// Begins anew: what is still needed is read again.
+    fn drop_all(&mut self) {
+        let (first, files) = (self.end(), self.files.clone());
+        *self = Modules { first, files, ..Modules::default() };
+    }
+
+    fn end(&self) -> u32 {
+        self.first + u32::try_from(self.images.len()).expect("fewer than FILES")
     }
 }
 
@@ -92,8 +132,11 @@ fn identity(path: &Path) -> Option<Identity> {
 }
 
 fn read(path: &Path) -> Option<Image> {
-    let bytes = ReadCache::new(File::open(path).ok()?);
-    Image::parse(&bytes)
+    let mut image = Image::parse(&ReadCache::new(File::open(path).ok()?))?;
+    if let Some(debug_frame) = debug_file::debug_frame(path, &image.links) {
+        image.table.add(debug_frame);
+    }
+    Some(image)
 }
 
 /// The bytes of our own vDSO, if `theirs` is as long: the kernel maps the same

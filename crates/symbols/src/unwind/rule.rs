@@ -8,7 +8,7 @@ use gimli::{
 use whyslow_events::StackMemory;
 
 use crate::unwind::expression::Expression;
-use crate::unwind::registers::{PC, Registers, SP};
+use crate::unwind::registers::{BP, PC, Registers, SP};
 
 /// Why a rule cannot be carried out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,10 +122,34 @@ impl Rule {
         let mut caller = registers.preserved();
         caller.set(SP, Some(cfa));
         for (number, saved) in &self.registers {
-            caller.set(*number, saved.value(*number, cfa, registers, stack).ok());
+            let value = match saved.value(*number, cfa, registers, stack) {
+                // Popped already: rules do not follow each step of an epilogue.
+                Err(Stop::Outside(place)) if Some(place) < registers.get(SP) => {
+                    registers.get(*number)
+                }
+                value => value.ok(),
+            };
+            caller.set(*number, value);
         }
         caller.set(PC, Some(self.return_address.value(PC, cfa, registers, stack)?));
         Ok(caller)
+    }
+}
+
+impl Rule {
+    /// Bytes of registers that the function pushed after it made the frame
+    /// pointer its own; `None` if it makes no such frame.
+    pub(crate) fn saved_below_frame_pointer(&self) -> Option<u64> {
+        // Above it are the caller's frame pointer and the return address.
+        const ABOVE: i64 = 16;
+        let places = self.registers.iter().map(|(number, saved)| match saved {
+            Saved::At(offset) => Some((*number, *offset)),
+            _ => None,
+        });
+        let places: Vec<(u8, i64)> = places.collect::<Option<_>>()?;
+        let usual = self.cfa == Cfa::Register(BP, ABOVE) && places.contains(&(BP, -ABOVE));
+        let lowest = places.iter().map(|(_, offset)| *offset).min()?;
+        usual.then(|| u64::try_from(-ABOVE - lowest).ok()).flatten()
     }
 }
 

@@ -6,7 +6,7 @@ use whyslow_events::{Event, Pid, SpaceId, Tid};
 
 use crate::mappings::Mapping;
 use crate::space::Space;
-use crate::unwind::modules::ModuleId;
+use crate::unwind::modules::{ModuleId, Modules};
 
 /// Spaces kept after their process: a thread that exits runs a little longer.
 const GONE: usize = 64;
@@ -16,7 +16,18 @@ const GONE: usize = 64;
 pub(crate) struct Known {
     pub(crate) space: Space,
     /// Modules by the start of their mapping; `None` where there is none.
-    pub(crate) modules: HashMap<u64, Option<ModuleId>>,
+    modules: HashMap<u64, Option<ModuleId>>,
+    /// Where the last address was: the next is often there, too.
+    recent: Option<Region>,
+    /// No module is older than this.
+    oldest: ModuleId,
+}
+
+/// A mapping, and what is mapped there.
+#[derive(Clone, Debug)]
+pub(crate) struct Region {
+    pub(crate) mapping: Mapping,
+    pub(crate) module: Option<ModuleId>,
 }
 
 /// The spaces that matter.
@@ -56,10 +67,14 @@ impl Spaces {
                     self.retire(old);
                 }
             }
-            Event::Mapping { space, start, end, file_offset, path, .. } => {
-                let path = path.as_str().into();
-                let mapping = Mapping { start: *start, end: *end, file_offset: *file_offset, path };
-                self.known(*space).map(mapping);
+            Event::Mapping { space, start, end, file_offset, path, build_id } => {
+                self.known(*space).map(Mapping {
+                    start: *start,
+                    end: *end,
+                    file_offset: *file_offset,
+                    path: path.as_str().into(),
+                    build_id: build_id.as_slice().into(),
+                });
             }
             Event::Thread { tid, pid, .. } => {
                 self.threads.insert(*tid, *pid);
@@ -99,7 +114,25 @@ impl Spaces {
 }
 
 impl Known {
+    /// The region of `address`. Its module is located once.
+    pub(crate) fn region(&mut self, address: u64, files: &mut Modules) -> Option<&Region> {
+        if self.oldest != files.first() {
+            self.oldest = files.first();
+            self.modules.clear();
+            self.recent = None;
+        }
+        let Known { space, modules, recent, .. } = self;
+        if recent.as_ref().is_none_or(|recent| !recent.mapping.holds(address)) {
+            let mapping = space.mappings.find(address)?;
+            let module =
+                *modules.entry(mapping.start).or_insert_with(|| files.locate(space, mapping));
+            *recent = Some(Region { mapping: mapping.clone(), module });
+        }
+        recent.as_ref()
+    }
+
     fn map(&mut self, mapping: Mapping) {
+        self.recent = None;
         let replaced = mapping.start..mapping.end;
         self.modules.retain(|start, _| !replaced.contains(start));
         self.space.mappings.insert(mapping);

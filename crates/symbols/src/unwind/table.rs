@@ -52,10 +52,16 @@ impl Table {
         Table { sections, ..Table::default() }
     }
 
-    /// Whether there is anything in it.
-    pub(crate) fn is_empty(&self) -> bool {
-        // An `.eh_frame` may hold nothing but the mark of its end.
-        self.sections.eh_frame.bytes.len() <= 4 && self.sections.debug_frame.bytes.is_empty()
+    /// Takes a `.debug_frame` from elsewhere, if the file has none.
+    pub(crate) fn add(&mut self, debug_frame: Section) {
+        if self.sections.debug_frame.bytes.is_empty() {
+            self.sections.debug_frame = debug_frame;
+        }
+    }
+
+    /// Gives up the `.debug_frame`.
+    pub(crate) fn into_debug_frame(self) -> Section {
+        self.sections.debug_frame
     }
 
     /// Bytes of memory it takes, indexes left out.

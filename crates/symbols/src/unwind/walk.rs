@@ -1,19 +1,21 @@
 //! From frame to frame up a stack.
 
+use std::sync::Arc;
+
 use whyslow_events::{StackEnd, StackMemory, Unwound};
 
-use crate::unwind::frame_pointer;
-use crate::unwind::registers::{PC, Registers, SP};
+use crate::unwind::registers::{BP, PC, Registers, SP};
 use crate::unwind::rule::{Rule, Stop};
+use crate::unwind::{frame_pointer, lost};
 
 /// Frames that are kept, innermost first.
 const DEEPEST: usize = 1024;
 
 /// What is known of the code at an address.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Known<'a> {
-    /// How to unwind it.
-    Rule(&'a Rule),
+#[derive(Clone, Debug)]
+pub(crate) enum Known {
+    /// How to unwind it, and where its function begins.
+    Rule(Arc<Rule>, u64),
     /// It is code, and nothing says how to unwind it.
     Code,
     /// It is code, and what should say how to unwind it is broken.
@@ -25,7 +27,10 @@ pub(crate) enum Known<'a> {
 /// The code of an address space.
 pub(crate) trait Code {
     /// What is known of the code at `address`.
-    fn at(&mut self, address: u64) -> Known<'_>;
+    fn at(&mut self, address: u64) -> Known;
+
+    /// Fills `bytes` from `address` on, if all of it is one file's code.
+    fn bytes<'a>(&mut self, address: u64, bytes: &'a mut [u8]) -> Option<&'a [u8]>;
 }
 
 /// A frame on the way up.
@@ -47,6 +52,16 @@ pub(crate) enum From {
     FramePointer,
 }
 
+impl From {
+    /// What was wrong when it led nowhere.
+    fn astray(self) -> StackEnd {
+        match self {
+            From::Exactly | From::FramePointer => StackEnd::NoUnwindInfo,
+            From::Call => StackEnd::BadUnwindInfo,
+        }
+    }
+}
+
 impl Frame {
     fn pc(&self) -> u64 {
         self.registers.get(PC).unwrap_or_default()
@@ -54,7 +69,7 @@ impl Frame {
 
     /// An address inside the instruction that is executing: behind a call may
     /// lie another function.
-    fn executing(&self) -> u64 {
+    pub(crate) fn executing(&self) -> u64 {
         self.pc().wrapping_sub(u64::from(self.from != From::Exactly))
     }
 }
@@ -69,41 +84,50 @@ pub(crate) fn walk(code: &mut impl Code, registers: Registers, stack: StackMemor
         if addresses.len() == DEEPEST {
             break StackEnd::TooDeep;
         }
-        match step(code, &frame, stack) {
-            Ok(caller) => {
-                frame = caller;
-                addresses.push(frame.executing().wrapping_add(1));
+        match code.at(frame.executing()) {
+            Known::Nothing => {
+                // Nothing returns to where no code is, but a thread may be there.
+                if frame.from != From::Exactly {
+                    addresses.pop();
+                }
+                break frame.from.astray();
             }
-            Err(end) => break end,
+            Known::Broken => break StackEnd::BadUnwindInfo,
+            known => match caller(code, &frame, known, stack) {
+                Ok(caller) => frame = caller,
+                Err(end) => break end,
+            },
         }
+        addresses.push(frame.executing().wrapping_add(1));
     };
     Unwound { addresses, end }
 }
 
-fn step(code: &mut impl Code, frame: &Frame, stack: StackMemory<'_>) -> Result<Frame, StackEnd> {
-    let rule = match code.at(frame.executing()) {
-        Known::Rule(rule) => rule,
-        Known::Broken => return Err(StackEnd::BadUnwindInfo),
-        Known::Code => return frame_pointer::step(code, frame, stack),
-        // After a step by rule only memory we were not told of is no code.
-        Known::Nothing => return Err(StackEnd::NoUnwindInfo),
-    };
-    let signal = rule.signal;
-    let registers = rule.apply(&frame.registers, stack).map_err(|stop| end(stop, stack))?;
-    let from = if signal { From::Exactly } else { From::Call };
-    if registers.get(PC) == Some(0) && !signal {
+fn caller(
+    code: &mut impl Code,
+    frame: &Frame,
+    known: Known,
+    stack: StackMemory<'_>,
+) -> Result<Frame, StackEnd> {
+    let Known::Rule(rule, function) = known else { return frame_pointer::caller(frame, stack) };
+    let mut callee = frame.registers;
+    let mut registers = rule.apply(&callee, stack);
+    if registers == Err(Stop::Unknown(BP)) {
+        callee.set(BP, lost::frame_pointer(code, frame, &rule, function, stack));
+        registers = rule.apply(&callee, stack);
+    }
+    let registers = registers.map_err(|stop| end(stop, stack))?;
+    if rule.signal {
+        return Ok(Frame { registers, from: From::Exactly });
+    }
+    if registers.get(PC) == Some(0) {
         return Err(StackEnd::Complete);
     }
-    // The kernel delivers signals on another stack if it is told to; a call
-    // leaves its stack where it is.
-    if !signal && registers.get(SP) <= frame.registers.get(SP) {
+    // A call leaves its stack where it is; a signal may come on another.
+    if registers.get(SP) <= frame.registers.get(SP) {
         return Err(StackEnd::BadUnwindInfo);
     }
-    let caller = Frame { registers, from };
-    if !signal && matches!(code.at(caller.executing()), Known::Nothing) {
-        return Err(StackEnd::BadUnwindInfo);
-    }
-    Ok(caller)
+    Ok(Frame { registers, from: From::Call })
 }
 
 fn end(stop: Stop, stack: StackMemory<'_>) -> StackEnd {

@@ -79,7 +79,11 @@ impl Drop for Program {
 
 /// The address space of `pid` and its executable mappings.
 pub(crate) fn events_of(pid: u32, space: SpaceId) -> Vec<Event> {
-    let maps = fs::read_to_string(format!("/proc/{pid}/maps")).expect("a live process");
+    events_in(&fs::read_to_string(format!("/proc/{pid}/maps")).expect("a live process"), pid, space)
+}
+
+/// The same from the text of the maps.
+pub(crate) fn events_in(maps: &str, pid: u32, space: SpaceId) -> Vec<Event> {
     let mut events = vec![Event::Space { space, pid: Pid(pid) }];
     for line in maps.lines() {
         let mut fields = line.splitn(6, ' ');

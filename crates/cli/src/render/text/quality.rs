@@ -16,6 +16,8 @@ const FALLBACK_LINES: usize = 6;
 const MUCH_UNKNOWN: f64 = 0.01;
 /// From this difference to the kernel's account on, it is pointed out.
 const MUCH_DIFFERENCE: f64 = 0.005;
+/// From this share of thread time on, what a hypervisor took is worth a word.
+const MUCH_STOLEN: f64 = 0.001;
 const SEPARATOR: &str = " · ";
 
 pub(super) fn lines(report: &Report, origin: &Origin, width: usize, verbose: bool) -> Vec<Line> {
@@ -25,7 +27,24 @@ pub(super) fn lines(report: &Report, origin: &Origin, width: usize, verbose: boo
         false => fallbacks.take(FALLBACKS).flat_map(|fallback| note(fallback, width, 1)).collect(),
     };
     lines.extend(flow(items(report, origin), width));
+    if verbose {
+        let stacks = &report.quality.stacks;
+        lines.extend(cut("CPU", &stacks.cpu).into_iter().chain(cut("waits", &stacks.waits)));
+    }
     lines
+}
+
+/// Why stacks are not whole, one line each.
+fn cut(of: &str, reach: &Reach) -> Option<Line> {
+    let none = ("none", reach.none);
+    let reasons = reach.truncated.iter().map(|(reason, share)| (reason.as_str(), *share));
+    let parts: Vec<String> = reasons
+        .chain([none, ("read on from outside", reach.extended)])
+        .filter(|(_, share)| *share > 0.0)
+        .map(|(reason, share)| format!("{reason} {}", percent(share)))
+        .collect();
+    (!parts.is_empty())
+        .then(|| Line::new().push(dim(), clean(&format!("stacks of {of}: {}", parts.join(", ")))))
 }
 
 fn note(fallback: &Fallback, width: usize, lines: usize) -> Vec<Line> {
@@ -54,11 +73,19 @@ fn items(report: &Report, origin: &Origin) -> Vec<(Style, String)> {
         let text = format!("{:+.2} % CPU vs kernel", difference * 100.0);
         items.push((marked(difference.abs() > MUCH_DIFFERENCE), text));
     }
-    let whole = |reach: &Reach| percent(reach.complete);
-    let stacks = &quality.stacks;
-    let text =
-        format!("whole stacks: {} of CPU, {} of waits", whole(&stacks.cpu), whole(&stacks.waits));
-    items.push((dim(), text));
+    let stolen = quality.stolen_ns as f64 / thread_time.max(1) as f64;
+    if stolen >= MUCH_STOLEN {
+        items.push((dim(), format!("{} stolen by the hypervisor", percent(stolen))));
+    }
+    let parts = [("CPU", &quality.stacks.cpu), ("waits", &quality.stacks.waits)];
+    let whole: Vec<String> = parts
+        .iter()
+        .filter(|(_, reach)| reach.is_known())
+        .map(|(of, reach)| format!("{} of {of}", percent(reach.complete)))
+        .collect();
+    if !whole.is_empty() {
+        items.push((dim(), format!("whole stacks: {}", whole.join(", "))));
+    }
     let overhead = quality.overhead.profiler_cpu_ns.map_or("overhead not known".into(), |ns| {
         let share = ns as f64 / report.window.duration_ns.max(1) as f64;
         format!("overhead {} CPU ({})", span(ns), percent(share))

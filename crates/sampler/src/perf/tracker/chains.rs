@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::ops::Range;
 use std::rc::Rc;
 
 use whyslow_events::{Event, SpaceId, StackEnd, StackId, StackMemory, Tid, Unwind, UserRegisters};
@@ -12,12 +13,14 @@ use crate::arch::Registers;
 use crate::perf::interner::{Chain, UserHalf, halves};
 use crate::perf::record::UserStack;
 
-/// Places remembered for one thread. Threads wait at few; a deep recursion that
-/// waits at each depth begins anew.
+/// Ways remembered for one thread. Threads wait at few places; a deep recursion
+/// that waits at each depth begins anew.
 const PLACES: usize = 256;
-/// Where a copy was too short, so much of its end must be as it was before
-/// what lies beyond is believed, in bytes.
+/// Where a copy was too short and holds no call, so much of its end must be as
+/// it was before what lies beyond is believed, in bytes.
 const OVERLAP: usize = 512;
+/// Bytes of a return address.
+const WORD: usize = 8;
 /// Most of a stack that is read from outside: first, and when that was too short.
 const READS: [usize; 3] = [64 << 10, 1 << 20, 8 << 20];
 
@@ -39,17 +42,33 @@ pub(super) struct Taken {
     pub(super) dump: Option<Box<UserStack>>,
 }
 
-/// A place where a thread waited, by its program counter and stack pointer:
-/// with both equal, the way there nearly always is, too.
-#[derive(Debug, Default)]
-pub(super) struct Places(HashMap<(u64, u64), Chain>);
+/// A program counter and where on the stack: with both equal, the way there
+/// nearly always is, too.
+type Place = (u64, u64);
 
-impl Places {
-    fn remember(&mut self, place: (u64, u64), chain: Chain) {
+/// Ways on the stack of one thread.
+#[derive(Debug)]
+pub(super) struct Ways<T>(HashMap<Place, T>);
+
+/// Where a thread waited, by program counter and stack pointer.
+pub(super) type Places = Ways<Chain>;
+
+/// What lies beyond copies that were too short, by the return address that
+/// proves it and its place.
+pub(super) type Beyond = Ways<Rc<[u64]>>;
+
+impl<T> Default for Ways<T> {
+    fn default() -> Self {
+        Ways(HashMap::new())
+    }
+}
+
+impl<T> Ways<T> {
+    fn remember(&mut self, place: Place, way: T) {
         if self.0.len() >= PLACES && !self.0.contains_key(&place) {
             self.0.clear();
         }
-        self.0.insert(place, chain);
+        self.0.insert(place, way);
     }
 }
 
@@ -78,10 +97,10 @@ impl Tracker {
         chain: &[u64],
         user: Option<Box<UserStack>>,
     ) -> Option<StackId> {
-        let (pid, space) = self.space_of(tid)?;
+        let (_, space) = self.space_of(tid)?;
         let (kernel, by_pointers) = halves(chain);
         let user = match user {
-            Some(stack) => self.unwind_copy(time, pid, space, &stack),
+            Some(stack) => self.unwind_copy(time, tid, space, &stack),
             None => frame_pointers(by_pointers),
         };
         Some(self.number(time, space, &Chain { kernel: kernel.into(), user }))
@@ -95,7 +114,7 @@ impl Tracker {
         registers: Option<Registers>,
         taken: Taken,
     ) -> (Option<StackId>, Known) {
-        let Some((pid, space)) = self.space_of(tid) else { return (None, Known::Exactly) };
+        let Some((_, space)) = self.space_of(tid) else { return (None, Known::Exactly) };
         let halves = taken.chain.as_deref().map(halves);
         if self.unwinding.0.is_none() {
             let chain = halves
@@ -103,7 +122,7 @@ impl Tracker {
             return (chain.map(|chain| self.number(time, space, &chain)), Known::Exactly);
         }
         let kernel: Option<Rc<[u64]>> = halves.map(|(kernel, _)| kernel.into());
-        let copied = taken.dump.map(|stack| self.unwind_copy(time, pid, space, &stack));
+        let copied = taken.dump.map(|stack| self.unwind_copy(time, tid, space, &stack));
         let Some(thread) = self.threads.get_mut(&tid) else { return (None, Known::Exactly) };
         thread.left = registers.map(|registers| registers.user());
         thread.kernel = kernel.clone().unwrap_or_default();
@@ -195,8 +214,9 @@ impl Tracker {
 
     /// Unwinds a copy that the kernel made. Where it was too short, the rest of
     /// the stack is read now: its frames are older than those in the copy, and
-    /// believed only when the end of the copy has not changed either.
-    fn unwind_copy(&mut self, time: u64, pid: u32, space: SpaceId, copy: &UserStack) -> UserHalf {
+    /// believed only when where both meet the stack has not changed either. When
+    /// it has, what was found there before is believed.
+    fn unwind_copy(&mut self, time: u64, tid: Tid, space: SpaceId, copy: &UserStack) -> UserHalf {
         self.report_space(time, space);
         let UserStack { registers, bytes, whole } = copy;
         let memory = StackMemory { start: registers.sp(), bytes, whole: *whole };
@@ -204,19 +224,46 @@ impl Tracker {
         if user.end != StackEnd::CopyTooShort {
             return user;
         }
-        self.unwind_extended(pid, space, copy).unwrap_or(user)
+        let Some(proof) = proof(bytes, &user.addresses) else { return user };
+        let extended = self.unwind_extended(tid, space, copy, &proof);
+        let Some(thread) = self.threads.get_mut(&tid) else { return user };
+        let outermost = user.addresses.last().copied().unwrap_or_default();
+        let place = (outermost, registers.sp().wrapping_add(proof.start as u64));
+        match extended {
+            Some(extended) => {
+                if extended.end == StackEnd::Extended
+                    && let Some(beyond) = extended.addresses.strip_prefix(&*user.addresses)
+                {
+                    thread.beyond.remember(place, beyond.into());
+                }
+                extended
+            }
+            None => match thread.beyond.0.get(&place) {
+                Some(beyond) => UserHalf {
+                    addresses: [&*user.addresses, beyond].concat().into(),
+                    end: StackEnd::Extended,
+                },
+                None => user,
+            },
+        }
     }
 
-    fn unwind_extended(&mut self, pid: u32, space: SpaceId, copy: &UserStack) -> Option<UserHalf> {
+    fn unwind_extended(
+        &mut self,
+        tid: Tid,
+        space: SpaceId,
+        copy: &UserStack,
+        proof: &Range<usize>,
+    ) -> Option<UserHalf> {
         let UserStack { registers, bytes, .. } = copy;
-        let kept = bytes.len().checked_sub(OVERLAP)?;
-        let start = registers.sp().checked_add(kept as u64)?;
-        for limit in &READS[1..] {
-            let (rest, whole) = self.waits.inspector().stack(pid, start, *limit)?;
-            if rest.get(..OVERLAP)? != &bytes[kept..] {
+        let pid = self.threads.get(&tid)?.pid.0;
+        let start = registers.sp().checked_add(proof.start as u64)?;
+        for limit in READS {
+            let (rest, whole) = self.waits.inspector().stack(pid, start, limit)?;
+            if !rest.starts_with(&bytes[proof.clone()]) {
                 return None;
             }
-            let all = [&bytes[..kept], &rest].concat();
+            let all = [bytes, rest.get(bytes.len() - proof.start..)?].concat();
             let memory = StackMemory { start: registers.sp(), bytes: &all, whole };
             let mut user = self.unwind(space, registers, memory);
             if user.end == StackEnd::Complete {
@@ -239,6 +286,20 @@ impl Tracker {
             self.emit(time, Event::Stack { id, space, kernel, user, end: chain.user.end });
         }
         id
+    }
+}
+
+/// Where a copy shows that the frames beyond it are still those of its time:
+/// at the return address into the outermost frame it gives, if it gives one.
+/// What else lies there may be an array that is being filled.
+fn proof(copy: &[u8], so_far: &[u64]) -> Option<Range<usize>> {
+    match so_far {
+        [_, .., outermost] => {
+            let mut words = copy.chunks_exact(WORD);
+            let at = WORD * words.rposition(|word| word == outermost.to_ne_bytes())?;
+            Some(at..at + WORD)
+        }
+        _ => Some(copy.len().checked_sub(OVERLAP)?..copy.len()),
     }
 }
 

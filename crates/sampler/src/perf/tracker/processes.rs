@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use whyslow_events::{CpuSet, Entrance, Event, Off, Pid, Seen, Tid};
 
-use super::chains::{Known, Places};
+use super::chains::{Beyond, Known, Places};
 use super::{Doing, Found, Occupant, Process, Thread, Tracker, off_of};
 use crate::perf::record::Body;
 use crate::perf::spaces::Mapping;
@@ -23,7 +23,7 @@ impl Tracker {
         for mapping in mappings {
             self.spaces.map(space, mapping);
         }
-        self.emit(time, Event::Process { pid, parent, space, name: name.clone() });
+        self.define(time, Event::Process { pid, parent, space, name: name.clone() });
         self.seen_processes += 1;
         self.processes.insert(pid, Process { space, name, alive: 0 });
     }
@@ -141,11 +141,12 @@ impl Tracker {
             left: None,
             kernel: Rc::default(),
             places: Places::default(),
+            beyond: Beyond::default(),
         });
         if let Some(process) = self.processes.get_mut(&pid) {
             process.alive += 1;
         }
-        self.emit(time, Event::Thread { tid, pid, name, entrance });
+        self.define(time, Event::Thread { tid, pid, name, entrance });
         self.set(time, tid, doing);
     }
 
@@ -163,7 +164,7 @@ impl Tracker {
                 return;
             }
             let space = self.spaces.fork(space, pid);
-            self.emit(
+            self.define(
                 time,
                 Event::Process { pid, parent: Some(parent), space, name: name.clone() },
             );
@@ -203,13 +204,16 @@ impl Tracker {
             self.exit(time, tid);
             self.dead(tid);
         }
+        if let Some(thread) = self.threads.get_mut(&Tid(pid.0)) {
+            (thread.places, thread.beyond) = Default::default();
+        }
         let space = self.spaces.create(pid);
         let Some(process) = self.processes.get_mut(&pid) else { return };
         let old = std::mem::replace(&mut process.space, space);
         name.clone_into(&mut process.name);
         self.waits.remove(pid, old);
         self.spaces.remove(old);
-        self.emit(time, Event::Exec { pid, space, name: name.to_owned() });
+        self.define(time, Event::Exec { pid, space, name: name.to_owned() });
     }
 
     pub(super) fn mapped(&mut self, time: u64, pid: Pid, mapping: Mapping) {
@@ -222,7 +226,7 @@ impl Tracker {
     pub(super) fn exit(&mut self, time: u64, tid: Tid) {
         if let Some(thread) = self.threads.get_mut(&tid) {
             thread.exiting = true;
-            self.emit(time, Event::Exit { tid });
+            self.define(time, Event::Exit { tid });
         }
     }
 

@@ -144,7 +144,7 @@ fn a_sample_has_its_copied_stack_and_without_one_no_user_half() {
 }
 
 #[test]
-fn a_copy_that_was_too_short_is_read_on_where_it_did_not_change() {
+fn a_copy_that_was_too_short_is_read_on_where_its_outermost_call_is_still_there() {
     const COPIED: usize = 100;
     let pid = std::process::id();
     let mut stack: Vec<u64> = (1..=200).collect();
@@ -159,4 +159,39 @@ fn a_copy_that_was_too_short_is_read_on_where_it_did_not_change() {
     assert_eq!(found[0], Some((vec![], all, StackEnd::Extended)));
     let (_, user, end) = found[1].clone().unwrap();
     assert_eq!((user.len(), end), (1 + COPIED, StackEnd::CopyTooShort));
+}
+
+#[test]
+fn where_a_copy_has_changed_since_what_lay_beyond_it_before_is_believed() {
+    const COPIED: usize = 100;
+    let pid = std::process::id();
+    let mut stack: Vec<u64> = (1..=200).collect();
+    stack.push(0);
+    let sp = stack.as_ptr() as u64;
+    let (mut tracker, _) = tracker();
+    let sampled = |tracker: &mut Tracker, time, stack: &[u64]| {
+        let user = copy(sp, &stack[..COPIED]);
+        let body = Body::Clock { kernel: false, chain: Box::from([]), user };
+        tracker.record(0, Record { time, pid, tid: pid, body });
+    };
+    let before = stack.clone();
+    sampled(&mut tracker, START + 1, &before);
+    stack[COPIED - 1..].fill(77);
+    std::hint::black_box(&stack);
+    sampled(&mut tracker, START + 2, &before);
+    let ids = tracker.take_events().filter_map(|timed| match timed.event {
+        Event::Sample { stack, .. } => Some(stack),
+        _ => None,
+    });
+    let ids: Vec<_> = ids.collect();
+    assert!(ids.len() == 2 && ids[0].is_some() && ids[0] == ids[1], "{ids:?}");
+}
+
+#[test]
+fn what_proves_a_copy_is_its_outermost_call_and_without_one_its_end() {
+    let bytes: Vec<u8> = [5_u64, 8, 9, 7].iter().flat_map(|word| word.to_ne_bytes()).collect();
+    assert_eq!(proof(&bytes, &[PC, 5, 8]), Some(8..16));
+    assert_eq!(proof(&bytes, &[PC, 6]), None);
+    assert_eq!(proof(&bytes, &[PC]), None);
+    assert_eq!(proof(&[0; 2 * OVERLAP], &[PC]), Some(OVERLAP..2 * OVERLAP));
 }

@@ -1,0 +1,161 @@
+//! How far stacks reach: computing and waiting, launched and attached to.
+
+use serde_json::Value;
+
+use super::{
+    folded::{self, Stack, share},
+    program::{Language, start},
+};
+use crate::{
+    case::{Case, needs_root},
+    report::sound,
+};
+
+/// Of the time, so much must have its whole stack.
+const WHOLE: f64 = 0.99;
+/// The folded stacks and the report's own count may differ by so much: a chain
+/// may begin at an entry, and be doubted.
+const AGREEMENT: f64 = 0.01;
+
+/// What is to be seen: where it computes, and where it sleeps.
+struct Expected {
+    language: Language,
+    rounds: &'static str,
+    computes: &'static [&'static [&'static str]],
+    sleeps: &'static [&'static str],
+}
+
+const C: Expected = Expected {
+    language: Language::C,
+    rounds: "60",
+    computes: &[
+        &["main", "work", "descend", "descend", "descend"],
+        &["start_thread", "thread", "work", "descend", "descend"],
+        &["descend", "deepest", "mix", "mixed"],
+        &["work", "divide"],
+        &["work", "sort", "qsort_r", "msort_with_tmp"],
+    ],
+    sleeps: &["descend", "deepest", "nap"],
+};
+
+const CPP: Expected = Expected {
+    language: Language::Cpp,
+    rounds: "60",
+    computes: &[
+        &["main", "work", "run", "run", "run"],
+        &["run", "run", "mix", "mixed"],
+        &["main", "work", "sort"],
+        &["main", "work", "catch_all", "refuse", "refuse"],
+    ],
+    sleeps: &["run", "run", "nap"],
+};
+
+const RUST: Expected = Expected {
+    language: Language::Rust,
+    rounds: "120",
+    computes: &[
+        &["main", "work", "descend", "descend", "descend"],
+        &["descend", "descend", "run", "mix"],
+        &["main", "work", "sort"],
+    ],
+    sleeps: &["descend", "descend", "run", "sleep"],
+};
+
+const GO: Expected = Expected {
+    language: Language::Go,
+    rounds: "60",
+    computes: &[
+        &["runtime.goexit", "main.main.func1", "main.work", "main.descend", "main.descend"],
+        &["main.descend", "main.work.func1", "main.mix"],
+        &["main.work", "main.sortNumbers"],
+    ],
+    sleeps: &["main.descend", "main.descend", "main.nap"],
+};
+
+impl Expected {
+    fn launched(&self) {
+        needs_root!();
+        let case = Case::new();
+        let Some(()) = self.language.compile(&case, false) else { return };
+        let arguments = ["record", "-q", "-o", "r.folded", "-o", "r.json", "--", "./calls"];
+        case.run(&[&arguments, &[self.rounds][..]].concat()).ended_with(0);
+        self.check(&case);
+    }
+
+    fn attached(&self) {
+        needs_root!();
+        let case = Case::new();
+        let Some(()) = self.language.compile(&case, false) else { return };
+        let program = start(&case, "1000000");
+        let pid = program.pid();
+        let arguments = ["record", "-q", "-o", "r.folded", "-o", "r.json", "-d", "1s", "-p", &pid];
+        case.run(&arguments).ended_with(0);
+        self.check(&case);
+    }
+
+    fn check(&self, case: &Case) {
+        let stacks = folded::read(case, "r.folded");
+        let report = sound(case.json("r.json"));
+        let incomplete: Vec<&Stack> = stacks.iter().filter(|stack| !stack.whole).collect();
+        for these in [Stack::computes, Stack::waits] {
+            let whole = share(&stacks, these, |stack| stack.whole);
+            assert!(whole >= WHOLE, "{whole} {incomplete:#?}");
+        }
+        agrees(&report["quality"]["stacks"]["cpu"], &stacks, Stack::computes);
+        agrees(&report["quality"]["stacks"]["waits"], &stacks, |stack| !stack.computes());
+        for path in self.computes {
+            let seen = stacks.iter().any(|stack| stack.computes() && stack.goes_through(path));
+            assert!(seen, "{path:?} in {stacks:#?}");
+        }
+        let asleep = |stack: &Stack| stack.state.as_deref() == Some("sleep");
+        let known = share(&stacks, asleep, |stack| stack.goes_through(self.sleeps));
+        assert!(known > 0.0, "{:?} in {stacks:#?}", self.sleeps);
+    }
+}
+
+/// The report counts the time with whole stacks as we do.
+fn agrees(reach: &Value, stacks: &[Stack], these: impl Fn(&Stack) -> bool) {
+    let whole = share(stacks, these, |stack| stack.whole);
+    let reported = reach["complete"].as_f64().unwrap();
+    assert!((whole - reported).abs() <= AGREEMENT, "{whole} folded, {reach}");
+}
+
+#[test]
+fn c_launched() {
+    C.launched();
+}
+
+#[test]
+fn c_attached() {
+    C.attached();
+}
+
+#[test]
+fn cpp_launched() {
+    CPP.launched();
+}
+
+#[test]
+fn cpp_attached() {
+    CPP.attached();
+}
+
+#[test]
+fn rust_launched() {
+    RUST.launched();
+}
+
+#[test]
+fn rust_attached() {
+    RUST.attached();
+}
+
+#[test]
+fn go_launched() {
+    GO.launched();
+}
+
+#[test]
+fn go_attached() {
+    GO.attached();
+}
