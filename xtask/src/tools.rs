@@ -33,6 +33,7 @@ pub(crate) const FOR_TESTS: &[Tool] = &[
 /// What `cargo xtask bench` needs.
 pub(crate) const FOR_BENCH: &[Tool] = &[
     tool("cc", &["gcc", "libc6-dev"]),
+    tool("c++", &["g++", "libc6-dev"]),
     tool("perf", &["linux-perf"]),
     tool("strace", &["strace"]),
 ];
