@@ -48,7 +48,9 @@ fn perf(case: &Case, rounds: &str) -> Option<Shares> {
         Command::new("perf").args(arguments).current_dir(case.path(".")).output().ok()
     };
     let record = ["record", "-q", "-F", FREQUENCY, "-e", "cpu-clock", "--call-graph", "dwarf"];
-    let recorded = run(&[&record, &["-o", "perf.data", "./calls", rounds][..]].concat())?;
+    // Build ids it would copy files for are of no use here.
+    let files = ["--no-buildid", "--no-buildid-cache", "-o", "perf.data", "./calls", rounds];
+    let recorded = run(&[&record[..], &files].concat())?;
     assert!(recorded.status.success(), "{recorded:?}");
     let script = run(&["script", "--no-inline", "-F", "ip,sym", "-i", "perf.data"])?;
     let mut shares = Shares::default();
