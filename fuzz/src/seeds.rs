@@ -1,5 +1,6 @@
 //! Inputs made in code. In here, a recording with every kind of event.
 
+pub(crate) mod jit;
 pub(crate) mod proc;
 pub(crate) mod ring;
 
@@ -53,6 +54,7 @@ fn header() -> Header {
         tool_version: "0.1.0".into(),
         host: "host".into(),
         kernel: "6.1.0".into(),
+        boot_id: "5d0f1c1e-3c64-4f29-9f0a-0a8e5f0c7e11".into(),
         arch: "x86_64".into(),
         facts: SystemFacts { page_size: 1 << 12, clock_ticks: 100, cpus: 2 },
         engine: EngineName::Perf,

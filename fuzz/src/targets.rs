@@ -8,6 +8,7 @@ use whyslow_events::{
     recording::{MAGIC, Reader, VERSION},
 };
 use whyslow_sampler::fuzzing;
+use whyslow_symbols::fuzzing as symbols;
 
 use crate::seeds;
 
@@ -31,6 +32,9 @@ pub const TARGETS: &[Target] = &[
     Target { name: "analyze", feed: analyze, seeds: seeds::chunks },
     Target { name: "ring_record", feed: fuzzing::ring_record, seeds: seeds::ring::records },
     Target { name: "proc", feed: proc, seeds: seeds::proc::texts },
+    Target { name: "perf_map", feed: symbols::perf_map, seeds: seeds::jit::maps },
+    Target { name: "jitdump", feed: symbols::jitdump, seeds: seeds::jit::dumps },
+    Target { name: "elf", feed: symbols::elf, seeds: Vec::new },
 ];
 
 /// A whole recording, as it stands in a file.

@@ -141,7 +141,7 @@ impl Suite {
         match recorded {
             Ok(Outcome::Recorded(recorded)) => {
                 let (report, truth) = *recorded;
-                judgement.compare(workload, &report, truth.as_ref(), noise);
+                judgement.compare(workload, &report, truth.as_ref());
             }
             Ok(Outcome::Impossible(reason)) => {
                 if !self.may_skip {

@@ -8,14 +8,19 @@ use whyslow_events::{Object, Pid, Site, SiteId, StackId};
 
 use crate::State;
 use crate::cause::{Cause, Handovers, judge};
+use crate::quota::Quota;
 use crate::tables::Tables;
-use crate::timeline::{Doing, Timeline, Wait, Waker};
+use crate::timeline::{Doing, Interval, Timeline, Wait, Waker};
 
 /// What an interval counts as. `state` of an interval on the CPU is
 /// `CpuUser`, of one in the run queue how it began; `pieces` splits both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Account {
     pub(crate) state: State,
+    /// What the part of a turn in the run queue counts as, in the shares, in
+    /// which an allowed CPU was idle. To wake an idle CPU takes time, and that
+    /// is the end of the wait: more CPUs would not make it shorter.
+    pub(crate) beside_idle: State,
     pub(crate) level: Level,
 }
 
@@ -38,19 +43,29 @@ pub(crate) enum Level {
 
 /// The accounts of each thread's intervals, and how many waits had evidence
 /// that disagreed.
-pub(crate) fn accounts(tables: &Tables, timeline: &Timeline) -> (Vec<Vec<Account>>, u64) {
+pub(crate) fn accounts(
+    tables: &Tables,
+    timeline: &Timeline,
+    quotas: &HashMap<Pid, Quota>,
+) -> (Vec<Vec<Account>>, u64) {
     let mut judge = Judge::new(tables, timeline);
     let mut accounts: Vec<Vec<Account>> = timeline
         .threads
         .iter()
         .map(|thread| {
-            let states = thread.intervals.iter();
-            states
-                .map(|interval| {
-                    let state = judge.state(interval.doing, interval.stack);
-                    Account { state, level: Level::Holds }
-                })
-                .collect()
+            let throttled = quotas[&thread.pid] != Quota::Harmless;
+            let mut waited = None;
+            let account = |interval: &Interval| {
+                let state = judge.state(interval.doing, interval.stack);
+                let beside_idle = match interval.doing {
+                    Doing::Runq { .. } if throttled => State::RunqThrottled,
+                    Doing::Runq { preempted: false, .. } => waited.unwrap_or(state),
+                    _ => state,
+                };
+                waited = Some(state).filter(|_| is_wait(interval.doing));
+                Account { state, beside_idle, level: Level::Holds }
+            };
+            thread.intervals.iter().map(account).collect()
         })
         .collect();
     let evidence = Evidence::gather(tables, timeline, &accounts);
@@ -60,6 +75,10 @@ pub(crate) fn accounts(tables: &Tables, timeline: &Timeline) -> (Vec<Vec<Account
         }
     }
     (accounts, judge.disagreements)
+}
+
+fn is_wait(doing: Doing) -> bool {
+    matches!(doing, Doing::Blocked(_) | Doing::Stopped)
 }
 
 /// Judges each kind of wait once.
@@ -78,7 +97,7 @@ impl<'a> Judge<'a> {
 
     fn state(&mut self, doing: Doing, stack: Option<StackId>) -> State {
         let wait = match doing {
-            Doing::OnCpu => return State::CpuUser,
+            Doing::OnCpu { .. } => return State::CpuUser,
             Doing::Runq { preempted: true, .. } => return State::RunqPreempted,
             Doing::Runq { preempted: false, .. } => return State::RunqWaking,
             Doing::Stopped => return State::Stopped,

@@ -7,6 +7,7 @@ use crate::frames::Frames;
 use crate::ledger::{self, PerState};
 use crate::phases::Slices;
 use crate::pieces::{Amount, Key, pieces};
+use crate::quota::quotas;
 use crate::report::{
     self, Bottleneck, Class, Exit, Overhead, Quality, Ratio, Report, Target, Verdict, Window,
 };
@@ -40,9 +41,10 @@ pub struct Anomalies {
 /// Reads `source` to its end, or to where it is damaged, and judges.
 pub fn analyze(source: &mut dyn EventSource) -> Analysis {
     let (tables, timeline, damage) = read(source);
-    let (accounts, disagreements) = account::accounts(&tables, &timeline);
+    let quotas = quotas(&tables, &timeline);
+    let (accounts, disagreements) = account::accounts(&tables, &timeline, &quotas);
     let fair = bottleneck::fair_share(&timeline, &accounts);
-    let pieces = pieces(&tables, &timeline, &accounts, &fair);
+    let pieces = pieces(&timeline, &quotas, &accounts, &fair);
     let mut frames = Frames::new(&tables);
     let by_thread = ledger::by_thread(&timeline, &pieces);
     let threads = ledger::total(&by_thread);
@@ -81,6 +83,7 @@ pub fn analyze(source: &mut dyn EventSource) -> Analysis {
             late: timeline.late,
             unknown_ns: threads[State::Unknown],
             oncpu_vs_kernel: ledger::against_kernel(&tables, &timeline, &by_thread),
+            stolen_ns: timeline.stolen(),
             stack_coverage: coverage::named(&pieces, &mut frames),
             stacks: coverage::reach(&tables, &pieces),
             damage,
@@ -116,6 +119,7 @@ fn read(source: &mut dyn EventSource) -> (Tables, Timeline, Option<String>) {
     };
     let mut timeline = builder.finish();
     timeline.settle(|stack| tables.reaches_out(stack));
+    timeline.correct(tables.kernel_cpu_all, tables.tick());
     (tables, timeline, damage)
 }
 

@@ -9,7 +9,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use crate::account::{Account, Level};
-use crate::phases::Slices;
+use crate::phases::{Slices, Span};
 use crate::timeline::Timeline;
 
 const LEVELS: usize = 5;
@@ -112,10 +112,10 @@ impl<'a> Sweep<'a> {
         let Some(account) = self.accounts[index].get(current) else { return };
         let integral = self.integrals[account.level as usize];
         let gained = integral - std::mem::replace(&mut self.sliced[index], integral);
-        let intervals = &self.timeline.threads[index].intervals;
-        let span = self.end_of(index, current) - intervals[current].start;
-        let doing = intervals[current].doing;
-        self.result.slices.credit(index, (doing, span), account.state, gained);
+        let interval = &self.timeline.threads[index].intervals[current];
+        let length = self.end_of(index, current) - interval.start;
+        let span = Span { doing: interval.doing, length };
+        self.result.slices.credit(index, &span, *account, gained);
     }
 
     /// The level the present instant belongs to.
@@ -148,7 +148,6 @@ impl<'a> Sweep<'a> {
     }
 
     fn end_of(&self, thread: usize, interval: usize) -> u64 {
-        let thread = &self.timeline.threads[thread];
-        thread.intervals.get(interval + 1).map_or(thread.end, |next| next.start)
+        self.timeline.threads[thread].end_of(interval)
     }
 }

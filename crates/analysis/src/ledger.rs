@@ -7,7 +7,7 @@ use crate::State;
 use crate::pieces::{Amount, Key};
 use crate::report::{Ledger, States, ThreadLedger};
 use crate::tables::Tables;
-use crate::timeline::{Counted, Timeline};
+use crate::timeline::Timeline;
 
 /// A number for each state.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -107,10 +107,10 @@ pub(crate) fn against_kernel(
         Some(kernel) => (threads.iter().map(ours).sum::<u64>(), kernel),
         None => {
             let counted = timeline.threads.iter().filter_map(|thread| {
-                let Counted { time, cpu_ns, .. } = thread.counted?;
-                Some((thread.on_cpu_until(time), cpu_ns))
+                let (part, cpu_ns) = thread.counts.compared(thread.start, thread.born)?;
+                Some((thread.on_cpu(&part), cpu_ns))
             });
-            counted.fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1))
+            counted.fold((0, 0), |sum, one| (sum.0 + one.0, one.1.saturating_add(sum.1)))
         }
     };
     (kernel > 0).then(|| ours as f64 / kernel as f64 - 1.0)

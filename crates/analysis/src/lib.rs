@@ -24,6 +24,7 @@ mod quota;
 pub mod report;
 #[cfg(test)]
 mod script;
+mod split;
 mod state;
 mod tables;
 mod timeline;

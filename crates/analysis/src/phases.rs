@@ -2,12 +2,21 @@
 //! one by one, neighbours that agree put together.
 
 use crate::State;
+use crate::account::Account;
 use crate::ledger::PerState;
 use crate::report::Phase;
 use crate::timeline::{Doing, Timeline};
 use crate::verdict::judge;
 
 const SLICES: u64 = 20;
+
+/// An interval that has a share.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Span {
+    pub(crate) doing: Doing,
+    /// Nanoseconds.
+    pub(crate) length: u64,
+}
 
 /// Fair shares over time.
 #[derive(Debug, Default)]
@@ -57,20 +66,25 @@ impl Slices {
         }
     }
 
-    pub(crate) fn credit(
-        &mut self,
-        thread: usize,
-        (doing, span): (Doing, u64),
-        state: State,
-        ns: f64,
-    ) {
+    pub(crate) fn credit(&mut self, thread: usize, span: &Span, account: Account, ns: f64) {
         let Some(shares) = self.shares.last_mut() else { return };
-        let computing = match doing {
-            Doing::OnCpu => ns,
-            Doing::Runq { queue, .. } => ns * queue.saturated_part(span),
-            _ => 0.0,
+        let part = |of: u64| ns * of as f64 / span.length.max(1) as f64;
+        let computing = match span.doing {
+            Doing::OnCpu { stolen } => {
+                shares[State::RunqPreempted] += part(stolen);
+                ns - part(stolen)
+            }
+            Doing::Runq { queue, .. } => {
+                let [saturated, neighbours, idle] = queue.parts(span.length);
+                shares[account.state] += part(neighbours);
+                shares[account.beside_idle] += part(idle);
+                part(saturated)
+            }
+            _ => {
+                shares[account.state] += ns;
+                return;
+            }
         };
-        shares[state] += ns - computing;
         shares[State::CpuKernel] += computing * self.kernel[thread];
         shares[State::CpuUser] += computing * (1.0 - self.kernel[thread]);
     }

@@ -5,15 +5,15 @@
 //! since the one before, the last one the tail, too.
 
 use std::collections::HashMap;
-use std::ops::AddAssign;
+use std::ops::{AddAssign, Range};
 
 use whyslow_events::{Pid, StackId};
 
 use crate::State;
 use crate::account::Account;
 use crate::bottleneck::FairShare;
-use crate::quota::{Quota, quotas};
-use crate::tables::Tables;
+use crate::quota::Quota;
+use crate::split::Split;
 use crate::timeline::{Doing, Interval, Sample, Thread, Timeline};
 
 /// Where in the code.
@@ -35,6 +35,13 @@ pub(crate) struct Amount {
     pub(crate) share_ns: f64,
 }
 
+impl Amount {
+    /// `ns` of a thread whose instants have this share.
+    fn at(ns: u64, rate: f64) -> Self {
+        Amount { thread_ns: ns, share_ns: ns as f64 * rate }
+    }
+}
+
 impl AddAssign for Amount {
     fn add_assign(&mut self, other: Amount) {
         self.thread_ns += other.thread_ns;
@@ -52,13 +59,12 @@ pub(crate) struct Key {
 
 /// All pieces, those with the same key added up, in the order of their keys.
 pub(crate) fn pieces(
-    tables: &Tables,
     timeline: &Timeline,
+    quotas: &HashMap<Pid, Quota>,
     accounts: &[Vec<Account>],
     fair: &FairShare,
 ) -> Vec<(Key, Amount)> {
     let mut sums = Sums::default();
-    let quotas = quotas(tables, timeline);
     for (index, thread) in timeline.threads.iter().enumerate() {
         let mut walk = Walk::new(&mut sums, index, &thread.samples, quotas[&thread.pid]);
         let shares = fair.shares[index].iter();
@@ -143,21 +149,27 @@ impl Ratio {
     }
 }
 
+/// Time with a CPU that waits for the next sample.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Pending {
+    ran: Amount,
+    stolen: Amount,
+}
+
 /// Goes along one thread.
 struct Walk<'a> {
     sums: &'a mut Sums,
     thread: usize,
     samples: std::iter::Peekable<std::slice::Iter<'a, Sample>>,
     last: Option<&'a Sample>,
-    /// On-CPU time that waits for the next sample.
-    pending: Amount,
+    pending: Pending,
     quota: Quota,
 }
 
 impl<'a> Walk<'a> {
     fn new(sums: &'a mut Sums, thread: usize, samples: &'a [Sample], quota: Quota) -> Self {
         let samples = samples.iter().peekable();
-        Walk { sums, thread, samples, last: None, pending: Amount::default(), quota }
+        Walk { sums, thread, samples, last: None, pending: Pending::default(), quota }
     }
 
     fn interval(
@@ -166,53 +178,52 @@ impl<'a> Walk<'a> {
         account: Account,
         share: f64,
     ) {
-        let whole = Amount { thread_ns: end - start, share_ns: share };
+        let rate = if end > start { share / (end - start) as f64 } else { 0.0 };
         let place = interval.stack.map_or(Place::NoStack, Place::Stack);
-        match interval.doing {
-            Doing::OnCpu => self.on_cpu(start, end, share),
+        let place = match interval.doing {
+            Doing::OnCpu { stolen } => return self.on_cpu(start..end, stolen, rate),
             Doing::Runq { queue, .. } => {
-                self.in_queue(queue.parts(end - start), account.state, place, share);
+                return self.in_queue(queue.parts(end - start), account, place, rate);
             }
-            Doing::Unknown | Doing::Undetermined => {
-                self.sums.add(self.thread, account.state, Place::Nowhere, whole);
-            }
-            Doing::Blocked(_) | Doing::Stopped => {
-                self.sums.add(self.thread, account.state, place, whole);
-            }
-        }
+            Doing::Unknown | Doing::Undetermined => Place::Nowhere,
+            Doing::Blocked(_) | Doing::Stopped => place,
+        };
+        self.sums.add(self.thread, account.state, place, Amount::at(end - start, rate));
     }
 
-    fn on_cpu(&mut self, start: u64, end: u64, share: f64) {
-        let rate = if end > start { share / (end - start) as f64 } else { 0.0 };
-        let mut from = start;
-        while let Some(sample) = self.samples.next_if(|sample| sample.time <= end) {
+    fn on_cpu(&mut self, span: Range<u64>, stolen: u64, rate: f64) {
+        let mut stolen = Split::new(stolen, span.end - span.start);
+        let mut from = span.start;
+        while let Some(sample) = self.samples.next_if(|sample| sample.time <= span.end) {
             let to = sample.time.max(from);
-            self.pend(to - from, rate);
+            self.pend(to - from, &mut stolen, rate);
             from = to;
             self.last = Some(sample);
             self.settle();
         }
-        self.pend(end - from, rate);
+        self.pend(span.end - from, &mut stolen, rate);
     }
 
     /// While the program itself holds every CPU, whoever waits for one waits
     /// for the program to compute: its share counts as CPU.
-    fn in_queue(&mut self, parts: [u64; 3], begun: State, place: Place, share: f64) {
-        let span: u64 = parts.iter().sum();
-        let rate = if span > 0 { share / span as f64 } else { 0.0 };
+    fn in_queue(&mut self, parts: [u64; 3], account: Account, place: Place, rate: f64) {
         let [saturated, neighbours, idle] = parts;
+        let begun = account.state;
         let (busy, free) = match self.quota {
             Quota::Harmless => (begun, begun),
             Quota::AtTimes => (begun, State::RunqThrottled),
             Quota::UsedUp => (State::RunqThrottled, State::RunqThrottled),
         };
-        self.pending.share_ns += saturated as f64 * rate;
-        for (state, ns, rate) in
-            [(begun, saturated, 0.0), (busy, neighbours, rate), (free, idle, rate)]
-        {
+        self.pending.ran.share_ns += saturated as f64 * rate;
+        for (state, counts_as, ns, rate) in [
+            (begun, begun, saturated, 0.0),
+            (busy, busy, neighbours, rate),
+            (free, account.beside_idle, idle, rate),
+        ] {
             if ns > 0 {
-                let amount = Amount { thread_ns: ns, share_ns: ns as f64 * rate };
-                self.sums.add(self.thread, state, place, amount);
+                let Amount { thread_ns, share_ns } = Amount::at(ns, rate);
+                self.sums.add(self.thread, state, place, Amount { thread_ns, share_ns: 0.0 });
+                self.sums.add(self.thread, counts_as, place, Amount { thread_ns: 0, share_ns });
             }
         }
     }
@@ -220,13 +231,17 @@ impl<'a> Walk<'a> {
     fn finish(mut self) {
         if self.last.is_some() {
             self.settle();
-        } else if self.pending != Amount::default() {
-            self.sums.unsampled.push((self.thread, self.pending));
+        } else if self.pending != Pending::default() {
+            let Pending { ran, stolen } = self.pending;
+            self.sums.unsampled.push((self.thread, ran));
+            self.stolen(stolen, Place::NotSampled);
         }
     }
 
-    fn pend(&mut self, span: u64, rate: f64) {
-        self.pending += Amount { thread_ns: span, share_ns: span as f64 * rate };
+    fn pend(&mut self, span: u64, stolen: &mut Split, rate: f64) {
+        let stolen = stolen.part(span);
+        self.pending.ran += Amount::at(span - stolen, rate);
+        self.pending.stolen += Amount::at(stolen, rate);
     }
 
     /// The pending time goes to the last sample.
@@ -234,6 +249,15 @@ impl<'a> Walk<'a> {
         let Some(sample) = self.last else { return };
         let state = if sample.kernel { State::CpuKernel } else { State::CpuUser };
         let place = sample.stack.map_or(Place::NoStack, Place::Stack);
-        self.sums.add(self.thread, state, place, std::mem::take(&mut self.pending));
+        let Pending { ran, stolen } = std::mem::take(&mut self.pending);
+        self.sums.add(self.thread, state, place, ran);
+        self.stolen(stolen, place);
+    }
+
+    /// A hypervisor took the CPU from a thread that went on wanting it.
+    fn stolen(&mut self, stolen: Amount, place: Place) {
+        if stolen != Amount::default() {
+            self.sums.add(self.thread, State::RunqPreempted, place, stolen);
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use whyslow_events::Pid;
 
 use crate::tables::Tables;
-use crate::timeline::{Doing, Timeline};
+use crate::timeline::Timeline;
 
 /// A group that ran for this many percent of its quota used it up.
 const USED_UP: u128 = 90;
@@ -27,11 +27,7 @@ pub(crate) fn quotas(tables: &Tables, timeline: &Timeline) -> HashMap<Pid, Quota
     let limits: HashMap<Pid, Option<u64>> =
         timeline.threads.iter().map(|it| (it.pid, tables.throttled(it.pid))).collect();
     let limited = timeline.threads.iter().filter(|it| limits[&it.pid].is_some());
-    let ran: u64 = limited
-        .flat_map(|thread| thread.spans())
-        .filter(|(_, _, interval)| interval.doing == Doing::OnCpu)
-        .map(|(start, end, _)| end - start)
-        .sum();
+    let ran: u64 = limited.map(|thread| thread.on_cpu(&(thread.start..thread.end))).sum();
     let judged = |limit: u64| {
         let allowed = u128::from(limit) * u128::from(timeline.duration()) / 1_000_000_000;
         let used_up = u128::from(ran) * 100 >= allowed * USED_UP;

@@ -325,6 +325,8 @@ pub struct Quality {
     pub unknown_ns: u64,
     /// Relative difference of our on-CPU sum to the kernel's; `null` when the kernel's is not known.
     pub oncpu_vs_kernel: Option<f64>,
+    /// Time that a hypervisor took from running threads. The ledger has it in `runq.preempted`.
+    pub stolen_ns: u64,
     /// Share of folded time that carries at least one user frame with a name.
     pub stack_coverage: f64,
     /// How far the call chains reach.

@@ -344,6 +344,7 @@ pub(crate) fn header(cpus: u32) -> Header {
         tool_version: "0".to_owned(),
         host: "host".to_owned(),
         kernel: "6.0".to_owned(),
+        boot_id: "boot".to_owned(),
         arch: "x86_64".to_owned(),
         facts: SystemFacts { page_size: 4096, clock_ticks: 100, cpus },
         engine: EngineName::Perf,

@@ -83,6 +83,11 @@ impl Tables {
         }
     }
 
+    /// Length of a tick, ns: the kernel's own are no longer.
+    pub(crate) fn tick(&self) -> u64 {
+        1_000_000_000 / self.header.facts.clock_ticks.max(1)
+    }
+
     /// Takes in what `event` defines; what it says of threads is not ours.
     pub(crate) fn define(&mut self, event: Event) {
         self.events += 1;

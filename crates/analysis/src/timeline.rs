@@ -2,6 +2,8 @@
 //! `occupancy` the CPUs, `builder` hands each event to whom it concerns.
 
 mod builder;
+mod correct;
+mod counts;
 mod occupancy;
 mod settle;
 mod track;
@@ -9,9 +11,14 @@ mod track;
 #[cfg(test)]
 mod tests;
 
+use std::ops::Range;
+
 use whyslow_events::{Pid, SiteId, StackId, Tid};
 
 pub(crate) use builder::Builder;
+use counts::Counts;
+
+use crate::split::Split;
 
 /// All threads over the whole window, `start..end` on the events' clock.
 #[derive(Debug)]
@@ -41,17 +48,10 @@ pub(crate) struct Thread {
     pub(crate) end: u64,
     pub(crate) intervals: Vec<Interval>,
     pub(crate) samples: Vec<Sample>,
-    /// The kernel's count of its CPU time that is best to compare with ours.
-    pub(crate) counted: Option<Counted>,
-}
-
-/// The kernel's count of a thread's CPU time from its start to `time`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Counted {
-    pub(crate) time: u64,
-    pub(crate) cpu_ns: u64,
-    /// Counted while the thread ran, when the kernel's count may lag by a tick.
-    pub(crate) running: bool,
+    /// It began at `start`, and was not only found then.
+    pub(crate) born: bool,
+    /// The kernel's counts of its CPU time.
+    pub(crate) counts: Counts,
 }
 
 /// A stretch of one doing, from `start` to the start of the next interval.
@@ -68,7 +68,10 @@ const _: () = assert!(size_of::<Interval>() <= 48);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Doing {
-    OnCpu,
+    OnCpu {
+        /// Time of it that a hypervisor took away.
+        stolen: u64,
+    },
     Runq {
         preempted: bool,
         queue: Queue,
@@ -121,10 +124,32 @@ impl Thread {
         self.end - self.start
     }
 
-    /// On-CPU time up to `time`.
-    pub(crate) fn on_cpu_until(&self, time: u64) -> u64 {
-        let running = self.spans().filter(|(.., interval)| interval.doing == Doing::OnCpu);
-        running.map(|(start, end, _)| end.min(time).saturating_sub(start)).sum()
+    /// On-CPU time in `part`, without what was stolen.
+    pub(crate) fn on_cpu(&self, part: &Range<u64>) -> u64 {
+        let ran = self.within(part).filter_map(|(start, end, interval)| {
+            let Doing::OnCpu { stolen } = interval.doing else { return None };
+            let inside = end.min(part.end).saturating_sub(start.max(part.start));
+            Some(inside - Split::new(stolen, end - start).part(inside))
+        });
+        ran.sum()
+    }
+
+    /// The intervals that `part` touches, with start and end.
+    fn within(&self, part: &Range<u64>) -> impl Iterator<Item = (u64, u64, &Interval)> {
+        self.indices(part)
+            .map(|index| (self.intervals[index].start, self.end_of(index), &self.intervals[index]))
+    }
+
+    /// The indices of the intervals that `part` touches.
+    fn indices(&self, part: &Range<u64>) -> Range<usize> {
+        let first = self.intervals.partition_point(|interval| interval.start <= part.start);
+        let last = self.intervals.partition_point(|interval| interval.start < part.end);
+        first.saturating_sub(1)..last
+    }
+
+    /// When an interval ends.
+    pub(crate) fn end_of(&self, index: usize) -> u64 {
+        self.intervals.get(index + 1).map_or(self.end, |next| next.start)
     }
 
     /// Start, end and interval, in order.
@@ -138,14 +163,19 @@ impl Timeline {
     pub(crate) fn duration(&self) -> u64 {
         self.end - self.start
     }
+
+    /// Time that a hypervisor took from running threads.
+    pub(crate) fn stolen(&self) -> u64 {
+        let intervals = self.threads.iter().flat_map(|thread| &thread.intervals);
+        let stolen = intervals.map(|interval| match interval.doing {
+            Doing::OnCpu { stolen } => stolen,
+            _ => 0,
+        });
+        stolen.sum()
+    }
 }
 
 impl Queue {
-    /// The saturated part of the whole, `span` long.
-    pub(crate) fn saturated_part(self, span: u64) -> f64 {
-        self.parts(span)[0] as f64 / span.max(1) as f64
-    }
-
     /// Saturated, neighbours and idle parts of `span`; they sum to it.
     pub(crate) fn parts(self, span: u64) -> [u64; 3] {
         let saturated = self.saturated.min(span);

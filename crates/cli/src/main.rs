@@ -4,6 +4,7 @@
 
 mod args;
 mod commands;
+mod debuginfod;
 mod exit;
 mod files;
 mod output;

@@ -4,7 +4,10 @@
 use std::collections::VecDeque;
 
 use whyslow_events::{Event, EventSource, Header, Ns, SourceError, Timed};
+use whyslow_sampler::boot_id;
 use whyslow_symbols::Symbolizer;
+
+use crate::debuginfod;
 
 /// Plays `source`, and at its end the names of the addresses that it did not
 /// name, unless it is whole or comes from another machine.
@@ -29,7 +32,8 @@ impl<S: EventSource> Symbolized<S> {
     #[must_use]
     pub(crate) fn new(source: S) -> Self {
         let header = source.header();
-        let symbolizer = is_this_machine(header).then(|| Symbolizer::new(header.facts));
+        let new = || Symbolizer::new(header.facts).with_servers(debuginfod::from_environment());
+        let symbolizer = is_this_machine(header).then(new);
         Symbolized { source, symbolizer, named: false, last: Ns(0), rest: None }
     }
 
@@ -73,11 +77,11 @@ impl<S: EventSource> EventSource for Symbolized<S> {
     }
 }
 
-/// Elsewhere the same addresses hold other code.
+/// Elsewhere, or after the next boot, the same addresses hold other code.
 fn is_this_machine(header: &Header) -> bool {
-    nix::sys::utsname::uname().is_ok_and(|here| {
-        here.nodename() == header.host.as_str() && here.release() == header.kernel.as_str()
-    })
+    !header.boot_id.is_empty()
+        && header.boot_id == boot_id()
+        && nix::sys::utsname::uname().is_ok_and(|here| here.nodename() == header.host.as_str())
 }
 
 #[cfg(test)]
@@ -130,9 +134,10 @@ mod tests {
     }
 
     #[test]
-    fn a_recording_of_another_machine_is_not_named_by_this_one() {
-        let mut header = header();
-        header.host.push_str("-not");
+    fn a_recording_of_another_machine_or_boot_is_not_named_by_this_one() {
+        let elsewhere = Header { host: "elsewhere".into(), ..header() };
+        let before = Header { boot_id: "before".into(), ..header() };
+        let unknown = Header { boot_id: String::new(), ..header() };
         let stack = Event::Stack {
             id: whyslow_events::StackId(0),
             space: whyslow_events::SpaceId(0),
@@ -140,7 +145,10 @@ mod tests {
             user: vec![1],
             end: whyslow_events::StackEnd::Complete,
         };
-        let (named, _) = play(Symbolized::new(InMemory::new(header, vec![(0, stack)])));
-        assert!(!has_names(&named));
+        let named = |header| {
+            has_names(&play(Symbolized::new(InMemory::new(header, vec![(0, stack.clone())]))).0)
+        };
+        assert!(named(header()));
+        assert!(!named(elsewhere) && !named(before) && !named(unknown));
     }
 }

@@ -46,6 +46,7 @@ pub(crate) fn header() -> Header {
         tool_version: "0".into(),
         host: here.nodename().to_string_lossy().into_owned(),
         kernel: here.release().to_string_lossy().into_owned(),
+        boot_id: whyslow_sampler::boot_id(),
         arch: "x86_64".into(),
         facts: SystemFacts { page_size: 4096, clock_ticks: 100, cpus: 2 },
         engine: EngineName::Perf,

@@ -78,6 +78,9 @@ pub struct Header {
     pub host: String,
     /// Kernel release.
     pub kernel: String,
+    /// The kernel's random name of this boot; empty when not known. Addresses
+    /// of the kernel hold other code after the next.
+    pub boot_id: String,
     /// Machine architecture, such as `x86_64`.
     pub arch: String,
     /// Facts of the host.

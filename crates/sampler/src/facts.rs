@@ -14,6 +14,13 @@ pub fn system_facts() -> SystemFacts {
     }
 }
 
+/// The kernel's random name of the present boot; empty where there is none.
+#[must_use]
+pub fn boot_id() -> String {
+    let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    id.trim_end().to_owned()
+}
+
 /// What this host calls itself.
 #[derive(Clone, Debug)]
 pub(crate) struct Host {

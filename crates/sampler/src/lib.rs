@@ -17,7 +17,7 @@ mod sys;
 mod target;
 
 pub use error::Error;
-pub use facts::system_facts;
+pub use facts::{boot_id, system_facts};
 pub use perf::record::parse as parse_ring_record;
 pub use proc::command_line;
 pub use session::{Ended, Options, Progress, Session, Stop};

@@ -1,11 +1,12 @@
 //! `/proc`: processes, threads, and the limits of their control groups.
 //! The root can be another folder, for tests.
 
-use std::fs;
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use nix::sys::time::TimeValLike;
-use procfs::process::{Process, Stat, Task};
+use procfs::FromRead;
+use procfs::process::{Process, Schedstat, Stat, Task};
 use whyslow_events::{Cpu, CpuSet};
 
 /// Bit of `/proc/PID/stat` flags that marks a kernel thread (linux/sched.h `PF_KTHREAD`).
@@ -33,6 +34,11 @@ impl Proc {
     /// A thread of a process.
     pub(crate) fn task(&self, pid: u32, tid: u32) -> Option<Task> {
         self.process(pid)?.task_from_tid(i32::try_from(tid).ok()?).ok()
+    }
+
+    /// The CPU time of a thread; `None` when there is no such thread.
+    pub(crate) fn cpu_count(&self, pid: u32, tid: u32) -> Option<CpuCount> {
+        File::open(self.path(pid, &format!("task/{tid}/schedstat"))).ok().map(CpuCount)
     }
 
     /// The threads of a process; none when it is gone.
@@ -101,12 +107,19 @@ pub(crate) fn affinity(tid: u32) -> Option<CpuSet> {
     Some(cpus.filter(|&cpu| mask.is_set(cpu).unwrap_or(false)).map(|cpu| Cpu(cpu as u32)).collect())
 }
 
-/// CPU time of a thread that is the only one of its process, up to this very
-/// moment; ns. `schedstat` lags by up to a tick for a thread that runs.
-pub(crate) fn process_cpu_ns(pid: u32) -> Option<u64> {
-    let pid = nix::unistd::Pid::from_raw(i32::try_from(pid).ok()?);
-    let time = nix::time::clock_getcpuclockid(pid).and_then(nix::time::clock_gettime).ok()?;
-    u64::try_from(time.num_nanoseconds()).ok()
+/// The kernel's count of a thread's CPU time.
+#[derive(Debug)]
+pub(crate) struct CpuCount(File);
+
+impl CpuCount {
+    /// CPU time so far, ns. Exact while the thread is off the CPU; while it
+    /// runs, as of a tick ago at most.
+    pub(crate) fn read(&self) -> Option<u64> {
+        // Three numbers of 20 digits and what separates them.
+        let mut text = [0; 64];
+        let size = self.0.read_at(&mut text, 0).ok()?;
+        Some(Schedstat::from_read(&text[..size]).ok()?.sum_exec_runtime)
+    }
 }
 
 /// `0-3,8` in numbers; what is not a list gives what could be read of it.
@@ -194,6 +207,23 @@ fn read_quota(group: &Path, unified: bool) -> Option<Quota> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn cpu_time_is_read_anew_each_time() {
+        let root = tempfile::tempdir().unwrap();
+        let task = root.path().join("7/task/8");
+        fs::create_dir_all(&task).unwrap();
+        let write = |text: &str| fs::write(task.join("schedstat"), text).unwrap();
+        write("18446744073709551615 18446744073709551615 3\n");
+        let proc = Proc { root: root.path().to_owned(), ..Proc::default() };
+        let count = proc.cpu_count(7, 8).unwrap();
+        assert_eq!(count.read(), Some(u64::MAX));
+        write("5 0 1\n");
+        assert_eq!(count.read(), Some(5));
+        write("-5 0 1\n");
+        assert_eq!(count.read(), None);
+        assert!(proc.cpu_count(7, 9).is_none());
+    }
 
     #[test]
     fn a_cpu_list_is_read_and_nonsense_is_not() {

@@ -19,14 +19,14 @@ use nix::sys::time::TimeValLike;
 use nix::time::{ClockId, clock_gettime};
 use nix::unistd::Pid;
 use whyslow_events::{
-    Capabilities, EngineName, Event, ExitStatus, Header, Mode, Ns, Target, Timed, Unwind,
+    Capabilities, EngineName, Event, ExitStatus, Fallback, Header, Mode, Ns, Target, Timed, Unwind,
 };
 
 use crate::facts::Host;
 use crate::perf::{Continuity, KernelCalls, Merge, Rings, Tracker, continuity_fallback};
 use crate::proc::Proc;
 use crate::target::{Child, What, check, spawn};
-use crate::{Error, system_facts};
+use crate::{Error, boot_id, system_facts};
 use upkeep::Upkeep;
 
 /// Time between two rounds when no ring fills up: short enough to look at
@@ -118,6 +118,8 @@ pub struct Session {
     what: What,
     options: Options,
     header: Header,
+    /// The window has begun, and the header was handed out.
+    begun: bool,
 }
 
 impl Session {
@@ -151,6 +153,7 @@ impl Session {
                 tool_version: options.tool_version.clone(),
                 host: host.name,
                 kernel: host.kernel,
+                boot_id: boot_id(),
                 arch: host.arch,
                 facts,
                 engine: EngineName::Perf,
@@ -166,6 +169,7 @@ impl Session {
                 start: Ns(0),
                 start_unix_ns: 0,
             },
+            begun: false,
             tracker: Tracker::new(KernelCalls::default(), options.inherit, u64::MAX),
             rings,
             merge: Merge::default(),
@@ -216,6 +220,7 @@ impl Session {
                 self.seed_running(pids)?;
             }
         }
+        self.begun = true;
         Ok(())
     }
 
@@ -349,11 +354,14 @@ impl Session {
 
     fn mend_continuity(&mut self) -> Result<(), Error> {
         let broken = &self.continuity.broken()[self.mended..];
-        if self.mended == 0 && !broken.is_empty() {
-            self.header.fallbacks.push(continuity_fallback());
-        }
+        let first = self.mended == 0 && !broken.is_empty();
         self.mended += broken.len();
-        broken.iter().try_for_each(|cpu| self.rings.enable_switch_records(*cpu))
+        broken.iter().try_for_each(|cpu| self.rings.enable_switch_records(*cpu))?;
+        if first {
+            let header = (!self.begun).then_some(&mut self.header);
+            do_without(continuity_fallback(), header, &mut self.tracker, self.merge.given());
+        }
+        Ok(())
     }
 
     fn drain(&mut self, sink: &mut dyn FnMut(&Timed) -> io::Result<()>) -> Result<(), Error> {
@@ -405,6 +413,15 @@ impl Session {
     }
 }
 
+/// Tells of something that cannot be had: in the header as long as we have it,
+/// and then in the stream at `time`.
+fn do_without(fallback: Fallback, header: Option<&mut Header>, tracker: &mut Tracker, time: u64) {
+    match header {
+        Some(header) => header.fallbacks.push(fallback),
+        None => tracker.note(time, Event::Fallback(fallback)),
+    }
+}
+
 /// Sleeps a moment on each of the first CPUs, on a thread of its own: the
 /// affinity of this one is the child's too.
 fn stir_cpus() {
@@ -452,3 +469,6 @@ fn our_cpu_ns() -> u64 {
 fn nanoseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests;

@@ -37,12 +37,30 @@ pub(crate) struct Addresses {
 }
 
 impl Addresses {
-    /// Notes one half of a call chain, innermost first.
-    pub(crate) fn stack(&mut self, space: Option<SpaceId>, chain: &[u64]) {
+    /// Notes one half of a call chain, innermost first. Gives the addresses in
+    /// it that were not seen before.
+    pub(crate) fn stack(&mut self, space: Option<SpaceId>, chain: &[u64]) -> Vec<u64> {
+        let known = self.states.len();
+        let mut new = Vec::new();
         for (depth, &address) in chain.iter().enumerate() {
             let seen = if depth == 0 { State::Exact } else { State::Return };
             self.note(SymbolKey { space, address }, seen);
+            if self.states.len() > known + new.len() {
+                new.push(address);
+            }
         }
+        new
+    }
+
+    /// The address inside the instruction that was executing; `None` when it
+    /// has a name, or was not seen.
+    pub(crate) fn executing(&self, key: SymbolKey) -> Option<u64> {
+        let is_return = match self.states.get(&key)? {
+            State::Exact => false,
+            State::Return => true,
+            State::Named => return None,
+        };
+        Some(Wanted { key, is_return }.executing())
     }
 
     /// Notes that these have a name.

@@ -2,24 +2,42 @@
 //! parts asked for and maps nothing, so that a file that shrinks meanwhile is
 //! an error and no signal.
 
+use std::collections::HashMap;
 use std::fs::File;
+use std::io::{self, Read, Seek};
 use std::path::Path;
 
 use object::read::{ReadCache, ReadRef};
 use object::{
-    BinaryFormat, Object, ObjectSection, ObjectSegment, ObjectSymbol, SegmentFlags, elf::PF_X,
+    BinaryFormat, Object, ObjectSection, ObjectSegment, ObjectSymbol, ObjectSymbolTable,
+    RelocationTarget, SegmentFlags, elf::PF_X,
 };
+use xz2::read::XzDecoder;
+use xz2::stream::Stream;
 
 use crate::mappings::Mapping;
 
 /// No section we search is larger in an honest file.
 const SECTION_LIMIT: u64 = 64 << 20;
 
+/// Entries of the global offset table that are looked at.
+const SLOT_LIMIT: usize = 1 << 20;
+
+/// What all compressed sections of an honest file hold, together.
+const UNPACKED_LIMIT: u64 = 4 << 30;
+
+/// What a packed symbol table of an honest file holds.
+const SYMBOLS_LIMIT: u64 = 256 << 20;
+
+/// How often a compressed section of an honest file holds its size: as often
+/// as zlib can.
+const RATIO_LIMIT: u64 = 1032;
+
 /// An ELF file that can be asked.
 #[derive(Debug)]
-pub(crate) struct ElfFile<'data> {
-    bytes: &'data ReadCache<File>,
-    object: object::File<'data, &'data ReadCache<File>>,
+pub(crate) struct ElfFile<'data, R: Read + Seek = File> {
+    bytes: &'data ReadCache<R>,
+    object: object::File<'data, &'data ReadCache<R>>,
 }
 
 /// A loadable part of an ELF file.
@@ -36,9 +54,9 @@ pub(crate) fn open(path: &Path) -> Option<ReadCache<File>> {
     Some(ReadCache::new(File::open(path).ok()?))
 }
 
-impl<'data> ElfFile<'data> {
+impl<'data, R: Read + Seek> ElfFile<'data, R> {
     /// `None` when it is not ELF.
-    pub(crate) fn parse(bytes: &'data ReadCache<File>) -> Option<Self> {
+    pub(crate) fn parse(bytes: &'data ReadCache<R>) -> Option<Self> {
         let object = object::File::parse(bytes).ok()?;
         (object.format() == BinaryFormat::Elf).then_some(ElfFile { bytes, object })
     }
@@ -49,6 +67,63 @@ impl<'data> ElfFile<'data> {
         let mut all = self.object.dynamic_symbols().chain(self.object.symbols());
         let found = all.find(|symbol| symbol.is_definition() && symbol.name() == Ok(name))?;
         Some((found.address(), found.size()))
+    }
+
+    /// Its GNU build id.
+    pub(crate) fn build_id(&self) -> Option<&'data [u8]> {
+        self.object.build_id().ok().flatten()
+    }
+
+    /// Name and checksum of the file its debug information was moved to.
+    pub(crate) fn debug_link(&self) -> Option<(&'data str, u32)> {
+        let (name, checksum) = self.object.gnu_debuglink().ok().flatten()?;
+        Some((str::from_utf8(name).ok()?, checksum))
+    }
+
+    /// It holds debug information itself.
+    pub(crate) fn has_debug_info(&self) -> bool {
+        [".debug_info", ".zdebug_info"].iter().any(|name| {
+            self.object.section_by_name(name).is_some_and(|it| it.file_range().is_some())
+        })
+    }
+
+    /// What it claims to hold in compressed sections is not absurd: others
+    /// make room for all of it.
+    pub(crate) fn has_modest_sections(&self) -> bool {
+        let mut unpacked = 0u64;
+        self.object.sections().all(|section| {
+            let Ok(range) = section.compressed_file_range() else { return true };
+            unpacked = unpacked.saturating_add(range.uncompressed_size);
+            unpacked <= UNPACKED_LIMIT
+                && range.uncompressed_size / RATIO_LIMIT <= range.compressed_size
+        })
+    }
+
+    /// The same of the symbol table that stands packed in a section of its own,
+    /// and does not tell its size.
+    pub(crate) fn has_modest_symbols(&self) -> bool {
+        let packed = self.section_bytes(".gnu_debugdata").unwrap_or_default();
+        let Ok(stream) = Stream::new_stream_decoder(SYMBOLS_LIMIT, 0) else { return false };
+        let mut unpacked = XzDecoder::new_stream(packed, stream).take(SYMBOLS_LIMIT);
+        let whole = io::copy(&mut unpacked, &mut io::sink());
+        packed.is_empty() || whole.is_ok_and(|length| length < SYMBOLS_LIMIT)
+    }
+
+    /// Which dynamic symbol the loader puts where.
+    pub(crate) fn slots(&self) -> HashMap<u64, &'data str> {
+        let relocations = self.object.dynamic_relocations().into_iter().flatten();
+        let symbols = self.object.dynamic_symbol_table();
+        let slot = |(address, relocation): (u64, object::Relocation)| {
+            let RelocationTarget::Symbol(index) = relocation.target() else { return None };
+            let name = symbols.as_ref()?.symbol_by_index(index).ok()?.name().ok()?;
+            (!name.is_empty()).then_some((address, name))
+        };
+        relocations.take(SLOT_LIMIT).filter_map(slot).collect()
+    }
+
+    /// It is for this instruction set.
+    pub(crate) fn is_x86_64(&self) -> bool {
+        self.object.architecture() == object::Architecture::X86_64
     }
 
     /// Address and size of a section.
@@ -95,6 +170,17 @@ impl Segment {
     }
 }
 
+/// The address in the file of what is at `offset` of it.
+pub(crate) fn address_at(segments: &[Segment], offset: u64) -> Option<u64> {
+    let at = |segment: &Segment| {
+        let inside = offset.checked_sub(segment.file_offset)?;
+        (inside < segment.file_size).then(|| segment.address.wrapping_add(inside))
+    };
+    // A page at the border of two segments is mapped twice.
+    let code = segments.iter().filter(|segment| segment.executable).find_map(at);
+    code.or_else(|| segments.iter().find_map(at))
+}
+
 /// What must be added to an address in the file to get the address in memory,
 /// given one executable mapping of that file.
 pub(crate) fn load_bias(segments: &[Segment], mapping: &Mapping, page_size: u64) -> Option<u64> {
@@ -115,7 +201,13 @@ mod tests {
     use super::*;
 
     fn text_mapping(start: u64, file_offset: u64) -> Mapping {
-        Mapping { start, end: start + 0x1000, file_offset, path: "/lib".into() }
+        Mapping {
+            start,
+            end: start + 0x1000,
+            file_offset,
+            path: "/lib".into(),
+            build_id: [].into(),
+        }
     }
 
     /// Segments of a typical shared object: text begins inside a page, and

@@ -2,45 +2,47 @@
 //!
 //! The target names its files as it sees them, perhaps in another root, and
 //! the name may by now belong to another file or to none. While the process
-//! lives, `/proc/PID/map_files` holds the very file that is mapped.
+//! lives, `/proc/PID/map_files` holds the very file that is mapped. What was
+//! found once is held open, so that it outlives its name and its process.
 
+mod opened;
+
+use std::cell::RefCell;
 use std::collections::HashMap;
-use std::fs::{self, Metadata};
-use std::os::unix::fs::MetadataExt;
+use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::rc::Rc;
 
 use whyslow_events::Pid;
 
+pub(crate) use self::opened::FileId;
+use self::opened::Opened;
+use crate::elf::{self, ElfFile};
 use crate::mappings::{Backing, Mapping, split_deleted};
 use crate::space::Space;
 
-/// One file, however many names it has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct FileId {
-    device: u64,
-    inode: u64,
-}
-
-/// Finds mapped files, each question asked once.
-#[derive(Debug)]
+/// Finds mapped files, each question asked once. Clones share what they know
+/// and what they hold open.
+#[derive(Clone, Debug)]
 pub(crate) struct Files {
-    proc: PathBuf,
-    by_name: HashMap<Arc<str>, Option<FileId>>,
-    by_mapping: HashMap<(Pid, Mapping), Option<FileId>>,
-    whereabouts: HashMap<Pid, Whereabouts>,
-    paths: HashMap<FileId, PathBuf>,
+    inner: Rc<RefCell<Inner>>,
 }
 
-/// How a process names files.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Whereabouts {
-    /// It is gone, or not ours to look at: assume that it named them as we do.
-    Gone,
-    /// As we do.
-    Here,
-    /// In a root or mount namespace of its own.
-    Elsewhere,
+/// Where a file is, as its process names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// The root of the process, seen from here.
+    pub(crate) root: PathBuf,
+    /// The path in that root.
+    pub(crate) path: PathBuf,
+}
+
+#[derive(Debug)]
+struct Inner {
+    proc: PathBuf,
+    located: HashMap<(Option<Pid>, Mapping), Option<FileId>>,
+    build_ids: HashMap<FileId, Option<Rc<[u8]>>>,
+    opened: Opened,
 }
 
 impl Default for Files {
@@ -51,66 +53,83 @@ impl Default for Files {
 
 impl Files {
     pub(crate) fn with_proc(proc: PathBuf) -> Self {
-        Files {
-            proc,
-            by_name: HashMap::new(),
-            by_mapping: HashMap::new(),
-            whereabouts: HashMap::new(),
-            paths: HashMap::new(),
-        }
+        let (located, build_ids, opened) = Default::default();
+        Files { inner: Rc::new(RefCell::new(Inner { proc, located, build_ids, opened })) }
     }
 
-    /// The regular file behind `mapping`.
-    pub(crate) fn locate(&mut self, space: &Space, mapping: &Mapping) -> Option<FileId> {
+    /// The regular file behind `mapping`. Asked while the process lives, the
+    /// answer holds afterwards.
+    pub(crate) fn locate(&self, space: &Space, mapping: &Mapping) -> Option<FileId> {
+        self.inner.borrow_mut().locate(space, mapping)
+    }
+
+    /// A path under which the file can be opened until the next question is
+    /// asked.
+    pub(crate) fn path(&self, file: FileId) -> Option<PathBuf> {
+        self.inner.borrow_mut().opened.path(file)
+    }
+
+    /// Where the file of `mapping` is, or was.
+    pub(crate) fn place(&self, space: &Space, mapping: &Mapping) -> Place {
+        let inner = self.inner.borrow();
+        let process = space.process(&inner.proc);
+        let root = process.map_or(PathBuf::from("/"), |process| process.root.clone());
+        Place { root, path: mapping.path_and_deleted().0.into() }
+    }
+
+    /// The regular file that has this name here.
+    pub(crate) fn open(&self, path: &Path) -> Option<FileId> {
+        self.inner.borrow_mut().opened.open(path)
+    }
+
+    /// The GNU build id that the file says it has.
+    pub(crate) fn build_id(&self, file: FileId) -> Option<Rc<[u8]>> {
+        self.inner.borrow_mut().build_id(file)
+    }
+
+    /// Where `/proc` is.
+    pub(crate) fn proc(&self) -> PathBuf {
+        self.inner.borrow().proc.clone()
+    }
+}
+
+impl Inner {
+    fn locate(&mut self, space: &Space, mapping: &Mapping) -> Option<FileId> {
         if mapping.backing() != Backing::File {
             return None;
         }
-        match space.pid.map(|pid| (pid, self.whereabouts(pid))) {
-            None | Some((_, Whereabouts::Gone)) => self.by_name(mapping),
-            Some((pid, whereabouts)) => {
-                let key = (pid, mapping.clone());
-                if let Some(known) = self.by_mapping.get(&key) {
-                    return *known;
-                }
-                let found = self.of_living(pid, whereabouts, mapping);
-                self.by_mapping.insert(key, found);
-                found
-            }
-        }
-    }
-
-    /// A name under which the file can be opened.
-    pub(crate) fn path(&self, file: FileId) -> Option<&Path> {
-        self.paths.get(&file).map(PathBuf::as_path)
-    }
-
-    fn by_name(&mut self, mapping: &Mapping) -> Option<FileId> {
-        if let Some(known) = self.by_name.get(&mapping.path) {
+        let key = (space.pid, mapping.clone());
+        if let Some(known) = self.located.get(&key) {
             return *known;
         }
-        let (path, deleted) = mapping.path_and_deleted();
-        let found = if deleted { None } else { self.regular(Path::new(path)) };
-        self.by_name.insert(mapping.path.clone(), found);
+        let found = self.look(space, mapping);
+        self.located.insert(key, found);
         found
     }
 
-    fn of_living(
-        &mut self,
-        pid: Pid,
-        whereabouts: Whereabouts,
-        mapping: &Mapping,
-    ) -> Option<FileId> {
-        let (path, _) = mapping.path_and_deleted();
-        let named = match whereabouts {
-            Whereabouts::Elsewhere => {
-                let root = self.proc.join(format!("{pid}/root"));
-                self.regular(&root.join(path.trim_start_matches('/')))
+    fn look(&mut self, space: &Space, mapping: &Mapping) -> Option<FileId> {
+        if let Some((entry, deleted)) = space.pid.and_then(|pid| self.map_file(pid, mapping)) {
+            let mapped = self.opened.open(&entry);
+            // Opening the entry takes more privilege than reading where it points.
+            if mapped.is_some() || deleted {
+                return mapped;
             }
-            Whereabouts::Here | Whereabouts::Gone => self.by_name(mapping),
-        };
-        let Some((entry, deleted)) = self.map_file(pid, mapping) else { return named };
-        // Opening the entry takes more privilege than reading where it points.
-        self.regular(&entry).or(if deleted { None } else { named })
+        }
+        let root = space.process(&self.proc).map_or(Path::new("/"), |process| &process.root);
+        self.by_name(root, mapping)
+    }
+
+    /// The file that has the name now, unless its build id tells that it is
+    /// another than the mapped one.
+    fn by_name(&mut self, root: &Path, mapping: &Mapping) -> Option<FileId> {
+        let (path, deleted) = mapping.path_and_deleted();
+        if deleted {
+            return None;
+        }
+        let found = self.opened.open(&root.join(path.trim_start_matches('/')))?;
+        let known = &mapping.build_id;
+        let same = known.is_empty() || self.build_id(found).is_some_and(|id| *id == **known);
+        same.then_some(found)
     }
 
     /// The entry for exactly this mapping, if the process still has it, and
@@ -125,37 +144,14 @@ impl Files {
         target.ends_with(path).then_some((entry, deleted))
     }
 
-    fn whereabouts(&mut self, pid: Pid) -> Whereabouts {
-        let proc = &self.proc;
-        *self.whereabouts.entry(pid).or_insert_with(|| {
-            let theirs = proc.join(pid.to_string());
-            let root = |of: &Path| fs::metadata(of.join("root/")).ok().map(|found| id(&found));
-            let mounts = |of: &Path| fs::read_link(of.join("ns/mnt")).ok();
-            match (root(&theirs), root(&proc.join("self"))) {
-                (None, _) => Whereabouts::Gone,
-                (a, b) if a != b || mounts(&theirs) != mounts(&proc.join("self")) => {
-                    Whereabouts::Elsewhere
-                }
-                _ => Whereabouts::Here,
-            }
-        })
+    fn build_id(&mut self, file: FileId) -> Option<Rc<[u8]>> {
+        let opened = &mut self.opened;
+        let read = || {
+            let bytes = elf::open(&opened.path(file)?)?;
+            ElfFile::parse(&bytes)?.build_id().map(Rc::from)
+        };
+        self.build_ids.entry(file).or_insert_with(read).clone()
     }
-
-    /// The file at `path`, to be opened by the first name it was found under.
-    /// Only a regular file is ever opened: a FIFO or device would block.
-    fn regular(&mut self, path: &Path) -> Option<FileId> {
-        let found = identity(path)?;
-        self.paths.entry(found).or_insert_with(|| path.to_owned());
-        Some(found)
-    }
-}
-
-fn identity(path: &Path) -> Option<FileId> {
-    fs::metadata(path).ok().filter(Metadata::is_file).map(|found| id(&found))
-}
-
-fn id(metadata: &Metadata) -> FileId {
-    FileId { device: metadata.dev(), inode: metadata.ino() }
 }
 
 #[cfg(test)]
@@ -205,9 +201,15 @@ mod tests {
         /// What is read for `path`, mapped into the process.
         fn contents(&self, path: &str) -> Option<String> {
             let mut space = Space { pid: Some(PID), ..Space::default() };
-            let mapping = Mapping { start: 0x1000, end: 0x2000, file_offset: 0, path: path.into() };
+            let mapping = Mapping {
+                start: 0x1000,
+                end: 0x2000,
+                file_offset: 0,
+                path: path.into(),
+                build_id: [].into(),
+            };
             space.mappings.insert(mapping.clone());
-            let mut files = Files::with_proc(self.at("proc"));
+            let files = Files::with_proc(self.at("proc"));
             let found = files.locate(&space, &mapping);
             assert_eq!(files.locate(&space, &mapping), found, "asked twice");
             found.map(|file| fs::read_to_string(files.path(file).unwrap()).unwrap())

@@ -37,7 +37,7 @@ fn frame(function: &str, code: Option<&CodeInfo<'_>>, module: &str, inlined: boo
     }
 }
 
-fn shortened(name: &str) -> String {
+pub(crate) fn shortened(name: &str) -> String {
     if name.len() <= NAME_LIMIT {
         return name.to_owned();
     }

@@ -1,14 +1,13 @@
 //! Names of kernel addresses, from `/proc/kallsyms` alone: looking for the
 //! kernel's debug information costs more than the lines in it are worth here.
 
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::{BufReader, Read};
 
-use blazesym::MaybeDefault;
-use blazesym::symbolize::source::{Kernel, Source};
-use blazesym::symbolize::{Input, Symbolized};
 use whyslow_events::{Frame, SymbolKey};
 
 use crate::addresses::Wanted;
+use crate::kallsyms::{Function, Kallsyms};
 
 const MODULE: &str = "[kernel]";
 
@@ -18,55 +17,42 @@ const KERNEL_HALF: u64 = 1 << 63;
 
 /// Names `wanted`, all kernel addresses, in their order.
 pub(crate) fn name(wanted: &[Wanted]) -> Vec<(SymbolKey, Vec<Frame>)> {
-    name_from(MaybeDefault::Default, wanted)
-}
-
-fn name_from(kallsyms: MaybeDefault<PathBuf>, wanted: &[Wanted]) -> Vec<(SymbolKey, Vec<Frame>)> {
-    if wanted.is_empty() {
-        return Vec::new();
+    match File::open("/proc/kallsyms") {
+        Ok(file) if !wanted.is_empty() => name_from(file, wanted),
+        _ => name_from(&[][..], wanted),
     }
-    let executing: Vec<u64> = wanted.iter().map(Wanted::executing).collect();
-    let vmlinux = MaybeDefault::None;
-    let source = Kernel { kallsyms, vmlinux, debug_syms: false, ..Kernel::default() };
-    let symbolizer = blazesym::symbolize::Symbolizer::new();
-    let found = symbolizer.symbolize(&Source::Kernel(source), Input::AbsAddr(&executing));
-    let found = found.unwrap_or_default();
-    let mut found = found.iter();
-    wanted.iter().map(|wanted| (wanted.key.clone(), vec![frame(wanted, found.next())])).collect()
 }
 
-fn frame(wanted: &Wanted, found: Option<&Symbolized<'_>>) -> Frame {
-    let address = wanted.key.address;
-    // Per-CPU symbols have small addresses, and a symbol of kallsyms has no
-    // end: they would lend their names to any user address.
-    let symbol = found.filter(|_| address >= KERNEL_HALF).and_then(|found| found.as_sym());
-    let function = match symbol {
-        Some(symbol) => symbol.name.to_string(),
-        None => format!("{MODULE}+{address:#x}"),
-    };
-    Frame { function, module: MODULE.to_owned(), ..Frame::default() }
+fn name_from(kallsyms: impl Read, wanted: &[Wanted]) -> Vec<(SymbolKey, Vec<Frame>)> {
+    let kallsyms = Kallsyms::read(BufReader::new(kallsyms));
+    let frame = |wanted: &Wanted| frame(wanted.key.address, kallsyms.find(wanted.executing()));
+    wanted.iter().map(|wanted| (wanted.key.clone(), vec![frame(wanted)])).collect()
+}
+
+fn frame(address: u64, found: Option<Function<'_>>) -> Frame {
+    // Per-CPU symbols have small addresses: they would lend their names to
+    // user addresses.
+    let found = found.filter(|_| address >= KERNEL_HALF);
+    let function = found.map_or_else(|| format!("{MODULE}+{address:#x}"), |it| it.name.to_owned());
+    let module = found.and_then(|it| it.module).unwrap_or(MODULE).to_owned();
+    Frame { function, module, ..Frame::default() }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use super::*;
 
     fn named(kallsyms: &str, addresses: &[u64]) -> Vec<String> {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("kallsyms");
-        fs::write(&path, kallsyms).unwrap();
         let key = |address| SymbolKey { space: None, address };
         let wanted: Vec<Wanted> =
             addresses.iter().map(|&at| Wanted { key: key(at), is_return: false }).collect();
-        let named = name_from(MaybeDefault::Some(path), &wanted);
+        let named = name_from(kallsyms.as_bytes(), &wanted);
         named.into_iter().map(|(_, frames)| frames[0].function.clone()).collect()
     }
 
     #[test]
     fn per_cpu_symbols_do_not_name_low_addresses() {
-        let kallsyms = "0000000000001000 A cpu_data\nffffffff81000000 T _text\n";
+        let kallsyms = "0000000000001000 T cpu_data\nffffffff81000000 T _text\n";
         let names = named(kallsyms, &[0x1004, 0xffff_ffff_8100_0004]);
         assert_eq!(names, ["[kernel]+0x1004", "_text"]);
     }

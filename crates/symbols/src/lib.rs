@@ -3,17 +3,25 @@
 //! what language runtime each space holds.
 //!
 //! A miss is a value: an address that no symbol covers is named by its module
-//! and offset. Nothing in here fails. JIT-compiled code is not named yet.
+//! and offset. Nothing in here fails.
 #![forbid(unsafe_code)]
 
 mod addresses;
 mod batches;
+mod binary;
+mod debug_files;
+mod debuginfod;
 mod elf;
 mod files;
 mod frames;
+pub mod fuzzing;
+mod jit;
+mod kallsyms;
 mod kernel;
 mod mappings;
+mod plt;
 mod proc_maps;
+mod process;
 mod runtime;
 mod space;
 mod unwind;
@@ -21,14 +29,23 @@ mod user;
 mod vdso;
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
-use whyslow_events::{Event, SpaceId, SystemFacts};
+use whyslow_events::{Event, SpaceId, SymbolKey, SystemFacts};
 
 use crate::addresses::Addresses;
+pub use crate::debuginfod::Debuginfod;
+
+use crate::debug_files::DebugFiles;
+use crate::debuginfod::Client;
 use crate::files::Files;
+use crate::jit::Jits;
 use crate::mappings::Mapping;
 use crate::space::Space;
 pub use crate::unwind::Unwinder;
+
+/// Bytes of each file of a runtime that one [`Symbolizer::refresh`] reads.
+const REFRESH_LIMIT: u64 = 4 << 20;
 
 /// Names the addresses of a recording, from the files of this host.
 ///
@@ -39,13 +56,31 @@ pub struct Symbolizer {
     facts: SystemFacts,
     spaces: BTreeMap<SpaceId, Space>,
     addresses: Addresses,
+    files: Files,
+    debug_files: DebugFiles,
+    jits: Jits,
 }
 
 impl Symbolizer {
     /// Knows nothing yet. `facts` are those of the recording.
     #[must_use]
     pub fn new(facts: SystemFacts) -> Self {
-        Symbolizer { facts, spaces: BTreeMap::new(), addresses: Addresses::default() }
+        let (spaces, addresses, files, debug_files, jits) = Default::default();
+        Symbolizer { facts, spaces, addresses, files, debug_files, jits }
+    }
+
+    /// Asks these servers for debug files that are not on this host. Nothing
+    /// is asked of anybody otherwise.
+    #[must_use]
+    pub fn with_servers(mut self, servers: Option<Debuginfod>) -> Self {
+        self.debug_files.servers = servers.map(Client::new);
+        self
+    }
+
+    /// An unwinder that shares with us the files it finds.
+    #[must_use]
+    pub fn unwinder(&self) -> Unwinder {
+        Unwinder::new(self.files.clone())
     }
 
     /// Learns spaces, mappings and stacks from the events that pass by.
@@ -54,18 +89,22 @@ impl Symbolizer {
             Event::Space { space, pid }
             | Event::Process { space, pid, .. }
             | Event::Exec { space, pid, .. } => self.space(*space).pid = Some(*pid),
-            Event::Mapping { space, start, end, file_offset, path, .. } => {
+            Event::Mapping { space, start, end, file_offset, path, build_id } => {
                 let mapping = Mapping {
                     start: *start,
                     end: *end,
                     file_offset: *file_offset,
                     path: path.as_str().into(),
+                    build_id: build_id.as_slice().into(),
                 };
-                self.space(*space).mappings.insert(mapping);
+                let known = self.spaces.entry(*space).or_default();
+                self.jits.mapped(*space, known, &mapping, &self.files);
+                known.mappings.insert(mapping);
             }
             Event::Stack { space, kernel, user, .. } => {
                 self.addresses.stack(None, kernel);
-                self.addresses.stack(Some(*space), user);
+                let new = self.addresses.stack(Some(*space), user);
+                self.visit(*space, &new);
             }
             Event::Symbols(named) => self.addresses.named(named.iter().map(|(key, _)| key)),
             Event::Runtime { space, .. } => self.space(*space).runtime_known = true,
@@ -77,28 +116,67 @@ impl Symbolizer {
     /// `Event::Symbols`, and every runtime not yet reported by an observed
     /// `Event::Runtime`. What this call returned, the next one does not.
     pub fn resolve(&mut self) -> Vec<Event> {
-        let mut files = Files::default();
-        let mut events = self.runtimes(&mut files);
+        let mut events = self.runtimes();
+        events.extend(self.compiled(u64::MAX));
         let wanted = self.addresses.take_wanted();
         // `None`, the kernel, sorts before every space.
         let (in_kernel, in_user) =
             wanted.split_at(wanted.partition_point(|wanted| wanted.key.space.is_none()));
         let mut named = kernel::name(in_kernel);
-        named.extend(user::name(in_user, &self.spaces, &mut files));
+        named.extend(user::name(in_user, &self.spaces, &self.files, &mut self.debug_files));
         events.extend(batches::of(named).map(Event::Symbols));
+        let servers = self.debug_files.servers.as_mut();
+        events.extend(servers.and_then(Client::take_failure).map(Event::Fallback));
         events
     }
 
-    fn runtimes(&mut self, files: &mut Files) -> Vec<Event> {
+    fn runtimes(&mut self) -> Vec<Event> {
         let mut events = Vec::new();
         let mut finder = runtime::Finder::new(self.facts.page_size);
         for (&space, known) in self.spaces.iter_mut().filter(|(_, known)| !known.runtime_known) {
-            if let Some(found) = finder.find(known, files) {
+            if let Some(found) = finder.find(known, &self.files) {
                 known.runtime_known = true;
                 events.push(Event::Runtime { space, name: found.name, gil: found.gil });
             }
         }
         events
+    }
+
+    /// Names addresses in code that runtimes have compiled and told of since
+    /// the last call. Such code comes and goes: this is to be called about
+    /// once a second while the target runs, and does not take long.
+    pub fn refresh(&mut self) -> Vec<Event> {
+        self.compiled(REFRESH_LIMIT)
+    }
+
+    /// Names addresses in compiled code, reading about `limit` bytes of each file.
+    fn compiled(&mut self, limit: u64) -> Vec<Event> {
+        let key = |space, address| SymbolKey { space: Some(space), address };
+        let addresses = &self.addresses;
+        let found = self.jits.read(limit, |space, at| addresses.executing(key(space, at)));
+        let named = found.into_iter().map(|(space, at, frame)| (key(space, at), vec![frame]));
+        let named: Vec<_> = named.collect();
+        self.addresses.named(named.iter().map(|(key, _)| key));
+        batches::of(named).map(Event::Symbols).collect()
+    }
+
+    /// Looks for the files in which new addresses of a stack lie: now the
+    /// process may still live.
+    fn visit(&mut self, space: SpaceId, new: &[u64]) {
+        let Some(known) = self.spaces.get(&space) else { return };
+        for &address in new {
+            match known.mappings.find(address) {
+                Some(mapping) if !mapping.is_memory() => {
+                    let file = self.files.locate(known, mapping);
+                    let place = self.files.place(known, mapping);
+                    // Another root may be gone with its last process.
+                    if let Some(file) = file.filter(|_| place.root != Path::new("/")) {
+                        self.debug_files.find(&self.files, file, &place);
+                    }
+                }
+                _ => self.jits.ask(space, known, address, &self.files),
+            }
+        }
     }
 
     fn space(&mut self, space: SpaceId) -> &mut Space {

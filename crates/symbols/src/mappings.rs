@@ -21,6 +21,8 @@ pub(crate) struct Mapping {
     pub(crate) file_offset: u64,
     /// As the target names it.
     pub(crate) path: Arc<str>,
+    /// The file's GNU build id; empty when not known.
+    pub(crate) build_id: Arc<[u8]>,
 }
 
 /// What kind of thing a mapping shows.
@@ -45,6 +47,12 @@ impl Mapping {
 
     pub(crate) fn holds(&self, address: u64) -> bool {
         (self.start..self.end).contains(&address)
+    }
+
+    /// Memory a runtime may have compiled code into: without a file, or with
+    /// one that only names memory.
+    pub(crate) fn is_memory(&self) -> bool {
+        self.backing() == Backing::Memory || self.path.starts_with("/memfd:")
     }
 
     /// Where in the file `address` is; wraps on nonsense.
@@ -126,7 +134,7 @@ mod tests {
     use super::*;
 
     fn mapping(start: u64, end: u64, path: &str) -> Mapping {
-        Mapping { start, end, file_offset: start * 2, path: path.into() }
+        Mapping { start, end, file_offset: start * 2, path: path.into(), build_id: [].into() }
     }
 
     fn at(mappings: &Mappings, address: u64) -> Option<(&str, u64)> {

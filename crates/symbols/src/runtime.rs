@@ -1,7 +1,7 @@
 //! What language runtime an address space holds, told by the names of the
 //! files mapped in it; and for CPython, where its `_PyRuntime` is.
 
-mod python;
+pub(crate) mod python;
 
 use std::collections::HashMap;
 
@@ -34,7 +34,7 @@ impl Finder {
 
     /// The runtime in `space`: an interpreter found in memory before one told
     /// from a file name alone, CPython before others.
-    pub(crate) fn find(&mut self, space: &Space, files: &mut Files) -> Option<Found> {
+    pub(crate) fn find(&mut self, space: &Space, files: &Files) -> Option<Found> {
         let mut python: Option<Found> = None;
         let mut other = None;
         for mapping in space.mappings.iter() {
@@ -55,7 +55,7 @@ impl Finder {
         name: &FileName,
         mapping: &Mapping,
         space: &Space,
-        files: &mut Files,
+        files: &Files,
     ) -> Found {
         let interpreter = files.locate(space, mapping).and_then(|file| {
             let look = || look_inside(file, files, name);
@@ -80,7 +80,7 @@ fn surer(found: &Found) -> (bool, usize) {
 }
 
 fn look_inside(file: FileId, files: &Files, name: &FileName) -> Option<Interpreter> {
-    let bytes = elf::open(files.path(file)?)?;
+    let bytes = elf::open(&files.path(file)?)?;
     python::look_inside(&ElfFile::parse(&bytes)?, name)
 }
 

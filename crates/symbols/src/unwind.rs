@@ -25,6 +25,7 @@ use std::sync::Arc;
 use gimli::UnwindContext;
 use whyslow_events::{Event, SpaceId, StackEnd, StackMemory, Unwind, Unwound, UserRegisters};
 
+use crate::files::Files;
 use crate::unwind::cache::Cache;
 use crate::unwind::modules::Modules;
 use crate::unwind::registers::Registers;
@@ -44,6 +45,14 @@ struct Read {
     modules: Modules,
     rules: Cache,
     context: UnwindContext<usize>,
+}
+
+impl Unwinder {
+    /// Finds the files of the target with `files`, which hold them open.
+    pub(crate) fn new(files: Files) -> Self {
+        let files = Read { modules: Modules::new(files), ..Read::default() };
+        Unwinder { files, ..Unwinder::default() }
+    }
 }
 
 impl Unwind for Unwinder {

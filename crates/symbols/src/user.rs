@@ -1,16 +1,19 @@
-//! Names of user addresses: from ELF symbols and debug information of the
+//! Names of user addresses: from the symbols and debug information of the
 //! file mapped there. Each file is opened once, each place in it named once.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 use std::panic::{self, AssertUnwindSafe};
 use std::path::Path;
 
 use blazesym::symbolize::source::{Elf, Source};
-use blazesym::symbolize::{Input, Symbolized};
+use blazesym::symbolize::{Input, Symbolized, Symbolizer};
 use whyslow_events::{Frame, SpaceId, SymbolKey};
 
 use crate::addresses::Wanted;
-use crate::files::{FileId, Files};
+use crate::binary::{Binary, Modest};
+use crate::debug_files::{self, DebugFiles};
+use crate::files::{FileId, Files, Place};
 use crate::frames;
 use crate::mappings::{Backing, Mapping};
 use crate::space::Space;
@@ -24,41 +27,74 @@ struct Questions {
     by_place: BTreeMap<u64, Vec<usize>>,
 }
 
+/// The source could not be read: what it did not answer, it might know.
+struct Broken;
+
 impl Questions {
     fn ask(&mut self, place: u64, index: usize) {
         self.by_place.entry(place).or_default().push(index);
     }
 
-    /// Hands out the answers. A miss leaves the name that is there.
-    fn answer(&self, source: &Source<'_>, input: fn(&[u64]) -> Input<&[u64]>, named: &mut [Named]) {
-        let places: Vec<u64> = self.by_place.keys().copied().collect();
-        // One symbolizer for each source keeps one file open at a time, and
-        // none is used again after a panic.
-        let symbolizer = blazesym::symbolize::Symbolizer::new();
-        let ask = || symbolizer.symbolize(source, input(&places)).unwrap_or_default();
-        // Its parsers meet whatever file the target has mapped: a broken one
-        // must cost its own names and nothing else.
-        let found = panic::catch_unwind(AssertUnwindSafe(ask)).unwrap_or_default();
-        for (indices, symbol) in self.by_place.values().zip(&found) {
-            let Symbolized::Sym(symbol) = symbol else { continue };
-            for &index in indices {
-                let module = named[index].1.first().map(|frame| frame.module.clone());
-                if let Some(frames) = frames::of(symbol, &module.unwrap_or_default()) {
-                    named[index].1 = frames;
+    /// The same questions with `translate` made of their places; those without
+    /// are dropped.
+    fn translated(self, translate: impl Fn(u64) -> Option<u64>) -> Questions {
+        let places = self.by_place.into_iter();
+        let translated = places.filter_map(|(place, whom)| Some((translate(place)?, whom)));
+        Questions { by_place: translated.collect() }
+    }
+
+    /// Hands out the answers of `find`, and keeps what it does not know.
+    fn answer(
+        &mut self,
+        named: &mut [Named],
+        mut find: impl FnMut(u64, &str) -> Option<Vec<Frame>>,
+    ) {
+        self.by_place.retain(|place, whom| {
+            let mut known = true;
+            for &index in whom.iter() {
+                let module = named[index].1.first().map(|frame| frame.module.as_str());
+                match find(*place, module.unwrap_or_default()) {
+                    Some(frames) => named[index].1 = frames,
+                    None => known = false,
                 }
             }
-        }
+            !known
+        });
     }
+
+    /// Hands out the answers of a symbol source.
+    fn answer_from(
+        &mut self,
+        (symbolizer, source): (&Symbolizer, &Source<'_>),
+        input: fn(&[u64]) -> Input<&[u64]>,
+        named: &mut [Named],
+    ) -> Result<(), Broken> {
+        let places: Vec<u64> = self.by_place.keys().copied().collect();
+        let ask = || symbolizer.symbolize(source, input(&places)).ok();
+        // Its parsers meet whatever file the target has mapped: a broken one
+        // must cost its own names and nothing else.
+        let found = panic::catch_unwind(AssertUnwindSafe(ask)).ok().flatten().ok_or(Broken)?;
+        let found: HashMap<u64, &Symbolized<'_>> = places.iter().copied().zip(&found).collect();
+        self.answer(named, |place, module| frames::of(found.get(&place)?.as_sym()?, module));
+        Ok(())
+    }
+}
+
+/// What is asked of one file, and where it was found.
+struct InFile {
+    questions: Questions,
+    place: Place,
 }
 
 /// Names `wanted`, all user addresses, in their order.
 pub(crate) fn name(
     wanted: &[Wanted],
     spaces: &BTreeMap<SpaceId, Space>,
-    files: &mut Files,
+    files: &Files,
+    debug_files: &mut DebugFiles,
 ) -> Vec<Named> {
     let mut named = Vec::with_capacity(wanted.len());
-    let mut in_files: HashMap<FileId, Questions> = HashMap::new();
+    let mut in_files: HashMap<FileId, InFile> = HashMap::new();
     let mut in_vdso = Questions::default();
     let vdso = Vdso::of_this_process();
     for (index, wanted) in wanted.iter().enumerate() {
@@ -72,20 +108,74 @@ pub(crate) fn name(
                 in_vdso.ask(place, index);
             }
         } else if let Some(file) = files.locate(space, mapping) {
-            in_files.entry(file).or_default().ask(mapping.offset_of(executing), index);
+            let new =
+                || InFile { questions: Questions::default(), place: files.place(space, mapping) };
+            let asked = in_files.entry(file).or_insert_with(new);
+            asked.questions.ask(mapping.offset_of(executing), index);
         }
     }
-    in_vdso.answer(&Vdso::source(), |places| Input::AbsAddr(places), &mut named);
-    for (file, questions) in &in_files {
-        if let Some(path) = files.path(*file) {
-            questions.answer(&elf(path), |places| Input::FileOffset(places), &mut named);
-        }
+    let source = (&Symbolizer::new(), &Vdso::source());
+    let _ = in_vdso.answer_from(source, |places| Input::AbsAddr(places), &mut named);
+    // Servers may not have the time for all: what stands for the most first.
+    let mut in_files: Vec<(FileId, InFile)> = in_files.into_iter().collect();
+    in_files.sort_by_key(|(file, asked)| (Reverse(asked.questions.by_place.len()), *file));
+    for (file, asked) in in_files {
+        name_in_file(file, asked, files, debug_files, &mut named);
     }
     named
 }
 
-fn elf(path: &Path) -> Source<'static> {
-    Source::Elf(Elf::new(path))
+fn name_in_file(
+    file: FileId,
+    asked: InFile,
+    files: &Files,
+    debug_files: &mut DebugFiles,
+    named: &mut [Named],
+) {
+    let Some(binary) = files.path(file).and_then(|path| Binary::read(&path)) else { return };
+    let mut questions = asked.questions.translated(|offset| binary.address_at(offset));
+    questions.answer(named, |address, module| {
+        let (function, module) = (binary.stub(address)?.to_owned(), module.to_owned());
+        Some(vec![Frame { function, module, ..Frame::default() }])
+    });
+    if questions.by_place.is_empty() {
+        return;
+    }
+    let debug_file = debug_files.find(files, file, &asked.place);
+    let debug_file = debug_file.or_else(|| debug_files.fetch(files, file));
+    for source in debug_file.into_iter().chain([file]) {
+        let Some(path) = files.path(source).filter(|_| !questions.by_place.is_empty()) else {
+            continue;
+        };
+        let modest = Modest::read(&path);
+        if modest.symbols {
+            let debug = modest.debug_info && (source != file || binary.has_debug_info);
+            answer_from_elf(&mut questions, &path, debug, &asked.place, named);
+        }
+    }
+}
+
+/// Asks for symbols and, if `debug`, lines and inlined functions.
+fn answer_from_elf(
+    questions: &mut Questions,
+    path: &Path,
+    debug: bool,
+    place: &Place,
+    named: &mut [Named],
+) {
+    let folders = debug_files::folders(&place.root);
+    // Where debug information is broken, symbols may still be whole.
+    for debug_syms in if debug { &[true, false][..] } else { &[false] } {
+        // One symbolizer for each source keeps few files open at a time, and
+        // none is used again after a panic.
+        let symbolizer = Symbolizer::builder().set_debug_dirs(Some(&folders)).build();
+        let mut elf = Elf::new(path);
+        elf.debug_syms = *debug_syms;
+        let source = (&symbolizer, &Source::Elf(elf));
+        if questions.answer_from(source, |places| Input::VirtOffset(places), named).is_ok() {
+            return;
+        }
+    }
 }
 
 /// The frame of an address that no symbol covers.

@@ -53,6 +53,7 @@ mod tests {
             end: start + length,
             file_offset: 0,
             path: "[vdso]".into(),
+            build_id: [].into(),
         };
         let high = 0x7ffe_1234_5000;
         assert_eq!(ours.translate(&theirs(high, 0x2000), high + 0x9), Some(0x7fff_0000_0009));

@@ -22,8 +22,6 @@ pub(super) struct Watch {
 pub(super) struct Noise {
     /// CPUs that programs other than our children used, or a hypervisor took.
     pub(super) others: f64,
-    /// CPU time that a hypervisor took, in ns.
-    pub(super) stolen_ns: f64,
 }
 
 impl Watch {
@@ -34,10 +32,7 @@ impl Watch {
     pub(super) fn end(self) -> Result<Noise> {
         let machine = Machine::now()?;
         let others = (machine.busy - self.machine.busy) - (ours()? - self.ours);
-        Ok(Noise {
-            others: (others / self.began.elapsed().as_secs_f64()).max(0.0),
-            stolen_ns: (machine.stolen - self.machine.stolen) * 1e9,
-        })
+        Ok(Noise { others: (others / self.began.elapsed().as_secs_f64()).max(0.0) })
     }
 }
 

@@ -13,7 +13,6 @@ pub(crate) struct Report {
     pub(crate) window: Window,
     pub(crate) verdict: Verdict,
     pub(crate) ledger: Ledger,
-    pub(crate) waits: Vec<Wait>,
     pub(crate) quality: Quality,
 }
 
@@ -54,14 +53,10 @@ pub(crate) struct Thread {
 }
 
 #[derive(Clone, Debug, Deserialize)]
-pub(crate) struct Wait {
-    pub(crate) count: u64,
-}
-
-#[derive(Clone, Debug, Deserialize)]
 pub(crate) struct Quality {
     pub(crate) lost: u64,
     pub(crate) oncpu_vs_kernel: Option<f64>,
+    pub(crate) stolen_ns: u64,
 }
 
 impl Report {

@@ -97,7 +97,7 @@ mod tests {
             expected: (expected.into(), "a".into()),
             found: Some((found.into(), "a".into())),
             share: 1.0,
-            io: Some(Share { truth: 0.5, report: io, slack: 0.0, waking: 0.0 }),
+            io: Some(Share { truth: 0.5, report: io, slack: 0.0 }),
             cpu: None,
             others: 0.0,
             wrong: Vec::new(),

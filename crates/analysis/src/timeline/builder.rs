@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use whyslow_events::{Cpu, Entrance, Event, Header, Off, Pid, Seen, Tid, Timed, Wakener};
 
+use super::counts::Counts;
 use super::occupancy::{Holder, Occupancy};
 use super::track::{Track, doing_after, newborn};
 use super::{Doing, Thread, Timeline, Waker};
@@ -162,7 +163,8 @@ impl Builder {
             end: time,
             intervals: Vec::new(),
             samples: Vec::new(),
-            counted: None,
+            born: entrance == Entrance::Born,
+            counts: Counts::default(),
         };
         self.live.insert(tid, self.tracks.len());
         self.latest.insert(tid, self.tracks.len());

@@ -5,7 +5,8 @@ use std::collections::HashMap;
 
 use whyslow_events::{SiteId, StackId};
 
-use super::{Counted, Doing, Queue, Thread, Timeline};
+use super::counts::Counted;
+use super::{Doing, Queue, Thread, Timeline};
 
 /// Of the time a thread is found runnable, on the CPU for this many percent is
 /// all of it, and for the rest of them none.
@@ -25,7 +26,7 @@ impl Timeline {
 }
 
 fn determine(thread: &mut Thread) {
-    let counted = thread.counted;
+    let counted = thread.counts.last();
     let begin = thread.start;
     let ends: Vec<(u64, u64)> = thread.spans().map(|(start, end, _)| (start, end)).collect();
     for (interval, (start, end)) in thread.intervals.iter_mut().zip(ends) {
@@ -37,7 +38,7 @@ fn determine(thread: &mut Thread) {
             u64::try_from(u128::from(cpu_ns) * 100 / lifetime).ok()
         });
         interval.doing = match percent {
-            Some(ALMOST_ALL..) => Doing::OnCpu,
+            Some(ALMOST_ALL..) => Doing::OnCpu { stolen: 0 },
             Some(percent) if percent <= 100 - ALMOST_ALL => Doing::Runq {
                 preempted: true,
                 queue: Queue { saturated: 0, neighbours: end - start },

@@ -1,6 +1,7 @@
 //! Timelines event by event, and the law that holds for all of them: a
 //! thread's states sum to its lifetime.
 
+mod counts;
 mod laws;
 
 use std::collections::BTreeMap;

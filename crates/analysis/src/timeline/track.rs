@@ -3,13 +3,15 @@
 
 use whyslow_events::{Cpu, Off, SiteId, StackId};
 
+use super::counts::Counted;
 use super::occupancy::{MaskId, Occupancy};
-use super::{Counted, Doing, Interval, Queue, Sample, Thread, Wait, Waker};
+use super::{Doing, Interval, Queue, Sample, Thread, Wait, Waker};
 
 /// A waker on another CPU can be faster than the switch it answers. An older
 /// wakeup met a thread that then did not block, and says nothing of this wait.
 const WAKEUP_AHEAD_NS: u64 = 100_000;
 
+const RUNNING: Doing = Doing::OnCpu { stolen: 0 };
 const WAKING: Doing =
     Doing::Runq { preempted: false, queue: Queue { saturated: 0, neighbours: 0 } };
 const PREEMPTED: Doing =
@@ -85,14 +87,14 @@ impl Track {
     pub(super) fn switch_in(&mut self, time: u64, cpu: Cpu, cpus: &mut Occupancy) {
         let at = self.seen(time);
         match self.doing {
-            Doing::OnCpu => self.doubt(at, cpus),
+            Doing::OnCpu { .. } => self.doubt(at, cpus),
             Doing::Undetermined => {
                 self.doing = PREEMPTED;
                 self.close(at, cpus);
             }
             _ => self.close(at, cpus),
         }
-        self.doing = Doing::OnCpu;
+        self.doing = RUNNING;
         self.cpu = Some(cpu);
         self.ahead = None;
     }
@@ -106,9 +108,9 @@ impl Track {
     ) {
         let at = self.seen(time);
         match self.doing {
-            Doing::OnCpu | Doing::Unknown => self.close(at, cpus),
+            Doing::OnCpu { .. } | Doing::Unknown => self.close(at, cpus),
             Doing::Undetermined => {
-                self.doing = Doing::OnCpu;
+                self.doing = RUNNING;
                 self.close(at, cpus);
             }
             _ => self.doubt(at, cpus),
@@ -135,7 +137,7 @@ impl Track {
         match &mut self.doing {
             Doing::Blocked(wait) => wait.waker = waker,
             Doing::Stopped | Doing::Unknown => {}
-            Doing::OnCpu | Doing::Undetermined => {
+            Doing::OnCpu { .. } | Doing::Undetermined => {
                 self.ahead = Some((at, waker));
                 return;
             }
@@ -166,10 +168,10 @@ impl Track {
     ) {
         let at = self.seen(time);
         match self.doing {
-            Doing::OnCpu | Doing::Undetermined => {}
+            Doing::OnCpu { .. } | Doing::Undetermined => {}
             _ => self.doubt(at, cpus),
         }
-        self.doing = Doing::OnCpu;
+        self.doing = RUNNING;
         self.cpu = Some(cpu);
         self.thread.samples.push(Sample { time: at, stack, kernel });
     }
@@ -180,11 +182,8 @@ impl Track {
     }
 
     pub(super) fn counted(&mut self, time: u64, cpu_ns: u64) {
-        let running = !matches!(self.doing, Doing::Blocked(_) | Doing::Stopped);
-        let lagging = running && self.thread.counted.is_some_and(|earlier| !earlier.running);
-        if !lagging {
-            self.thread.counted = Some(Counted { time, cpu_ns, running });
-        }
+        let off = matches!(self.doing, Doing::Blocked(_) | Doing::Stopped | Doing::Runq { .. });
+        self.thread.counts.add(Counted { time, cpu_ns, running: !off });
     }
 
     pub(super) fn affinity(&mut self, time: u64, mask: MaskId, cpus: &mut Occupancy) {
@@ -267,7 +266,7 @@ impl Track {
     fn push(&mut self, doing: Doing) {
         let stack = match doing {
             Doing::Blocked(_) | Doing::Runq { .. } | Doing::Stopped => self.stack,
-            Doing::OnCpu | Doing::Unknown | Doing::Undetermined => None,
+            Doing::OnCpu { .. } | Doing::Unknown | Doing::Undetermined => None,
         };
         self.thread.intervals.push(Interval { start: self.since, doing, stack });
     }

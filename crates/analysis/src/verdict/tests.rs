@@ -98,6 +98,24 @@ fn a_quota_starves() {
 }
 
 #[test]
+fn the_way_from_an_idle_cpu_belongs_to_the_wait() {
+    let naps = || Script::new(2).thread("main", &repeat("#nw", 60));
+    let report = check(&naps(), Class::IoBound, "network");
+    assert_eq!(report.ledger.process["runq.waking"], 20_000_000);
+    close(share(&report, "io.network"), 2.0 / 3.0);
+    assert!(report.phases.iter().all(|phase| phase.class == Class::IoBound), "{:?}", report.phases);
+    // Not while others have the CPUs, ...
+    let foreign = naps().foreign(0, &repeat("f", 60)).foreign(1, &repeat("f", 60));
+    close(share(&foreign.run().report, "runq.waking"), 1.0 / 3.0);
+    // ... nor when a quota is what keeps it from them, ...
+    let throttled = under_quota(naps(), 250_000_000).run().report;
+    close(share(&throttled, "runq.throttled"), 1.0 / 3.0);
+    // ... and who lost a CPU does not wait for anything else.
+    let preempted = Script::new(2).thread("main", &repeat("n##rr#", 60)).run().report;
+    close(share(&preempted, "runq.preempted"), 1.0 / 3.0);
+}
+
+#[test]
 fn a_heartbeat_does_not_dilute_a_busy_thread() {
     let script = Script::new(2)
         .thread("main", &repeat("#", 40))

@@ -11,10 +11,11 @@ use anyhow::Context;
 use whyslow_analysis::analyze;
 use whyslow_events::EventSource;
 use whyslow_events::recording::Reader;
-use whyslow_sampler::{Ended, Options, Session, Stop, What};
-use whyslow_symbols::Unwinder;
+use whyslow_sampler::{Ended, Options, Session, Stop, What, system_facts};
+use whyslow_symbols::Symbolizer;
 
 use crate::args::RecordArgs;
+use crate::debuginfod;
 use crate::exit::Ending;
 use crate::files;
 use crate::output::{OutputPlan, deliver};
@@ -35,7 +36,8 @@ pub fn run(args: &RecordArgs) -> anyhow::Result<Ending> {
     };
     let launched = matches!(what, What::Launch(_));
     let options = options(args, &what);
-    let mut session = Session::new(what, options, Box::new(Unwinder::default()))?;
+    let symbolizer = Symbolizer::new(system_facts()).with_servers(debuginfod::from_environment());
+    let mut session = Session::new(what, options, Box::new(symbolizer.unwinder()))?;
     // After the command's process is made, which must not inherit what we
     // handle, and before the command starts, to which Ctrl-C belongs from then on.
     let stop = Stop::default();
@@ -43,7 +45,7 @@ pub fn run(args: &RecordArgs) -> anyhow::Result<Ending> {
     session.begin()?;
     plan.name_files(session.header());
     let file = recording_file(&plan)?;
-    let (mut file, ended) = capture(session, &stop, file, args.output.quiet)?;
+    let (mut file, ended) = capture(session, symbolizer, &stop, file, args.output.quiet)?;
     file.rewind().context("cannot read the recording again")?;
     let mut source =
         Reader::new(BufReader::new(file)).context("cannot read the recording again")?;
@@ -83,12 +85,14 @@ fn recording_file(plan: &OutputPlan) -> anyhow::Result<File> {
 
 fn capture(
     session: Session,
+    symbolizer: Symbolizer,
     stop: &Stop,
     file: File,
     quiet: bool,
 ) -> anyhow::Result<(File, Ended)> {
     let progress = Progress::start(quiet);
-    let mut sink = Sink::new(file, session.header()).context("cannot write the recording")?;
+    let mut sink =
+        Sink::new(file, session.header(), symbolizer).context("cannot write the recording")?;
     let ended = session.run(stop, &mut |event| sink.push(event), &mut |now| {
         progress.tick(now.elapsed, now.events, now.threads);
     })?;

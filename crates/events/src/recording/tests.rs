@@ -12,6 +12,7 @@ fn header() -> Header {
         tool_version: "0".into(),
         host: "h".into(),
         kernel: "6".into(),
+        boot_id: "boot".into(),
         arch: "x86_64".into(),
         facts: SystemFacts { page_size: 4096, clock_ticks: 100, cpus: 2 },
         engine: EngineName::Perf,

@@ -390,7 +390,7 @@ impl Tracker {
         }
     }
 
-    /// Reports a definition that the unwinder needs, too.
+    /// Reports a definition, or the end of one, that the unwinder needs, too.
     fn define(&mut self, time: u64, event: Event) {
         if let Some(unwinder) = &mut self.unwinding.0 {
             unwinder.observe(&event);

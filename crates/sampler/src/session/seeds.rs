@@ -21,7 +21,7 @@ impl Session {
         if let Some(cpus) = affinity(pid) {
             self.tracker.affinity(Tid(pid), cpus, start);
         }
-        self.upkeep.begin(&self.proc, pid, pid, false);
+        self.upkeep.begin(&self.proc, pid, pid);
         self.header.target.pids = vec![Pid(pid)];
         self.header.target.name = name;
     }
@@ -48,9 +48,7 @@ impl Session {
         let Some(tasks) = self.proc.process(pid).and_then(|process| process.tasks().ok()) else {
             return Ok(());
         };
-        let tasks: Vec<_> = tasks.flatten().collect();
-        let alone = tasks.len() == 1;
-        for task in tasks {
+        for task in tasks.flatten() {
             let Ok(stat) = task.stat() else { continue };
             let tid = task.tid.cast_unsigned();
             let mut seen = seen(stat.state);
@@ -64,7 +62,7 @@ impl Session {
                 continue;
             }
             let time = now()?;
-            self.upkeep.begin(&self.proc, pid, tid, alone);
+            self.upkeep.begin(&self.proc, pid, tid);
             self.tracker.find(Found { time, pid, tid, name: stat.comm, seen });
         }
         Ok(())

@@ -8,40 +8,34 @@ use whyslow_events::{Event, Pid, Tid};
 use super::now;
 use crate::Error;
 use crate::perf::Tracker;
-use crate::proc::{Proc, Quota, affinity, process_cpu_ns};
+use crate::proc::{Proc, Quota, affinity};
 
 /// Time between two readings, ns.
 const INTERVAL: u64 = 100_000_000;
 /// Threads and processes read each time at most.
 const THREADS: usize = 64;
 const PROCESSES: usize = 16;
-
-/// Which clock a thread's CPU time is read from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Clock {
-    /// That of its process, which has no other thread.
-    Process,
-    /// `schedstat`.
-    Thread,
-}
+/// How often a count is read that changes meanwhile.
+const TRIES: usize = 3;
 
 /// What was read so far.
 #[derive(Debug, Default)]
 pub(super) struct Upkeep {
     last: u64,
+    /// When the first reading was due.
+    first: Option<u64>,
     /// Of how many threads the next reading passes over the first.
     turn: usize,
     quotas: HashMap<Pid, Quota>,
     /// CPU time at the start of the window, ns.
-    cpu_before: HashMap<Tid, (Clock, u64)>,
+    cpu_before: HashMap<Tid, u64>,
 }
 
 impl Upkeep {
     /// Remembers what CPU time a thread had when it was found.
-    pub(super) fn begin(&mut self, proc: &Proc, pid: u32, tid: u32, alone: bool) {
-        let clock = if alone { Clock::Process } else { Clock::Thread };
-        if let Some(cpu_ns) = read_cpu(proc, pid, tid, clock) {
-            self.cpu_before.insert(Tid(tid), (clock, cpu_ns));
+    pub(super) fn begin(&mut self, proc: &Proc, pid: u32, tid: u32) {
+        if let Some(cpu_ns) = proc.cpu_count(pid, tid).and_then(|count| count.read()) {
+            self.cpu_before.insert(Tid(tid), cpu_ns);
         }
     }
 
@@ -51,7 +45,10 @@ impl Upkeep {
     /// When the clock cannot be read.
     pub(super) fn round(&mut self, proc: &Proc, tracker: &mut Tracker) -> Result<(), Error> {
         let due = now()?;
-        if due.saturating_sub(self.last) < INTERVAL {
+        // At first in every round: the count can correct nothing before a
+        // reading finds the thread off the CPU.
+        let eager = due.saturating_sub(*self.first.get_or_insert(due)) < INTERVAL;
+        if !eager && due.saturating_sub(self.last) < INTERVAL {
             return Ok(());
         }
         self.last = due;
@@ -86,20 +83,21 @@ impl Upkeep {
     }
 
     /// Notes the kernel's count of CPU time within the window for one thread.
+    /// The same number before and after the time of the note is what it was
+    /// then, if the thread was off the CPU.
     fn count(&self, proc: &Proc, tracker: &mut Tracker, tid: Tid, pid: Pid) -> Result<(), Error> {
         // A thread that was not there at the start began with nothing.
-        let (clock, before) = self.cpu_before.get(&tid).copied().unwrap_or((Clock::Thread, 0));
-        if let Some(after) = read_cpu(proc, pid.0, tid.0, clock) {
-            let cpu_ns = after.saturating_sub(before);
-            tracker.note_at(now()?, Event::KernelCpu { tid: Some(tid), cpu_ns });
+        let before = self.cpu_before.get(&tid).copied().unwrap_or(0);
+        let Some(count) = proc.cpu_count(pid.0, tid.0) else { return Ok(()) };
+        for _ in 0..TRIES {
+            let read = count.read();
+            let time = now()?;
+            if let Some(cpu_ns) = read.filter(|_| read == count.read()) {
+                let cpu_ns = cpu_ns.saturating_sub(before);
+                tracker.note_at(time, Event::KernelCpu { tid: Some(tid), cpu_ns });
+                break;
+            }
         }
         Ok(())
-    }
-}
-
-fn read_cpu(proc: &Proc, pid: u32, tid: u32, clock: Clock) -> Option<u64> {
-    match clock {
-        Clock::Process => process_cpu_ns(pid),
-        Clock::Thread => Some(proc.task(pid, tid)?.schedstat().ok()?.sum_exec_runtime),
     }
 }

@@ -1,6 +1,8 @@
 //! What the file of a CPython interpreter says: its version, and where its
 //! `_PyRuntime` lies.
 
+use std::io::{Read, Seek};
+
 use crate::elf::{ElfFile, Segment};
 
 /// A file name that belongs to CPython, and the version in it.
@@ -40,7 +42,10 @@ pub(crate) fn file_name(name: &str) -> Option<FileName> {
 }
 
 /// `None` when the file is no interpreter: a stub that loads a library.
-pub(crate) fn look_inside(file: &ElfFile<'_>, name: &FileName) -> Option<Interpreter> {
+pub(crate) fn look_inside<R: Read + Seek>(
+    file: &ElfFile<'_, R>,
+    name: &FileName,
+) -> Option<Interpreter> {
     let section = file.section(".PyRuntime");
     let runtime = match file.symbol("_PyRuntime") {
         Some((address, 0)) => section.filter(|(start, _)| *start == address),
@@ -55,7 +60,7 @@ pub(crate) fn look_inside(file: &ElfFile<'_>, name: &FileName) -> Option<Interpr
 }
 
 /// From 3.11 on the number is exported.
-fn exported_version(file: &ElfFile<'_>) -> Option<String> {
+fn exported_version<R: Read + Seek>(file: &ElfFile<'_, R>) -> Option<String> {
     let (address, _) = file.symbol("Py_Version")?;
     decode(file.u32_at(address)?)
 }
@@ -76,7 +81,7 @@ fn decode(hex: u32) -> Option<String> {
 /// Before 3.11: the string constant that continues the version in the file
 /// name. Linkers fold a constant into the tail of a longer one, such as the
 /// installation path, so only its end is certain.
-fn version_in_text(file: &ElfFile<'_>, name: &FileName) -> Option<String> {
+fn version_in_text<R: Read + Seek>(file: &ElfFile<'_, R>, name: &FileName) -> Option<String> {
     let prefix = format!("{}.", name.version_text()?);
     let constants = file.section_bytes(".rodata")?;
     let mut found = constants.split(|byte| *byte == 0).filter_map(|text| tail(text, &prefix));

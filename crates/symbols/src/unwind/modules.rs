@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::os::unix::fs::{FileExt, MetadataExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use object::read::ReadCache;
 
@@ -36,6 +36,7 @@ enum Identity {
 /// Every file asked for.
 #[derive(Debug, Default)]
 pub(crate) struct Modules {
+    files: Files,
     ids: HashMap<Identity, Option<ModuleId>>,
     images: Vec<Image>,
     /// Number of the first image; those before it were dropped.
@@ -44,6 +45,11 @@ pub(crate) struct Modules {
 }
 
 impl Modules {
+    /// None yet; files are looked for and held open with `files`.
+    pub(crate) fn new(files: Files) -> Self {
+        Modules { files, ..Modules::default() }
+    }
+
     /// Numbers below this mean nothing any more.
     pub(crate) fn first(&self) -> ModuleId {
         ModuleId(self.first)
@@ -55,12 +61,8 @@ impl Modules {
             Backing::Memory => None,
             Backing::Vdso => self.module(Identity::Vdso, || Image::parse(&*our_vdso(mapping)?)),
             Backing::File => {
-                // A process may move into another root: what it called a file
-                // once says nothing of the next.
-                let mut files = Files::default();
-                let file = files.locate(space, mapping)?;
-                let path = files.path(file)?;
-                self.module(identity(path)?, || read(path))
+                let path = self.path(space, mapping)?;
+                self.module(identity(&path)?, || read(&path))
             }
         }
     }
@@ -73,10 +75,13 @@ impl Modules {
         address: u64,
         bytes: &mut [u8],
     ) -> Option<()> {
-        let mut files = Files::default();
-        let file = files.locate(space, mapping)?;
-        let file = File::open(files.path(file)?).ok()?;
+        let file = File::open(self.path(space, mapping)?).ok()?;
         file.read_exact_at(bytes, mapping.offset_of(address)).ok()
+    }
+
+    /// A path under which the file mapped there can be opened now.
+    fn path(&self, space: &Space, mapping: &Mapping) -> Option<PathBuf> {
+        self.files.path(self.files.locate(space, mapping)?)
     }
 
     /// What was read of a module, unless it was dropped.
@@ -107,7 +112,8 @@ impl Modules {
 
     /// Begins anew: what is still needed is read again.
     fn drop_all(&mut self) {
-        *self = Modules { first: self.end(), ..Modules::default() };
+        let (first, files) = (self.end(), self.files.clone());
+        *self = Modules { first, files, ..Modules::default() };
     }
 
     fn end(&self) -> u32 {

@@ -67,10 +67,14 @@ impl Spaces {
                     self.retire(old);
                 }
             }
-            Event::Mapping { space, start, end, file_offset, path, .. } => {
-                let path = path.as_str().into();
-                let mapping = Mapping { start: *start, end: *end, file_offset: *file_offset, path };
-                self.known(*space).map(mapping);
+            Event::Mapping { space, start, end, file_offset, path, build_id } => {
+                self.known(*space).map(Mapping {
+                    start: *start,
+                    end: *end,
+                    file_offset: *file_offset,
+                    path: path.as_str().into(),
+                    build_id: build_id.as_slice().into(),
+                });
             }
             Event::Thread { tid, pid, .. } => {
                 self.threads.insert(*tid, *pid);

@@ -2,10 +2,14 @@
 //! lines and versions, and whose `/proc` files give the mappings.
 #![forbid(unsafe_code)]
 
+mod debuginfod;
 mod hostile;
+mod jit;
 mod kernel;
 mod native;
 mod program;
 mod python;
 mod recorded;
+mod sources;
 mod unwind;
+mod vanished;

@@ -100,7 +100,9 @@ fn event() -> impl Strategy<Value = Event> {
         1 => (100u32..102, 0u64..1000).prop_map(|(pid, throttled_ns)| {
             Event::Quota { pid: Pid(pid), per_second_ns: 1, periods: 0, throttled_ns }
         }),
-        1 => (tid(), 0..200 * MS)
+        3 => (prop::option::of(tid()), 0..200 * MS)
+            .prop_map(|(tid, cpu_ns)| Event::KernelCpu { tid, cpu_ns }),
+        1 => (tid(), any::<u64>())
             .prop_map(|(tid, cpu_ns)| Event::KernelCpu { tid: Some(tid), cpu_ns }),
     ]
 }
@@ -122,6 +124,28 @@ fn script() -> impl Strategy<Value = Script> {
             script.thread(&format!("thread-{index}"), &row.into_iter().collect::<String>())
         })
     })
+}
+
+/// What a kernel may say at times of a script: growing counts.
+fn counts() -> impl Strategy<Value = Vec<(u64, Event)>> {
+    let step = (0u32..4, 1..20 * MS, 0..20 * MS);
+    vec(step, 0..20).prop_map(|steps| {
+        let (mut time, mut cpu_ns) = (0, 0);
+        let reading = |(tid, passed, ran)| {
+            time += passed;
+            cpu_ns += ran;
+            let tid = (tid > 0).then_some(Tid(99 + tid));
+            (time, Event::KernelCpu { tid, cpu_ns })
+        };
+        steps.into_iter().map(reading).collect()
+    })
+}
+
+/// The script with those counts that were read before its end.
+fn counted(script: Script, mut counts: Vec<(u64, Event)>) -> Script {
+    let end = script.run().report.window.duration_ns;
+    counts.retain(|(time, _)| *time <= end);
+    counts.into_iter().fold(script, |script, (time, event)| script.at(time, event))
 }
 
 /// What can happen to a record on its way.
@@ -192,7 +216,18 @@ proptest! {
     }
 
     #[test]
-    fn damaged_timelines(script in script(), fates in fates()) {
-        holds(damaged(script.events(), &fates))?;
+    fn corrected_timelines(script in script(), counts in counts()) {
+        let plain = script.run();
+        let script = counted(script, counts);
+        let corrected = script.run();
+        let stolen = corrected.report.quality.stolen_ns;
+        let preempted = |analysis| ledger(analysis, State::RunqPreempted);
+        prop_assert_eq!(preempted(&corrected), preempted(&plain) + stolen);
+        holds(script.events())?;
+    }
+
+    #[test]
+    fn damaged_timelines(script in script(), counts in counts(), fates in fates()) {
+        holds(damaged(counted(script, counts).events(), &fates))?;
     }
 }

@@ -1,5 +1,5 @@
-//! The recording as it is written: events as they come, and at the end the
-//! names of what stands in the stacks.
+//! The recording as it is written: events as they come, names of code that may
+//! soon be gone, and at the end the names of all else that stands in the stacks.
 
 use std::fs::File;
 use std::io::{self, BufWriter};
@@ -12,26 +12,34 @@ use whyslow_symbols::Symbolizer;
 /// What a killed recorder loses at most.
 const FLUSH_INTERVAL: Duration = Duration::from_millis(250);
 
+/// How often runtimes are asked what they have compiled.
+const REFRESH_INTERVAL: Duration = Duration::from_secs(1);
+
+/// The same when a thread has ended, after which the whole process may be gone.
+const REFRESH_AT_EXIT: Duration = Duration::from_millis(100);
+
 /// Writes a recording and learns its symbols.
 pub struct Sink {
     writer: Writer<BufWriter<File>>,
     symbolizer: Symbolizer,
     flushed: Instant,
+    refreshed: Instant,
     /// The end of the window, kept back until the symbols stand before it.
     end: Option<Timed>,
     last: Ns,
 }
 
 impl Sink {
-    /// Starts the recording.
+    /// Starts the recording, whose addresses `symbolizer` names.
     ///
     /// # Errors
     /// When the file cannot be written.
-    pub fn new(file: File, header: &Header) -> io::Result<Self> {
+    pub fn new(file: File, header: &Header, symbolizer: Symbolizer) -> io::Result<Self> {
         Ok(Sink {
             writer: Writer::new(BufWriter::new(file), header)?,
-            symbolizer: Symbolizer::new(header.facts),
+            symbolizer,
             flushed: Instant::now(),
+            refreshed: Instant::now(),
             end: None,
             last: header.start,
         })
@@ -49,6 +57,13 @@ impl Sink {
             return Ok(());
         }
         self.writer.push(timed)?;
+        let exit = matches!(timed.event, Event::Exit { .. });
+        let interval = if exit { REFRESH_AT_EXIT } else { REFRESH_INTERVAL };
+        if self.refreshed.elapsed() >= interval {
+            self.refreshed = Instant::now();
+            let names = self.symbolizer.refresh();
+            self.write(names)?;
+        }
         if self.flushed.elapsed() >= FLUSH_INTERVAL {
             self.flushed = Instant::now();
             self.writer.flush()?;
@@ -63,12 +78,16 @@ impl Sink {
     pub fn finish(mut self) -> io::Result<File> {
         // What was seen is safe before we set out to name it.
         self.writer.flush()?;
-        for event in self.symbolizer.resolve() {
-            self.writer.push(&Timed { time: self.last, event })?;
-        }
+        let names = self.symbolizer.resolve();
+        self.write(names)?;
         if let Some(end) = &self.end {
             self.writer.push(end)?;
         }
         self.writer.finish()?.into_inner().map_err(io::IntoInnerError::into_error)
+    }
+
+    fn write(&mut self, names: Vec<Event>) -> io::Result<()> {
+        let mut names = names.into_iter().map(|event| Timed { time: self.last, event });
+        names.try_for_each(|timed| self.writer.push(&timed))
     }
 }

@@ -16,6 +16,8 @@ const FALLBACK_LINES: usize = 6;
 const MUCH_UNKNOWN: f64 = 0.01;
 /// From this difference to the kernel's account on, it is pointed out.
 const MUCH_DIFFERENCE: f64 = 0.005;
+/// From this share of thread time on, what a hypervisor took is worth a word.
+const MUCH_STOLEN: f64 = 0.001;
 const SEPARATOR: &str = " · ";
 
 pub(super) fn lines(report: &Report, origin: &Origin, width: usize, verbose: bool) -> Vec<Line> {
@@ -70,6 +72,10 @@ fn items(report: &Report, origin: &Origin) -> Vec<(Style, String)> {
     if let Some(difference) = quality.oncpu_vs_kernel {
         let text = format!("{:+.2} % CPU vs kernel", difference * 100.0);
         items.push((marked(difference.abs() > MUCH_DIFFERENCE), text));
+    }
+    let stolen = quality.stolen_ns as f64 / thread_time.max(1) as f64;
+    if stolen >= MUCH_STOLEN {
+        items.push((dim(), format!("{} stolen by the hypervisor", percent(stolen))));
     }
     let parts = [("CPU", &quality.stacks.cpu), ("waits", &quality.stacks.waits)];
     let whole: Vec<String> = parts

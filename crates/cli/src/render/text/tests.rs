@@ -70,3 +70,13 @@ fn an_empty_report_has_no_empty_tables() {
     let text = plain(&report, USUAL);
     assert!(!text.contains("Waits") && !text.contains("Hot code"), "{text}");
 }
+
+#[test]
+fn stolen_time_is_told_when_it_matters() {
+    let mut report = fixture("server");
+    let thread_time: u64 = report.ledger.process.values().sum();
+    report.quality.stolen_ns = thread_time / 1001;
+    assert!(!plain(&report, USUAL).contains("stolen"));
+    report.quality.stolen_ns = thread_time / 40;
+    assert!(plain(&report, USUAL).contains("2.5 % stolen by the hypervisor"));
+}

@@ -23,7 +23,7 @@ impl Tracker {
         for mapping in mappings {
             self.spaces.map(space, mapping);
         }
-        self.emit(time, Event::Process { pid, parent, space, name: name.clone() });
+        self.define(time, Event::Process { pid, parent, space, name: name.clone() });
         self.seen_processes += 1;
         self.processes.insert(pid, Process { space, name, alive: 0 });
     }
@@ -146,7 +146,7 @@ impl Tracker {
         if let Some(process) = self.processes.get_mut(&pid) {
             process.alive += 1;
         }
-        self.emit(time, Event::Thread { tid, pid, name, entrance });
+        self.define(time, Event::Thread { tid, pid, name, entrance });
         self.set(time, tid, doing);
     }
 
@@ -164,7 +164,7 @@ impl Tracker {
                 return;
             }
             let space = self.spaces.fork(space, pid);
-            self.emit(
+            self.define(
                 time,
                 Event::Process { pid, parent: Some(parent), space, name: name.clone() },
             );
@@ -213,7 +213,7 @@ impl Tracker {
         name.clone_into(&mut process.name);
         self.waits.remove(pid, old);
         self.spaces.remove(old);
-        self.emit(time, Event::Exec { pid, space, name: name.to_owned() });
+        self.define(time, Event::Exec { pid, space, name: name.to_owned() });
     }
 
     pub(super) fn mapped(&mut self, time: u64, pid: Pid, mapping: Mapping) {
@@ -226,7 +226,7 @@ impl Tracker {
     pub(super) fn exit(&mut self, time: u64, tid: Tid) {
         if let Some(thread) = self.threads.get_mut(&tid) {
             thread.exiting = true;
-            self.emit(time, Event::Exit { tid });
+            self.define(time, Event::Exit { tid });
         }
     }
 

@@ -1,0 +1,103 @@
+//! The kernel's count of one thread's CPU time, read now and then. The kernel
+//! leaves out what a hypervisor took, and nobody else can tell.
+
+use std::ops::Range;
+
+/// Readings kept of one thread. More than that are thinned out, so that a long
+/// recording is corrected in longer stretches.
+const MOST: usize = 1024;
+
+/// The kernel's count of a thread's CPU time from its start to `time`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Counted {
+    pub(crate) time: u64,
+    pub(crate) cpu_ns: u64,
+    /// Counted while the thread ran, when the kernel's count may lag by a tick.
+    pub(crate) running: bool,
+}
+
+/// Time between two readings, and the least and the most CPU time the kernel
+/// has counted in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Stretch {
+    pub(super) from: u64,
+    pub(super) to: u64,
+    pub(super) least: u64,
+    pub(super) most: u64,
+}
+
+/// Readings in order. All are exact, but for the first and the last at most.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Counts {
+    readings: Vec<Counted>,
+}
+
+impl Counts {
+    pub(super) fn add(&mut self, reading: Counted) {
+        if let Some(last) = self.readings.last()
+            && (reading.time < last.time || reading.cpu_ns < last.cpu_ns)
+        {
+            // No count goes back.
+            return;
+        }
+        if self.readings.len() > 1 {
+            self.readings.pop_if(|last| last.running);
+        }
+        if self.readings.len() == MOST {
+            let mut index = 0;
+            self.readings.retain(|_| {
+                index += 1;
+                index % 2 == 1
+            });
+        }
+        self.readings.push(reading);
+    }
+
+    /// Drops a last reading that may lag.
+    pub(super) fn forget_lagging(&mut self) {
+        self.readings.pop_if(|last| last.running);
+    }
+
+    pub(crate) fn last(&self) -> Option<Counted> {
+        self.readings.last().copied()
+    }
+
+    /// The part of the thread's life that is best to compare, and what the
+    /// kernel counted in it: between exact readings, where there are two.
+    pub(crate) fn compared(&self, start: u64, born: bool) -> Option<(Range<u64>, u64)> {
+        let birth = Counted { time: start, cpu_ns: 0, running: false };
+        let last = self.last_exact().or(self.last())?;
+        let first = self.readings.iter().find(|reading| !reading.running).copied();
+        let first = first.filter(|first| !born && first.time < last.time).unwrap_or(birth);
+        Some((first.time..last.time, last.cpu_ns - first.cpu_ns))
+    }
+
+    pub(super) fn last_exact(&self) -> Option<Counted> {
+        self.readings.iter().rfind(|reading| !reading.running).copied()
+    }
+
+    /// From each reading to the next. `born` is when a thread that was not
+    /// there before began to count, and `lag` how far, in ns, a count may be
+    /// behind while the thread runs.
+    pub(super) fn stretches(&self, born: Option<u64>, lag: u64) -> Vec<Stretch> {
+        let birth = born.map(|time| Counted { time, cpu_ns: 0, running: false });
+        let readings: Vec<Counted> =
+            birth.into_iter().chain(self.readings.iter().copied()).collect();
+        let pairs = readings.windows(2).filter_map(|pair| match pair {
+            [before, after] => Some(stretch(*before, *after, lag)),
+            _ => None,
+        });
+        pairs.collect()
+    }
+}
+
+fn stretch(before: Counted, after: Counted, lag: u64) -> Stretch {
+    let lag_of = |reading: Counted| if reading.running { lag } else { 0 };
+    let counted = after.cpu_ns.saturating_sub(before.cpu_ns);
+    Stretch {
+        from: before.time,
+        to: after.time,
+        least: counted.saturating_sub(lag_of(before)),
+        most: counted.saturating_add(lag_of(after)),
+    }
+}

@@ -1,0 +1,145 @@
+//! Code that a runtime compiled while it ran, named by the runtime itself: in
+//! `/tmp/perf-PID.map`, or in a jitdump file that it maps.
+//!
+//! Such code comes and goes. An address gets the name that stands for it when
+//! the files are read, which happens again and again while the target runs.
+
+pub(crate) mod codes;
+pub(crate) mod dump;
+pub(crate) mod frame;
+pub(crate) mod perf_map;
+mod tail;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use whyslow_events::{Frame, SpaceId};
+
+use self::codes::{Codes, Room};
+use self::dump::Dump;
+use self::tail::Tail;
+use crate::files::Files;
+use crate::mappings::Mapping;
+use crate::space::Space;
+
+/// Address spaces with compiled code that are looked into, two open files for
+/// each.
+const SPACES: usize = 64;
+
+/// Memory that the names of all of them may take.
+const MEMORY: usize = 256 << 20;
+
+/// The compiled code of all address spaces.
+#[derive(Debug)]
+pub(crate) struct Jits {
+    spaces: BTreeMap<SpaceId, Jit>,
+    room: Room,
+}
+
+impl Default for Jits {
+    fn default() -> Self {
+        Jits { spaces: BTreeMap::new(), room: Room::new(MEMORY) }
+    }
+}
+
+/// The compiled code of one address space.
+#[derive(Debug)]
+struct Jit {
+    map: Tail,
+    dump: Option<(Tail, Dump)>,
+    codes: Codes,
+    /// Addresses in stacks that have no name yet.
+    nameless: BTreeSet<u64>,
+    /// An address came since the last reading.
+    asked: bool,
+}
+
+impl Jits {
+    /// A mapping appeared. A runtime maps its jitdump file to have it found.
+    pub(crate) fn mapped(&mut self, id: SpaceId, space: &Space, mapping: &Mapping, files: &Files) {
+        let module = mapping.module();
+        if !(module.starts_with("jit-") && module.ends_with(".dump")) {
+            return;
+        }
+        let path = files.locate(space, mapping).and_then(|file| files.path(file));
+        let Some(file) = path.and_then(|path| File::open(path).ok()) else { return };
+        let owner = owner(space, &files.proc());
+        if let Some(jit) = self.of_space(id, space, files) {
+            jit.dump = Some((Tail::of(file, owner), Dump::default()));
+        }
+    }
+
+    /// An address in memory without a file stands in a stack.
+    pub(crate) fn ask(&mut self, id: SpaceId, space: &Space, address: u64, files: &Files) {
+        if let Some(jit) = self.of_space(id, space, files) {
+            jit.nameless.insert(address);
+            jit.asked = true;
+        }
+    }
+
+    /// Reads what the runtimes have written since, about `limit` bytes of each
+    /// file, and names what has a name now. `executing` tells the address to
+    /// look for, or that none is wanted.
+    pub(crate) fn read(
+        &mut self,
+        limit: u64,
+        executing: impl Fn(SpaceId, u64) -> Option<u64>,
+    ) -> Vec<(SpaceId, u64, Frame)> {
+        let mut named = Vec::new();
+        for (&id, jit) in self.spaces.iter_mut().filter(|(_, jit)| !jit.nameless.is_empty()) {
+            let new = jit.read(limit, &mut self.room);
+            if !new && !std::mem::take(&mut jit.asked) {
+                continue;
+            }
+            let codes = &jit.codes;
+            jit.nameless.retain(|&address| {
+                let Some(executing) = executing(id, address) else { return false };
+                let Some((code, offset)) = codes.find(executing) else { return true };
+                named.push((id, address, frame::of(&code.name, code.line(offset))));
+                false
+            });
+        }
+        named
+    }
+
+    fn of_space(&mut self, id: SpaceId, space: &Space, files: &Files) -> Option<&mut Jit> {
+        if self.spaces.len() >= SPACES && !self.spaces.contains_key(&id) {
+            return None;
+        }
+        let proc = files.proc();
+        let process = space.process(&proc)?;
+        let map = || {
+            let path = process.root.join(format!("tmp/perf-{}.map", process.own_pid));
+            Tail::at(path, owner(space, &proc))
+        };
+        Some(self.spaces.entry(id).or_insert_with(|| Jit::new(map())))
+    }
+}
+
+impl Jit {
+    fn new(map: Tail) -> Jit {
+        let (codes, nameless) = Default::default();
+        Jit { map, dump: None, codes, nameless, asked: false }
+    }
+
+    /// Whether there was something new.
+    fn read(&mut self, limit: u64, room: &mut Room) -> bool {
+        let codes = &mut self.codes;
+        let map = self.map.read(limit, |bytes| perf_map::read(bytes, codes, room));
+        let dump = self
+            .dump
+            .as_mut()
+            .is_some_and(|(tail, dump)| tail.read(limit, |bytes| dump.read(bytes, codes, room)));
+        map || dump
+    }
+}
+
+/// Whose the files of a process are: its user's. When it is gone, only ours
+/// are trusted, and those of root.
+fn owner(space: &Space, proc: &Path) -> u32 {
+    let user = space.process(proc).and_then(|process| process.user);
+    let us = || fs::metadata(proc.join("self")).map_or(0, |us| us.uid());
+    user.unwrap_or_else(us)
+}
