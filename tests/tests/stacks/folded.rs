@@ -17,8 +17,9 @@ const ENTRIES: &[&str] = &[
     "_rt0_amd64_linux",
 ];
 
-/// What compilers append to the name of a function of which they made several.
-const COMPILED_APART: &[&str] = &[".part.", ".constprop.", ".isra.", ".cold"];
+/// What compilers and libraries append to the name of a function of which they
+/// have several.
+const VARIANTS: &[&str] = &[".part.", ".constprop.", ".isra.", ".cold", "@@", "_impl"];
 
 /// One line of a `.folded` file.
 #[derive(Debug)]
@@ -98,8 +99,7 @@ pub(super) fn bare(name: &str) -> String {
     }
     let name = kept.trim_end_matches(" const").trim_end_matches("::");
     let name = name.rsplit("::").next().unwrap_or_default().trim();
-    let name =
-        COMPILED_APART.iter().fold(name, |name, part| name.split(part).next().unwrap_or(name));
+    let name = VARIANTS.iter().fold(name, |name, part| name.split(part).next().unwrap_or(name));
     let name = name.trim_start_matches('_');
     let name = name.strip_prefix("GI_").unwrap_or(name).trim_start_matches('_');
     name.strip_prefix("libc_").unwrap_or(name).to_owned()
@@ -116,6 +116,7 @@ fn names_are_bare() {
         ("calls::work::{{closure}}", "work"),
         ("Buffer::fill::<&mut Stdin>", "fill"),
         ("mix.constprop.0", "mix"),
+        ("__libc_start_main@@GLIBC_2.34", "start_main"),
         ("main.descend", "main.descend"),
         ("libm.so.6+0x1234", "?"),
     ] {
