@@ -1,12 +1,17 @@
 //! `cargo xtask bench`: what whyslow costs the program it records, and how fast
 //! it reports, against other profilers on the same machine in the same run.
 
+mod chains;
 mod cost;
+mod flamegraph;
 mod goals;
+mod loss;
 mod overhead;
 mod profilers;
 mod programs;
+mod recorder;
 mod reporting;
+mod stacks;
 mod table;
 
 pub(crate) use cost::print_cost_of;
@@ -36,8 +41,17 @@ pub(crate) struct Arguments {
 /// Everything one run measured.
 #[derive(Serialize)]
 struct Results {
+    losses: Vec<loss::Loss>,
     overhead: Vec<overhead::Overhead>,
+    stacks: stacks::Stacks,
     reporting: reporting::Reporting,
+}
+
+/// The same, judged.
+#[derive(Serialize)]
+struct Judged {
+    #[serde(flatten)]
+    results: Results,
     goals: Vec<goals::Goal>,
 }
 
@@ -52,19 +66,24 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let folder = run::target_directory()?.join("bench");
     fs::create_dir_all(&folder)?;
     let programs = programs::compile(&folder)?;
-    let overhead = overhead::measure(&programs, &whyslow, &folder, arguments.rounds)?;
-    let reporting = reporting::measure(&programs, &whyslow, &folder)?;
-    let goals = goals::judge(&overhead, &reporting)?;
-    let results = Results { overhead, reporting, goals };
+    let flamegraph = flamegraph::Flamegraph::new(&whyslow, &folder)?;
+    let rounds = arguments.rounds;
+    let results = Results {
+        losses: loss::measure(&programs, &whyslow, &folder, rounds)?,
+        overhead: overhead::measure(&programs, &whyslow, &folder, rounds)?,
+        stacks: stacks::measure(&programs, &whyslow, &flamegraph, &folder, rounds)?,
+        reporting: reporting::measure(&programs, &whyslow, &flamegraph, &folder)?,
+    };
+    let judged = Judged { goals: goals::judge(&results)?, results };
     if arguments.json {
-        println!("{}", serde_json::to_string_pretty(&results)?);
+        println!("{}", serde_json::to_string_pretty(&judged)?);
     } else {
-        println!("{}", table::markdown(&results));
+        println!("{}", table::markdown(&judged));
     }
     if arguments.readme {
-        readme::replace("bench", &table::markdown(&results))?;
+        readme::replace("bench", &table::markdown(&judged))?;
     }
-    match results.goals.iter().filter(|goal| !goal.met).count() {
+    match judged.goals.iter().filter(|goal| !goal.met).count() {
         0 => Ok(()),
         missed => bail!("{missed} goals missed"),
     }

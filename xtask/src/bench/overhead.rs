@@ -1,4 +1,5 @@
-//! What each profiler adds to a program's own time. All profilers take turns
+//! What each profiler adds to the time of a program that waits, calls the
+//! kernel, or starts others. All profilers take turns
 //! within each round, so that a machine that slows down slows all of them.
 
 use std::{fs, path::Path, process::Command};
@@ -41,7 +42,7 @@ pub(super) fn measure(
 ) -> Result<Vec<Overhead>> {
     let profilers = profilers::all(whyslow, folder);
     let measure = |program: &Program| measure_one(program, &profilers, whyslow, rounds);
-    programs.all().iter().map(measure).collect()
+    programs.timed().iter().map(measure).collect()
 }
 
 fn measure_one(
@@ -87,7 +88,8 @@ pub(super) fn quality(whyslow: &Path, recording: &Path) -> Result<Value> {
     Ok(report["quality"].take())
 }
 
-fn lost(quality: &Value) -> Result<u64> {
+/// The records that the kernel dropped, by that.
+pub(super) fn lost(quality: &Value) -> Result<u64> {
     quality["lost"].as_u64().context("no quality.lost in the report")
 }
 
@@ -126,7 +128,8 @@ impl Overhead {
     }
 }
 
-fn median(mut values: Vec<f64>) -> f64 {
+/// The middle one, or the middle between the middle two.
+pub(super) fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     let middle = values.len() / 2;
     match values.len() {

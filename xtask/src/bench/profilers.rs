@@ -18,10 +18,13 @@ pub(super) const NONE: &str = "alone";
 pub(super) const WHYSLOW: &str = "whyslow";
 /// `perf` with the same events: the clock at the same rate and every switch.
 pub(super) const PERF_RECORD: &str = "perf record -g";
+/// `perf` that copies stacks, 8 KiB of each, for `perf script` to unwind.
+pub(super) const PERF_DWARF: &str = "perf record --call-graph dwarf";
 
 /// With `-F` perf would sample the switches too; without, it takes each.
 const PERF_EVENTS: &str =
     "perf record -q -g --call-graph fp -e cpu-clock/freq=499/ -e sched:sched_switch -o";
+const PERF_DWARF_EVENTS: &str = "perf record -q --call-graph dwarf -e cpu-clock/freq=499/ -o";
 
 impl Profiler {
     fn new(name: &'static str, slow: bool, words: &str, output: &Path) -> Profiler {
@@ -52,13 +55,39 @@ pub(super) fn all(whyslow: &Path, folder: &Path) -> Vec<Profiler> {
     ]
 }
 
+/// No profiler, and those that sample.
+pub(super) fn sampling(whyslow: &Path, folder: &Path) -> Vec<Profiler> {
+    let alone = Profiler::new(NONE, false, "", &folder.join("none"));
+    vec![alone, self::whyslow(whyslow, folder), perf_record(folder), perf_dwarf(folder)]
+}
+
+/// Those that copy stacks: ours as it is, and with the largest copies.
+pub(super) fn of_stacks(whyslow: &Path, folder: &Path) -> Vec<Profiler> {
+    let words = format!("{} record -q --stack-size 60K -o", whyslow.display());
+    let largest =
+        Profiler::new("whyslow --stack-size 60K", false, &words, &folder.join("largest.whyslow"));
+    vec![self::whyslow(whyslow, folder), largest, perf_dwarf(folder)]
+}
+
 /// Ours, writing a recording as it does by default, and no flamegraph.
 pub(super) fn whyslow(whyslow: &Path, folder: &Path) -> Profiler {
     let words = format!("{} record -q -o", whyslow.display());
     Profiler::new(WHYSLOW, false, &words, &folder.join("bench.whyslow"))
 }
 
+/// Ours at another rate, with a flamegraph.
+pub(super) fn whyslow_at(hertz: u32, whyslow: &Path, folder: &Path) -> Profiler {
+    let svg = folder.join("many.svg");
+    let words =
+        format!("{} record -q --force -F {hertz} -o {} -o", whyslow.display(), svg.display());
+    Profiler::new(WHYSLOW, false, &words, &folder.join("many.whyslow"))
+}
+
 /// `perf record` with the same events.
 pub(super) fn perf_record(folder: &Path) -> Profiler {
     Profiler::new(PERF_RECORD, false, PERF_EVENTS, &folder.join("bench.data"))
+}
+
+fn perf_dwarf(folder: &Path) -> Profiler {
+    Profiler::new(PERF_DWARF, false, PERF_DWARF_EVENTS, &folder.join("dwarf.data"))
 }

@@ -1,4 +1,5 @@
-//! The programs that are recorded. Each prints how long it took by its own clock.
+//! The programs that are recorded. Each says of itself how long it took, and
+//! what it lost of that, where it can tell.
 
 use std::{
     collections::BTreeMap,
@@ -11,7 +12,8 @@ use serde::Serialize;
 
 use crate::run;
 
-const SOURCES: [&str; 4] = ["cpu_loop", "ping_pong", "system_calls", "timed"];
+const C: [&str; 4] = ["cpu_loop", "ping_pong", "system_calls", "timed"];
+const CPP: [&str; 1] = ["stacks"];
 
 /// What the cost of recording is counted in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -31,10 +33,14 @@ pub(super) struct Program {
 }
 
 /// What a program said of itself.
+#[derive(Debug)]
 pub(super) struct Own {
     pub(super) elapsed_ns: u64,
     /// Blocking switches, where it counts them.
     pub(super) switches: Option<u64>,
+    /// The share of its time on the CPU that it lost to interruptions, where
+    /// it watches for them.
+    pub(super) lost: Option<f64>,
 }
 
 /// All programs, compiled.
@@ -44,38 +50,62 @@ pub(super) struct Programs {
 
 /// Compiles the programs into `folder`.
 pub(super) fn compile(folder: &Path) -> Result<Programs> {
-    for name in SOURCES {
-        let mut cc = run::command("cc");
-        cc.args(["-std=gnu11", "-O2", "-Wall", "-Wextra", "-Wno-unused-function", "-o"]);
-        cc.arg(folder.join(name)).arg(format!("fixtures/bench/{name}.c"));
-        run::check(cc)?;
+    for name in C {
+        compile_one("cc", &["-std=gnu11"], &format!("{name}.c"), &folder.join(name))?;
+    }
+    for name in CPP {
+        let flags = ["-std=gnu++17", "-pthread", "-fomit-frame-pointer"];
+        compile_one("c++", &flags, &format!("{name}.cc"), &folder.join(name))?;
     }
     Ok(Programs { folder: folder.to_owned() })
 }
 
+fn compile_one(compiler: &str, flags: &[&str], source: &str, binary: &Path) -> Result<()> {
+    let mut command = run::command(compiler);
+    command.args(["-O2", "-Wall", "-Wextra", "-Wno-unused-function"]).args(flags);
+    command.arg("-o").arg(binary).arg(format!("fixtures/bench/{source}"));
+    run::check(command)
+}
+
 impl Programs {
-    /// Those whose overhead is measured.
-    pub(super) fn all(&self) -> Vec<Program> {
+    /// Those whose own time is measured.
+    pub(super) fn timed(&self) -> Vec<Program> {
         const BUILD: &str = "for f in fixtures/workloads/*.c; do \
                              cc -std=gnu11 -O2 -w -c $f -o /dev/null || exit 1; done";
+        let program = |name, file, words: &[&str]| Program {
+            name,
+            unit: Unit::Share,
+            command: self.command(file, words),
+        };
         vec![
-            self.program("CPU loop", Unit::Share, "cpu_loop", &["1000000000"]),
             self.ping_pong(100_000),
-            self.program("2,000,000 short system calls", Unit::Share, "system_calls", &["2000000"]),
-            self.program("`cc` builds C files", Unit::Share, "timed", &["sh", "-c", BUILD]),
+            program("2,000,000 short system calls", "system_calls", &["2000000"]),
+            program("`cc` builds C files", "timed", &["sh", "-c", BUILD]),
         ]
     }
 
     /// The pipe ping-pong; each round trip is two blocking switches.
     pub(super) fn ping_pong(&self, round_trips: u64) -> Program {
-        let round_trips = round_trips.to_string();
-        self.program("pinned pipe ping-pong", Unit::Switch, "ping_pong", &[&round_trips])
+        Program {
+            name: "pinned pipe ping-pong",
+            unit: Unit::Switch,
+            command: self.command("ping_pong", &[&round_trips.to_string()]),
+        }
     }
 
-    fn program(&self, name: &'static str, unit: Unit, file: &str, words: &[&str]) -> Program {
+    /// Computes on one CPU, with so many frames on its stack.
+    pub(super) fn cpu_loop(&self, seconds: u32, frames: u32) -> Vec<String> {
+        self.command("cpu_loop", &[&seconds.to_string(), &frames.to_string()])
+    }
+
+    /// Computes on every CPU in deep stacks without frame pointers.
+    pub(super) fn stacks(&self, seconds: u32) -> Vec<String> {
+        self.command("stacks", &[&seconds.to_string()])
+    }
+
+    fn command(&self, file: &str, words: &[&str]) -> Vec<String> {
         let binary = self.folder.join(file).to_string_lossy().into_owned();
-        let words = words.iter().map(|word| (*word).to_owned());
-        Program { name, unit, command: std::iter::once(binary).chain(words).collect() }
+        std::iter::once(binary).chain(words.iter().map(|word| (*word).to_owned())).collect()
     }
 }
 
@@ -92,10 +122,25 @@ pub(super) fn run(words: &[String]) -> Result<Own> {
         .with_context(|| format!("{} does not say how long it took", words.join(" ")))
 }
 
-fn read(stdout: &str) -> Option<Own> {
+/// What a program printed: a name and a value on each line.
+pub(super) fn read(stdout: &str) -> Option<Own> {
     let lines = stdout.lines().filter_map(|line| line.split_once(' '));
     let values: BTreeMap<&str, u64> =
         lines.filter_map(|(name, value)| Some((name, value.parse().ok()?))).collect();
-    let switches = values.get("switches").copied();
-    Some(Own { elapsed_ns: *values.get("elapsed_ns")?, switches })
+    let value = |name| values.get(name).copied();
+    let lost = || Some(value("lost_ns")? as f64 / value("watched_ns")? as f64);
+    Some(Own { elapsed_ns: value("elapsed_ns")?, switches: value("switches"), lost: lost() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_lost_is_a_share_of_what_was_watched() {
+        let own = read("begins\nelapsed_ns 100\nwatched_ns 80\nlost_ns 2\n").unwrap();
+        assert_eq!((own.elapsed_ns, own.switches), (100, None));
+        assert!((own.lost.unwrap() - 0.025).abs() < 1e-9);
+        assert!(read("lost_ns 2\n").is_none());
+    }
 }

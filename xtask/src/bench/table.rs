@@ -2,19 +2,73 @@
 
 use std::fmt::Write;
 
-use super::{Results, overhead::Overhead, profilers::NONE, programs::Unit, reporting::Reporting};
+use super::{
+    Judged,
+    loss::Loss,
+    overhead::{Overhead, median},
+    profilers::NONE,
+    programs::Unit,
+    reporting::Reporting,
+    stacks::Stacks,
+};
 
 const IN_MEMORY: &str = "writing to memory does not fail";
 
 /// All tables.
-pub(super) fn markdown(results: &Results) -> String {
-    let mut out = overheads(&results.overhead);
-    out.push('\n');
-    out.push_str(&reporting(&results.reporting));
+pub(super) fn markdown(Judged { results, goals }: &Judged) -> String {
+    let mut out = losses(&results.losses);
+    for table in
+        [overheads(&results.overhead), stacks(&results.stacks), reporting(&results.reporting)]
+    {
+        out.push('\n');
+        out.push_str(&table);
+    }
     out.push_str("\n| goal | found | |\n|---|--:|---|\n");
-    for goal in &results.goals {
+    for goal in goals {
         let verdict = if goal.met { "met" } else { "missed" };
         writeln!(out, "| {} | {} | {verdict} |", goal.goal, goal.found).expect(IN_MEMORY);
+    }
+    out
+}
+
+fn losses(losses: &[Loss]) -> String {
+    let Some(first) = losses.first() else { return String::new() };
+    let names: Vec<&str> = first.profilers.iter().map(|shares| shares.profiler).collect();
+    let mut out = format!("| lost to interruptions | {} |\n", names.join(" | "));
+    out.push_str(&format!("|---|{}\n", "--:|".repeat(names.len())));
+    for loss in losses {
+        let cell = |name: &&str| match *name {
+            NONE => format!("{:.2} %", loss.alone() * 100.0),
+            name => format!("{:+.2} %", loss.added(name) * 100.0),
+        };
+        let cells: Vec<String> = names.iter().map(cell).collect();
+        let frames = if loss.frames == 1 { "1 frame" } else { &format!("{} frames", loss.frames) };
+        writeln!(out, "| CPU loop, {frames} | {} |", cells.join(" | ")).expect(IN_MEMORY);
+    }
+    out
+}
+
+fn stacks(stacks: &Stacks) -> String {
+    let mut out = String::from(
+        "| whole stacks, every CPU busy | lost | recorder's CPU | memory | recording \
+         | complete | to flamegraph | memory |\n|---|--:|--:|--:|--:|--:|--:|--:|\n",
+    );
+    let alone = median(stacks.alone.clone()) * 100.0;
+    writeln!(out, "| alone | {alone:.2} % | | | | | | |").expect(IN_MEMORY);
+    for recorder in &stacks.recorders {
+        writeln!(
+            out,
+            "| {} | {:+.2} % | {:.1} % | {} | {} | {:.1} % | {} | {} |",
+            recorder.profiler,
+            stacks.added(recorder) * 100.0,
+            recorder.cpu() * 100.0,
+            megabytes(recorder.peak_bytes),
+            megabytes(recorder.bytes),
+            recorder.complete * 100.0,
+            seconds(recorder.flamegraph.wall_ns as f64),
+            megabytes(recorder.flamegraph.peak_bytes),
+        )
+        .expect(IN_MEMORY);
     }
     out
 }

@@ -8,7 +8,6 @@ mod chains;
 mod looks;
 mod processes;
 
-use std::collections::HashMap;
 use std::rc::Rc;
 
 use whyslow_events::{
@@ -18,6 +17,7 @@ use whyslow_events::{
 
 use super::KernelCalls;
 use super::interner::{Stacks, halves};
+use super::number_map::NumberMap;
 use super::record::{Body, Record};
 use super::spaces::{Mapping, Spaces};
 use super::waits::Waits;
@@ -120,12 +120,12 @@ pub(crate) struct Tracker {
     inherit: bool,
     start: u64,
     /// Threads that enter with the start of the window, as they are by then.
-    found: HashMap<Tid, Found>,
-    processes: HashMap<Pid, Process>,
+    found: NumberMap<Tid, Found>,
+    processes: NumberMap<Pid, Process>,
     seen_processes: usize,
-    threads: HashMap<Tid, Thread>,
+    threads: NumberMap<Tid, Thread>,
     runnable: usize,
-    cpus: HashMap<u32, OnCpu>,
+    cpus: NumberMap<u32, OnCpu>,
     /// CPUs whose occupant changed and was not reported.
     stale: Vec<u32>,
     spaces: Spaces,
@@ -143,12 +143,12 @@ impl Tracker {
         Tracker {
             inherit,
             start,
-            found: HashMap::new(),
-            processes: HashMap::new(),
+            found: NumberMap::default(),
+            processes: NumberMap::default(),
             seen_processes: 0,
-            threads: HashMap::new(),
+            threads: NumberMap::default(),
             runnable: 0,
-            cpus: HashMap::new(),
+            cpus: NumberMap::default(),
             stale: vec![],
             spaces: Spaces::default(),
             stacks: Stacks::default(),

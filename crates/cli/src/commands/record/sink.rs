@@ -3,27 +3,28 @@
 
 use std::fs::File;
 use std::io::{self, BufWriter};
-use std::time::{Duration, Instant};
 
 use whyslow_events::recording::Writer;
 use whyslow_events::{Event, Header, Ns, Timed};
 use whyslow_symbols::Symbolizer;
 
-/// What a killed recorder loses at most.
-const FLUSH_INTERVAL: Duration = Duration::from_millis(250);
+/// What a killed recorder loses at most, ns.
+const FLUSH_INTERVAL: u64 = 250_000_000;
 
-/// How often runtimes are asked what they have compiled.
-const REFRESH_INTERVAL: Duration = Duration::from_secs(1);
+/// How often runtimes are asked what they have compiled, ns.
+const REFRESH_INTERVAL: u64 = 1_000_000_000;
 
-/// The same when a thread has ended, after which the whole process may be gone.
-const REFRESH_AT_EXIT: Duration = Duration::from_millis(100);
+/// The same when a thread has ended, after which the whole process may be gone, ns.
+const REFRESH_AT_EXIT: u64 = 100_000_000;
 
 /// Writes a recording and learns its symbols.
 pub struct Sink {
     writer: Writer<BufWriter<File>>,
     symbolizer: Symbolizer,
-    flushed: Instant,
-    refreshed: Instant,
+    /// By the times of the events: asking a clock at each costs more than the
+    /// event itself.
+    flushed: Ns,
+    refreshed: Ns,
     /// The end of the window, kept back until the symbols stand before it.
     end: Option<Timed>,
     last: Ns,
@@ -38,8 +39,8 @@ impl Sink {
         Ok(Sink {
             writer: Writer::new(BufWriter::new(file), header)?,
             symbolizer,
-            flushed: Instant::now(),
-            refreshed: Instant::now(),
+            flushed: header.start,
+            refreshed: header.start,
             end: None,
             last: header.start,
         })
@@ -59,13 +60,13 @@ impl Sink {
         self.writer.push(timed)?;
         let exit = matches!(timed.event, Event::Exit { .. });
         let interval = if exit { REFRESH_AT_EXIT } else { REFRESH_INTERVAL };
-        if self.refreshed.elapsed() >= interval {
-            self.refreshed = Instant::now();
+        if timed.time.since(self.refreshed) >= interval {
+            self.refreshed = timed.time;
             let names = self.symbolizer.refresh();
             self.write(names)?;
         }
-        if self.flushed.elapsed() >= FLUSH_INTERVAL {
-            self.flushed = Instant::now();
+        if timed.time.since(self.flushed) >= FLUSH_INTERVAL {
+            self.flushed = timed.time;
             self.writer.flush()?;
         }
         Ok(())

@@ -1,7 +1,6 @@
 //! Call chains of the target: unwound from what the kernel copied, read from
 //! outside while a thread is blocked, or known from the same place before.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::ops::Range;
 use std::rc::Rc;
@@ -11,6 +10,7 @@ use whyslow_events::{Event, SpaceId, StackEnd, StackId, StackMemory, Tid, Unwind
 use super::Tracker;
 use crate::arch::Registers;
 use crate::perf::interner::{Chain, UserHalf, halves};
+use crate::perf::number_map::NumberMap;
 use crate::perf::record::UserStack;
 
 /// Ways remembered for one thread. Threads wait at few places; a deep recursion
@@ -48,7 +48,7 @@ type Place = (u64, u64);
 
 /// Ways on the stack of one thread.
 #[derive(Debug)]
-pub(super) struct Ways<T>(HashMap<Place, T>);
+pub(super) struct Ways<T>(NumberMap<Place, T>);
 
 /// Where a thread waited, by program counter and stack pointer.
 pub(super) type Places = Ways<Chain>;
@@ -59,7 +59,7 @@ pub(super) type Beyond = Ways<Rc<[u64]>>;
 
 impl<T> Default for Ways<T> {
     fn default() -> Self {
-        Ways(HashMap::new())
+        Ways(NumberMap::default())
     }
 }
 

@@ -1,0 +1,104 @@
+//! What each profiler takes from a program that only computes. The program
+//! watches for the gaps in its own time, and the share that it loses more with
+//! a profiler than without is the cost. The gaps in which other programs have
+//! the CPU are left out, which is why this tells tenths of a per cent where
+//! the times of whole runs scatter by several per cent.
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use serde::Serialize;
+
+use super::{
+    overhead::{self, lost, median, quality},
+    profilers::{self, NONE, WHYSLOW},
+    programs::{self, Programs},
+};
+
+const SECONDS: u32 = 4;
+/// Frames on the stack: none to speak of, and a usual number.
+const FRAMES: [u32; 2] = [1, 30];
+
+/// One depth of stack with all profilers.
+#[derive(Serialize)]
+pub(super) struct Loss {
+    pub(super) frames: u32,
+    pub(super) profilers: Vec<Shares>,
+    /// Records the kernel dropped, summed over the runs with whyslow.
+    pub(super) lost_records: u64,
+}
+
+/// What the program lost with one profiler.
+#[derive(Serialize)]
+pub(super) struct Shares {
+    pub(super) profiler: &'static str,
+    /// Of its time on the CPU, one for each round.
+    pub(super) lost: Vec<f64>,
+}
+
+/// Runs the loop at every depth with every profiler, which take turns.
+pub(super) fn measure(
+    programs: &Programs,
+    whyslow: &Path,
+    folder: &Path,
+    rounds: usize,
+) -> Result<Vec<Loss>> {
+    FRAMES.iter().map(|frames| measure_one(programs, whyslow, folder, rounds, *frames)).collect()
+}
+
+fn measure_one(
+    programs: &Programs,
+    whyslow: &Path,
+    folder: &Path,
+    rounds: usize,
+    frames: u32,
+) -> Result<Loss> {
+    let all = profilers::sampling(whyslow, folder);
+    let shares = |profiler: &profilers::Profiler| Shares { profiler: profiler.name, lost: vec![] };
+    let mut loss = Loss { frames, profilers: all.iter().map(shares).collect(), lost_records: 0 };
+    let program = programs.cpu_loop(SECONDS, frames);
+    for round in 1..=rounds {
+        for (profiler, shares) in all.iter().zip(&mut loss.profilers) {
+            eprintln!("CPU loop, {frames} frames, {}, round {round}", profiler.name);
+            overhead::remove(&profiler.output)?;
+            let own = programs::run(&profiler.wrap(&program))?;
+            shares.lost.push(own.lost.context("the loop does not say what it lost")?);
+            if profiler.name == WHYSLOW {
+                loss.lost_records += lost(&quality(whyslow, &profiler.output)?)?;
+            }
+        }
+    }
+    Ok(loss)
+}
+
+impl Loss {
+    /// What the program loses alone.
+    pub(super) fn alone(&self) -> f64 {
+        median(self.lost(NONE).to_vec())
+    }
+
+    /// What it loses more with `profiler`: the median over the rounds.
+    pub(super) fn added(&self, profiler: &str) -> f64 {
+        let pairs = self.lost(profiler).iter().zip(self.lost(NONE));
+        median(pairs.map(|(with, without)| with - without).collect())
+    }
+
+    fn lost(&self, profiler: &str) -> &[f64] {
+        let shares = self.profilers.iter().find(|shares| shares.profiler == profiler);
+        shares.map_or(&[], |shares| &shares.lost)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_round_is_compared_with_its_own_run_alone() {
+        let shares = |profiler, lost: &[f64]| Shares { profiler, lost: lost.to_vec() };
+        let profilers = vec![shares(NONE, &[0.01, 0.05]), shares(WHYSLOW, &[0.02, 0.06])];
+        let loss = Loss { frames: 1, profilers, lost_records: 0 };
+        assert!((loss.added(WHYSLOW) - 0.01).abs() < 1e-9);
+        assert!((loss.alone() - 0.03).abs() < 1e-9);
+    }
+}
