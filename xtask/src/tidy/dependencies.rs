@@ -10,6 +10,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("whyslow-events", &[]),
     ("whyslow-sampler", &["whyslow-events"]),
     ("whyslow-symbols", &["whyslow-events"]),
+    ("whyslow-python", &["whyslow-events"]),
     ("whyslow-analysis", &["whyslow-events"]),
     ("whyslow", &["whyslow-analysis", "whyslow-events", "whyslow-sampler", "whyslow-symbols"]),
     ("whyslow-fuzz", &["whyslow-analysis", "whyslow-events", "whyslow-sampler", "whyslow-symbols"]),

@@ -1,0 +1,6 @@
+//! The reader against real interpreters, one test each for what must be right.
+//! An interpreter that is not on this machine is named in a `SKIP` line.
+
+mod flip_flop;
+mod interpreters;
+mod process;
