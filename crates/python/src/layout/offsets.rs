@@ -110,6 +110,8 @@ fn positions(version: Version) -> Result<&'static Positions, Unsupported> {
 fn decode(list: &[u8], at: &Positions) -> Layout {
     let field = |position: u64| word(list, position);
     let text = at.bytes + 16;
+    // The fields are told as they lie in an interpreter that has its own.
+    let own_gil = field(at.gil + 8);
     Layout {
         interpreters: field(INTERPRETERS),
         interpreter: InterpreterLayout {
@@ -153,8 +155,8 @@ fn decode(list: &[u8], at: &Positions) -> Layout {
         },
         gil: GilLayout {
             place: GilPlace::Interpreter(field(at.gil)),
-            holder: field(at.gil + 32),
-            locked: field(at.gil + 24),
+            holder: field(at.gil + 32).wrapping_sub(own_gil),
+            locked: field(at.gil + 24).wrapping_sub(own_gil),
             size: 208,
         },
         object_type: field(at.object),

@@ -2,6 +2,7 @@
 //! root, which `WHYSLOW_PYTHON_ROOT` names (made, for example, with `debootstrap
 //! --variant=minbase --include=python3.14 sid DIR`).
 
+use std::collections::BTreeSet;
 use std::env;
 use std::ffi::OsStr;
 use std::fs;
@@ -70,25 +71,25 @@ pub(crate) fn all() -> Vec<Interpreter> {
 /// Those of one minor version; says so when there is none.
 pub(crate) fn of(minor: u8) -> Vec<Interpreter> {
     let name = format!("python3.{minor}");
-    let here = here("3", minor);
     let there = env::var_os("WHYSLOW_PYTHON_ROOT").map(PathBuf::from).map(|root| Interpreter {
         minor,
         program: Path::new("/usr/bin").join(&name),
         root: Some(root),
     });
-    let found: Vec<_> = here.into_iter().chain(there).filter(works).collect();
+    let mut found = here(3, minor);
+    found.extend(there.filter(works));
     if found.is_empty() {
-        println!("SKIP {name}: not found on the path, under pyenv or in WHYSLOW_PYTHON_ROOT");
+        println!("SKIP {name}: not on the path, under pyenv or in WHYSLOW_PYTHON_ROOT");
     }
     found
 }
 
-/// A program of `major`.`minor` on the path or under pyenv.
-pub(crate) fn here(major: &str, minor: u8) -> Option<Interpreter> {
+/// Those of `major`.`minor` on the path and under pyenv.
+pub(crate) fn here(major: u8, minor: u8) -> Vec<Interpreter> {
     let name = format!("python{major}.{minor}");
-    let programs = on_path(&name).into_iter().chain(under_pyenv(&name));
-    let mut found = programs.map(|program| Interpreter { minor, program, root: None });
-    found.find(works)
+    let programs: BTreeSet<_> = on_path(&name).into_iter().chain(under_pyenv(&name)).collect();
+    let interpreter = |program| Interpreter { minor, program, root: None };
+    programs.into_iter().map(interpreter).filter(works).collect()
 }
 
 fn works(interpreter: &Interpreter) -> bool {

@@ -4,3 +4,4 @@
 mod flip_flop;
 mod interpreters;
 mod process;
+mod shapes;
