@@ -78,7 +78,8 @@ impl Codes {
         const NAME: &[u8] = b"code\0";
         let Some(kind) = self.kind else {
             let pointer = memory::bytes(memory, identity.kind.wrapping_add(layout.type_name), 8);
-            let name = pointer.and_then(|at| memory::bytes(memory, word(&at, 0), NAME.len() as u64));
+            let name =
+                pointer.and_then(|at| memory::bytes(memory, word(&at, 0), NAME.len() as u64));
             if name.ok_or(Trouble::Unreadable(identity.kind))? != NAME {
                 return Err(Trouble::Nonsense(identity.address));
             }
@@ -92,9 +93,8 @@ impl Codes {
 /// Reads a code object, and checks that it still is the same afterwards.
 fn read(memory: &dyn Memory, layout: &Layout, identity: Identity) -> Result<Code, Trouble> {
     let Identity { address, first_line, name, .. } = identity;
-    let object = || {
-        memory::bytes(memory, address, layout.code_span()).ok_or(Trouble::Unreadable(address))
-    };
+    let object =
+        || memory::bytes(memory, address, layout.code_span()).ok_or(Trouble::Unreadable(address));
     let bytes = object()?;
     let function = layout.code.qualified_name.map_or(name, |at| word(&bytes, at));
     let function = text::read(memory, layout, function)?;

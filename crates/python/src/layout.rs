@@ -4,6 +4,8 @@
 
 mod offsets;
 mod table;
+#[cfg(test)]
+mod tests;
 
 use crate::memory::Memory;
 use crate::version::{Unsupported, Version};

@@ -13,6 +13,9 @@
 
 mod chain;
 mod code;
+#[cfg(test)]
+mod fake;
+mod image;
 mod layout;
 mod lines;
 mod memory;
@@ -25,6 +28,7 @@ mod trouble;
 mod version;
 
 pub use code::Code;
+pub use image::Image;
 pub use memory::Memory;
 pub use pthread::kernel_ids;
 pub use reader::{Counters, Frame, Motion, Read, Reader, Rejection, Stack};

@@ -157,10 +157,10 @@ mod tests {
     fn every_form_of_location_is_understood() {
         let entry = |code: u8, units: u8| 0x80 | code << 3 | (units - 1);
         let table = [
-            [entry(13, 1), 0b10].as_slice(),                     // + 1
-            &[entry(11, 2), 4, 8],                               // + 1
-            &[entry(0, 1), 0],                                   // the same
-            &[entry(15, 1)],                                     // none
+            [entry(13, 1), 0b10].as_slice(),                      // + 1
+            &[entry(11, 2), 4, 8],                                // + 1
+            &[entry(0, 1), 0],                                    // the same
+            &[entry(15, 1)],                                      // none
             &[entry(14, 8), 0x40 | 0b11, 0b10, 5, 0x41, 0x01, 2], // - 65
         ]
         .concat();

@@ -243,3 +243,6 @@ impl From<Trouble> for Rejection {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,11 +10,7 @@ const LONGEST: u64 = 8192;
 
 /// The string at `address`; its beginning and `…` when it is longer than any
 /// name.
-pub(crate) fn read(
-    memory: &dyn Memory,
-    layout: &Layout,
-    address: u64,
-) -> Result<String, Trouble> {
+pub(crate) fn read(memory: &dyn Memory, layout: &Layout, address: u64) -> Result<String, Trouble> {
     let text = &layout.text;
     let head = text.data.max(text.length + 8).max(text.state + 4);
     let head = memory::bytes(memory, address, head).ok_or(Trouble::Unreadable(address))?;

@@ -7,8 +7,11 @@ use crate::layout::{GilPlace, Layout};
 use crate::memory::{self, Memory, half, word};
 use crate::trouble::Trouble;
 
-/// Members of a list that are looked at.
-const MANY: usize = 1 << 16;
+/// Interpreters that are looked at.
+const INTERPRETERS: usize = 1 << 10;
+
+/// Threads of all of them that are looked at.
+const THREADS: usize = 1 << 16;
 
 /// An interpreter of the process; there is one unless sub-interpreters are used.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,38 +64,49 @@ pub(crate) fn interpreters(
     let mut found = Vec::new();
     let mut circle = Circle::default();
     let mut state = pointer(memory, runtime.wrapping_add(layout.interpreters))?;
-    while state != 0 && circle.length < MANY {
+    let mut threads_left = THREADS;
+    while state != 0 && circle.length < INTERPRETERS {
         circle.pass(state)?;
         let number = |offset: u64| pointer(memory, state.wrapping_add(offset));
         let mut threads = Vec::new();
         let first = number(at.threads)?;
-        let trouble = list_threads(memory, layout, state, first, &mut threads).err();
+        let listed = Listed { interpreter: state, first, most: threads_left };
+        let trouble = listed.collect(memory, layout, &mut threads).err();
+        threads_left -= threads.len();
         found.push(Interpreter { state, id: number(at.id)?, threads, trouble });
         state = number(at.next)?;
     }
     Ok(found)
 }
 
-fn list_threads(
-    memory: &dyn Memory,
-    layout: &Layout,
+/// The list of threads of an interpreter.
+struct Listed {
     interpreter: u64,
     first: u64,
-    threads: &mut Vec<Thread>,
-) -> Result<(), Trouble> {
-    let mut circle = Circle::default();
-    let mut state = first;
-    while state != 0 && circle.length < MANY {
-        circle.pass(state)?;
-        let bytes = memory::bytes(memory, state, layout.thread_span());
-        let bytes = bytes.ok_or(Trouble::Unreadable(state))?;
-        if word(&bytes, layout.thread.interpreter) != interpreter {
-            return Err(Trouble::Nonsense(state));
+    most: usize,
+}
+
+impl Listed {
+    fn collect(
+        &self,
+        memory: &dyn Memory,
+        layout: &Layout,
+        threads: &mut Vec<Thread>,
+    ) -> Result<(), Trouble> {
+        let mut circle = Circle::default();
+        let mut state = self.first;
+        while state != 0 && threads.len() < self.most {
+            circle.pass(state)?;
+            let bytes = memory::bytes(memory, state, layout.thread_span());
+            let bytes = bytes.ok_or(Trouble::Unreadable(state))?;
+            if word(&bytes, layout.thread.interpreter) != self.interpreter {
+                return Err(Trouble::Nonsense(state));
+            }
+            threads.push(Thread::decode(layout, state, &bytes));
+            state = word(&bytes, layout.thread.next);
         }
-        threads.push(Thread::decode(layout, state, &bytes));
-        state = word(&bytes, layout.thread.next);
+        Ok(())
     }
-    Ok(())
 }
 
 impl Thread {

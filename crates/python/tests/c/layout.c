@@ -63,7 +63,13 @@ int main(void) {
 
 #if PY_VERSION_HEX >= 0x030b0000
     AT("frame.previous", _PyInterpreterFrame, previous);
+#if PY_VERSION_HEX >= 0x030e0000
     AT("frame.owner", _PyInterpreterFrame, owner);
+    print("frame.first_shim", FRAME_OWNED_BY_INTERPRETER);
+#elif PY_VERSION_HEX >= 0x030c0000
+    AT("frame.owner", _PyInterpreterFrame, owner);
+    print("frame.first_shim", FRAME_OWNED_BY_CSTACK);
+#endif
 #if PY_VERSION_HEX >= 0x030d0000
     AT("frame.code", _PyInterpreterFrame, f_executable);
     AT("frame.instruction", _PyInterpreterFrame, instr_ptr);
