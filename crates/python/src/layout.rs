@@ -159,12 +159,15 @@ impl Layout {
         runtime: u64,
         told: Option<Version>,
     ) -> Result<(Version, Layout), Unsupported> {
+        // Before 3.7 there is no runtime that could be read.
+        if let Some(old) = told.filter(|version| version.release() < (3, 8)) {
+            return Err(Unsupported::Old(old));
+        }
         if let Some((version, layout)) = offsets::read(memory, runtime)? {
             return Ok((version, layout));
         }
         let version = told.ok_or(Unsupported::Unknown)?;
         match version.release() {
-            release if release < (3, 8) => Err(Unsupported::Old(version)),
             (3, minor) if minor <= 12 => {
                 table::of(minor).map(|layout| (version, *layout)).ok_or(Unsupported::Unknown)
             }

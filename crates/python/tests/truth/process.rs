@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, IoSliceMut, Lines};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 
 use nix::sys::uio::{RemoteIoVec, process_vm_readv};
@@ -22,8 +22,6 @@ pub(crate) struct Running {
     pub(crate) lines: Lines<BufReader<ChildStdout>>,
     /// Its own directory, as we name it.
     pub(crate) directory: TempDir,
-    /// The program, as it names it.
-    pub(crate) program: PathBuf,
 }
 
 impl Running {
@@ -33,16 +31,23 @@ impl Running {
         let (directory, inside) = interpreter.directory();
         fs::write(directory.path().join(name), text).unwrap();
         fs::write(directory.path().join("note"), [0; 2]).unwrap();
-        let program = inside.join(name);
         let mut command = interpreter.command();
-        command.arg(&program).arg(inside.join("note"));
-        Running::spawn(command, directory, program)
+        command.arg(inside.join(name)).arg(inside.join("note"));
+        Running::spawn(command, directory)
     }
 
-    fn spawn(mut command: Command, directory: TempDir, program: PathBuf) -> Running {
+    /// Runs `text` without a file.
+    pub(crate) fn text(interpreter: &Interpreter, text: &str) -> Running {
+        let (directory, _) = interpreter.directory();
+        let mut command = interpreter.command();
+        command.args(["-c", text]);
+        Running::spawn(command, directory)
+    }
+
+    fn spawn(mut command: Command, directory: TempDir) -> Running {
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        Running { child, lines, directory, program }
+        Running { child, lines, directory }
     }
 
     /// The next line it prints.
@@ -51,13 +56,19 @@ impl Running {
     }
 
     pub(crate) fn memory(&self) -> ProcessMemory {
-        ProcessMemory(Pid::from_raw(self.child.id().cast_signed()))
+        memory(self.child.id())
+    }
+
+    /// Where `_PyRuntime` is, and the version.
+    pub(crate) fn runtime(&self) -> (u64, Version) {
+        let (start, version) = runtime(self.child.id()).expect("the process is an interpreter");
+        // 2.7 has no such thing.
+        (start.unwrap_or(0), version.parse().unwrap())
     }
 
     pub(crate) fn reader(&self) -> Result<Reader, Unsupported> {
-        let runtime = runtime(self.child.id());
-        let (start, version) = runtime.expect("the process is an interpreter");
-        Reader::new(&self.memory(), start.unwrap_or(0), version.parse().ok())
+        let (runtime, version) = self.runtime();
+        Reader::new(&self.memory(), runtime, Some(version))
     }
 
     /// The thread states and their numbers, of all interpreters.
@@ -92,13 +103,18 @@ impl Drop for Running {
     }
 }
 
+/// The memory of a process.
+pub(crate) fn memory(pid: u32) -> ProcessMemory {
+    ProcessMemory(Pid::from_raw(pid.cast_signed()))
+}
+
 /// Where `_PyRuntime` of a process is, and its version, as its files tell.
 pub(crate) fn runtime(pid: u32) -> Option<(Option<u64>, String)> {
     let page_size = sysconf(SysconfVar::PAGE_SIZE).unwrap().unwrap().cast_unsigned();
     let mut symbolizer = Symbolizer::new(SystemFacts { page_size, clock_ticks: 100, cpus: 1 });
     let space = SpaceId(0);
     symbolizer.observe(&Event::Space { space, pid: whyslow_events::Pid(pid) });
-    let maps = fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
+    let maps = fs::read_to_string(format!("/proc/{pid}/maps")).ok()?;
     for mapping in maps.lines().filter_map(|line| mapping(space, line)) {
         symbolizer.observe(&mapping);
     }

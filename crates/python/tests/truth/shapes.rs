@@ -1,6 +1,8 @@
 //! Functions, files and lines of waiting threads, beside what the interpreter
 //! itself says of them.
 
+use std::iter;
+
 use whyslow_python::{Motion, Read, Stack};
 
 use crate::interpreters;
@@ -18,17 +20,22 @@ fn every_shape_of_call_is_named_as_the_interpreter_names_it() {
     }
 }
 
+/// The program, with all its threads waiting.
+pub(crate) fn start(interpreter: &Interpreter) -> Running {
+    let mut target = Running::start(interpreter, "shapes.py", PROGRAM);
+    told(&mut target);
+    target
+}
+
+/// What the program prints: of each thread its number and calls.
+fn told(target: &mut Running) -> Vec<String> {
+    iter::from_fn(|| Some(target.line()).filter(|line| line != "ready")).collect()
+}
+
 /// How many threads were compared.
 fn compare(interpreter: &Interpreter) -> usize {
     let mut target = Running::start(interpreter, "shapes.py", PROGRAM);
-    let mut expected = Vec::new();
-    loop {
-        let line = target.line();
-        if line == "ready" {
-            break;
-        }
-        expected.push(line);
-    }
+    let expected = told(&mut target);
     let mut reader = target.reader().unwrap();
     let threads = target.threads(&reader);
     let memory = target.memory();
@@ -43,16 +50,33 @@ fn compare(interpreter: &Interpreter) -> usize {
             let found = lines(&stack);
             let calls: Vec<_> = calls.split('\t').collect();
             assert_eq!(found, calls, "{interpreter:?}, {motion:?}");
-            assert!(stack.frames.last().unwrap().entry, "{interpreter:?}");
+            check_entries(interpreter, &stack);
         }
     }
     expected.len()
 }
 
-fn lines(stack: &Stack) -> Vec<String> {
+/// `function|file|line`, innermost first.
+pub(crate) fn lines(stack: &Stack) -> Vec<String> {
     let line = |frame: &whyslow_python::Frame| {
         let line = frame.line.map_or("none".to_owned(), |line| line.to_string());
         format!("{}|{}|{line}", frame.code.function, frame.code.file)
     };
     stack.frames.iter().map(line).collect()
+}
+
+/// What C called begins an evaluation; what Python code called does from 3.11 on
+/// not.
+fn check_entries(interpreter: &Interpreter, stack: &Stack) {
+    assert!(stack.frames.last().unwrap().entry, "{interpreter:?}");
+    assert!(interpreter.minor > 10 || stack.frames.iter().all(|frame| frame.entry));
+    let entry = |function: &str| {
+        let mut frames = stack.frames.iter();
+        frames.find(|frame| frame.code.function == function).map(|frame| frame.entry)
+    };
+    // `block` is called by `reduced`, and that by `functools.reduce`.
+    if let Some(reduced) = entry("reduced") {
+        assert!(reduced, "{interpreter:?}");
+        assert_eq!(entry("block"), Some(interpreter.minor < 11), "{interpreter:?}");
+    }
 }
