@@ -1,6 +1,7 @@
 //! Inputs made in code. In here, a recording with every kind of event.
 
 pub(crate) mod proc;
+pub(crate) mod python;
 pub(crate) mod ring;
 
 use whyslow_events::{

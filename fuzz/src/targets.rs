@@ -1,6 +1,8 @@
 //! What is fed: one function of bytes for each parser. It may refuse them; it
 //! may not panic.
 
+mod python;
+
 use std::io::Write;
 
 use whyslow_events::{
@@ -31,6 +33,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "analyze", feed: analyze, seeds: seeds::chunks },
     Target { name: "ring_record", feed: fuzzing::ring_record, seeds: seeds::ring::records },
     Target { name: "proc", feed: proc, seeds: seeds::proc::texts },
+    Target { name: "python", feed: python::feed, seeds: seeds::python::images },
 ];
 
 /// A whole recording, as it stands in a file.

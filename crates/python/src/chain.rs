@@ -74,7 +74,7 @@ pub(crate) fn walk(
             if let Some(inside) = chain.links.last_mut() {
                 inside.entry = true;
             }
-        } else {
+        } else if seen.code != 0 || !chain.links.is_empty() {
             chain.links.push(seen.link(layout, view, frame)?);
         }
         frame = seen.previous;
@@ -102,6 +102,8 @@ fn aligned(address: u64) -> Result<u64, Trouble> {
 /// A frame, as it says of itself.
 struct Seen {
     previous: u64,
+    /// From 3.14 on, 0 in an innermost frame that is on its way out: its call
+    /// is over.
     code: u64,
     instruction: Position,
     entry: bool,

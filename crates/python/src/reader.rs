@@ -209,7 +209,8 @@ fn once(
 }
 
 /// The stack of a thread that may move: all that is needed is read in one call,
-/// and again in the same call, and both times must show the same chain.
+/// and again in the same call, and both times must show the same chain. That
+/// both make no sense may be by chance; when it stays so, it is the memory.
 fn twice(
     memory: &dyn Memory,
     layout: &Layout,
@@ -226,11 +227,11 @@ fn twice(
             continue;
         }
         let second = chain::walk(layout, &mut View::new(memory, plan, &fetched, 1), thread);
-        return match (first, second) {
-            (Ok(first), Ok(second)) if first.is_same_as(&second) => Ok(second),
-            (Err(first), Err(second)) if first == second => Err(first.into()),
-            _ => Err(Rejection::Moved),
-        };
+        match (first, second) {
+            (Ok(first), Ok(second)) if first.is_same_as(&second) => return Ok(second),
+            (Err(first), Err(second)) if first == second => rejection = first.into(),
+            _ => return Err(Rejection::Moved),
+        }
     }
     Err(rejection)
 }

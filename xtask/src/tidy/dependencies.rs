@@ -13,7 +13,16 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("whyslow-python", &["whyslow-events"]),
     ("whyslow-analysis", &["whyslow-events"]),
     ("whyslow", &["whyslow-analysis", "whyslow-events", "whyslow-sampler", "whyslow-symbols"]),
-    ("whyslow-fuzz", &["whyslow-analysis", "whyslow-events", "whyslow-sampler", "whyslow-symbols"]),
+    (
+        "whyslow-fuzz",
+        &[
+            "whyslow-analysis",
+            "whyslow-events",
+            "whyslow-python",
+            "whyslow-sampler",
+            "whyslow-symbols",
+        ],
+    ),
     ("whyslow-tests", &[]),
     ("xtask", &[]),
 ];

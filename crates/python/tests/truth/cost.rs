@@ -9,19 +9,20 @@ use crate::process::Running;
 
 const READS: u32 = 5000;
 
+/// `f1` calls `f2`, and so on.
 const PROGRAM: &str = "
 import sys, time
 sys.setrecursionlimit(5000)
-def down(depth):
-    if depth > 1:
-        down(depth - 1)
-    else:
-        print('ready', flush=True)
-        if WORK:
-            while True:
-                pass
-        time.sleep(1000)
-down(DEPTH)
+def last():
+    print('ready', flush=True)
+    if WORK:
+        while True:
+            pass
+    time.sleep(1000)
+for i in range(DEPTH):
+    exec('def f%d():\\n    x = []\\n    return f%d()' % (i, i + 1))
+exec('f%d = last' % DEPTH)
+f0()
 ";
 
 #[test]

@@ -44,6 +44,7 @@ fn the_stack_of_a_running_thread_is_one_of_those_it_can_be() {
         assert!(tally.noted > 0, "{interpreter:?}: {tally:?}");
         assert!(f64::from(tally.right) >= 0.995 * f64::from(accepted), "{tally:?}");
         assert!(f64::from(tally.torn) < 0.001 * f64::from(accepted), "{tally:?}");
+        assert_eq!(tally.counters.gone + tally.counters.damaged, 0, "{tally:?}");
         assert_eq!(tally.counters.accepted, u64::from(accepted));
     }
 }
