@@ -2,6 +2,7 @@
 
 pub(crate) mod jit;
 pub(crate) mod proc;
+pub(crate) mod python;
 pub(crate) mod ring;
 pub(crate) mod unwind;
 

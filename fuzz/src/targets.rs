@@ -1,6 +1,8 @@
 //! What is fed: one function of bytes for each parser. It may refuse them; it
 //! may not panic.
 
+mod python;
+
 use std::io::Write;
 
 use whyslow_events::{
@@ -38,6 +40,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "elf", feed: symbols::elf, seeds: Vec::new },
     Target { name: "unwind", feed: unwind, seeds: seeds::unwind::stacks },
     Target { name: "image", feed: unwinding::image, seeds: seeds::unwind::images },
+    Target { name: "python", feed: python::feed, seeds: seeds::python::images },
 ];
 
 /// A whole recording, as it stands in a file.

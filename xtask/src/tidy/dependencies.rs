@@ -10,9 +10,19 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("whyslow-events", &[]),
     ("whyslow-sampler", &["whyslow-events"]),
     ("whyslow-symbols", &["whyslow-events"]),
+    ("whyslow-python", &["whyslow-events"]),
     ("whyslow-analysis", &["whyslow-events"]),
     ("whyslow", &["whyslow-analysis", "whyslow-events", "whyslow-sampler", "whyslow-symbols"]),
-    ("whyslow-fuzz", &["whyslow-analysis", "whyslow-events", "whyslow-sampler", "whyslow-symbols"]),
+    (
+        "whyslow-fuzz",
+        &[
+            "whyslow-analysis",
+            "whyslow-events",
+            "whyslow-python",
+            "whyslow-sampler",
+            "whyslow-symbols",
+        ],
+    ),
     ("whyslow-tests", &[]),
     ("xtask", &[]),
 ];

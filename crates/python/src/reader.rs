@@ -1,0 +1,249 @@
+//! Reads stacks: which reads are believed, and how many were.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::chain::{self, Chain};
+use crate::code::{Code, Codes};
+use crate::layout::Layout;
+use crate::memory::Memory;
+use crate::plan::{Plan, View};
+use crate::threads::{self, Gil, Interpreter, Thread};
+use crate::trouble::Trouble;
+use crate::version::{Unsupported, Version};
+
+/// Reads the Python stacks of one process.
+#[derive(Debug)]
+pub struct Reader {
+    runtime: u64,
+    version: Version,
+    layout: Layout,
+    codes: Codes,
+    /// By the address of the thread state.
+    plans: HashMap<u64, Plan>,
+    counters: Counters,
+}
+
+/// Whether a thread runs while it is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Motion {
+    /// It may: the stack is read twice, and believed when both agree.
+    Running,
+    /// It does not, which the caller proves: one read is enough.
+    Blocked,
+}
+
+/// What a read gave.
+#[derive(Clone, Debug)]
+pub enum Read {
+    /// The stack.
+    Accepted(Stack),
+    /// No stack that could be believed.
+    Rejected(Rejection),
+}
+
+/// Why a stack was not believed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Rejection {
+    /// The thread called or returned meanwhile.
+    #[error("the thread moved while its stack was read")]
+    Moved,
+    /// The thread or the process ended.
+    #[error("the thread is gone")]
+    Gone,
+    /// Memory makes no sense.
+    #[error("the stack cannot be followed: {0}")]
+    Damaged(Trouble),
+}
+
+/// The Python frames of a thread.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stack {
+    /// Innermost first; empty when no Python code runs.
+    pub frames: Vec<Frame>,
+    /// There are more frames outside the last.
+    pub truncated: bool,
+}
+
+/// One call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Frame {
+    /// What was called.
+    pub code: Arc<Code>,
+    /// The line it is at; some instructions have none.
+    pub line: Option<u32>,
+    /// It began an evaluation of its own in C: a native frame of the
+    /// interpreter's belongs to it and to the frames inside it, up to the next
+    /// such.
+    pub entry: bool,
+}
+
+/// How many reads were believed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Believed.
+    pub accepted: u64,
+    /// Rejected, because the thread moved.
+    pub moved: u64,
+    /// Rejected, because it was gone.
+    pub gone: u64,
+    /// Rejected, because memory made no sense.
+    pub damaged: u64,
+}
+
+/// Times a plan is extended before the thread is said to move.
+const ATTEMPTS: usize = 4;
+
+/// Threads whose plans are kept.
+const PLANS: usize = 1 << 14;
+
+impl Reader {
+    /// Reads the process whose `_PyRuntime` is at `runtime`. `told` is the
+    /// version its file gives, needed for those before 3.13.
+    ///
+    /// # Errors
+    /// When there is nothing to be read, and why.
+    pub fn new(
+        memory: &dyn Memory,
+        runtime: u64,
+        told: Option<Version>,
+    ) -> Result<Reader, Unsupported> {
+        let (version, layout) = Layout::find(memory, runtime, told)?;
+        Ok(Reader {
+            runtime,
+            version,
+            layout,
+            codes: Codes::default(),
+            plans: HashMap::new(),
+            counters: Counters::default(),
+        })
+    }
+
+    /// The version whose layout is used.
+    #[must_use]
+    pub fn version(&self) -> Version {
+        self.version
+    }
+
+    /// All interpreters and their threads, the newest first. There are none
+    /// before Python has begun and after it has ended.
+    ///
+    /// # Errors
+    /// When the list cannot be followed.
+    pub fn interpreters(&self, memory: &dyn Memory) -> Result<Vec<Interpreter>, Trouble> {
+        threads::interpreters(memory, &self.layout, self.runtime)
+    }
+
+    /// The GIL of an interpreter, whose state is at the address given.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn gil(&self, memory: &dyn Memory, interpreter: u64) -> Result<Gil, Trouble> {
+        threads::gil(memory, &self.layout, self.runtime, interpreter)
+    }
+
+    /// The stack of a thread.
+    pub fn read(&mut self, memory: &dyn Memory, thread: &Thread, motion: Motion) -> Read {
+        let read = self.try_read(memory, thread, motion);
+        let count = match read {
+            Ok(_) => &mut self.counters.accepted,
+            Err(Rejection::Moved) => &mut self.counters.moved,
+            Err(Rejection::Gone) => &mut self.counters.gone,
+            Err(Rejection::Damaged(_)) => &mut self.counters.damaged,
+        };
+        *count += 1;
+        read.map_or_else(Read::Rejected, Read::Accepted)
+    }
+
+    /// How many reads so far were believed.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    fn try_read(
+        &mut self,
+        memory: &dyn Memory,
+        thread: &Thread,
+        motion: Motion,
+    ) -> Result<Stack, Rejection> {
+        if self.plans.len() >= PLANS {
+            self.plans.clear();
+        }
+        let plan = self.plans.entry(thread.state).or_default();
+        plan.next();
+        let chain = match motion {
+            Motion::Running => twice(memory, &self.layout, plan, thread)?,
+            Motion::Blocked => once(memory, &self.layout, plan, thread)?,
+        };
+        self.name(memory, &chain).map_err(|trouble| match motion {
+            // The object may have been freed before it could be named.
+            Motion::Running => Rejection::Moved,
+            Motion::Blocked => Rejection::Damaged(trouble),
+        })
+    }
+
+    fn name(&mut self, memory: &dyn Memory, chain: &Chain) -> Result<Stack, Trouble> {
+        let mut frames = Vec::with_capacity(chain.links.len());
+        for link in &chain.links {
+            let code = self.codes.get(memory, &self.layout, link.code)?;
+            let line = code.line(link.byte);
+            frames.push(Frame { code, line, entry: link.entry });
+        }
+        Ok(Stack { frames, truncated: chain.truncated })
+    }
+}
+
+/// The stack of a thread that does not move.
+fn once(
+    memory: &dyn Memory,
+    layout: &Layout,
+    plan: &mut Plan,
+    thread: &Thread,
+) -> Result<Chain, Rejection> {
+    let fetched = plan.fetch(memory, 1);
+    let mut view = View::new(memory, plan, &fetched, 0);
+    let chain = chain::walk(layout, &mut view, thread);
+    view.finish();
+    Ok(chain?)
+}
+
+/// The stack of a thread that may move: all that is needed is read in one call,
+/// and again in the same call, and both times must show the same chain. That
+/// both make no sense may be by chance; when it stays so, it is the memory.
+fn twice(
+    memory: &dyn Memory,
+    layout: &Layout,
+    plan: &mut Plan,
+    thread: &Thread,
+) -> Result<Chain, Rejection> {
+    let mut rejection = Rejection::Moved;
+    for _ in 0..ATTEMPTS {
+        let fetched = plan.fetch(memory, 2);
+        let mut view = View::new(memory, plan, &fetched, 0);
+        let first = chain::walk(layout, &mut view, thread);
+        if !view.finish() {
+            rejection = first.err().map_or(Rejection::Moved, Rejection::from);
+            continue;
+        }
+        let second = chain::walk(layout, &mut View::new(memory, plan, &fetched, 1), thread);
+        match (first, second) {
+            (Ok(first), Ok(second)) if first.is_same_as(&second) => return Ok(second),
+            (Err(first), Err(second)) if first == second => rejection = first.into(),
+            _ => return Err(Rejection::Moved),
+        }
+    }
+    Err(rejection)
+}
+
+impl From<Trouble> for Rejection {
+    fn from(trouble: Trouble) -> Self {
+        match trouble {
+            Trouble::Gone => Rejection::Gone,
+            trouble => Rejection::Damaged(trouble),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,140 @@
+//! A running thread whose stack is known: it goes down one chain of calls, then
+//! down another, and notes when it is at the end of one.
+
+use std::fs;
+use std::os::unix::fs::FileExt;
+use std::thread;
+use std::time::Duration;
+
+use whyslow_python::{Counters, Motion, Read, Stack};
+
+use crate::interpreters;
+use crate::interpreters::Interpreter;
+use crate::process::Running;
+
+const PROGRAM: &str = include_str!("../programs/flip_flop.py");
+
+/// Calls from `main` to the innermost function.
+const DEPTH: usize = 20;
+
+/// Reads of each interpreter.
+const READS: u32 = 4000;
+
+/// What the accepted reads of one interpreter were.
+#[derive(Debug, Default)]
+struct Tally {
+    /// As they must be.
+    right: u32,
+    /// Functions of both chains in one stack.
+    torn: u32,
+    /// Wrong in another way.
+    wrong: u32,
+    /// During which the program itself noted where it was.
+    noted: u32,
+    counters: Counters,
+}
+
+#[test]
+fn the_stack_of_a_running_thread_is_one_of_those_it_can_be() {
+    for interpreter in interpreters::all() {
+        let tally = watch(&interpreter);
+        println!("{interpreter:?}: {tally:?}");
+        let accepted = tally.right + tally.torn + tally.wrong;
+        assert!(accepted > READS / 10, "{interpreter:?}: {tally:?}");
+        assert!(tally.noted > 0, "{interpreter:?}: {tally:?}");
+        assert!(f64::from(tally.right) >= 0.995 * f64::from(accepted), "{tally:?}");
+        assert!(f64::from(tally.torn) < 0.001 * f64::from(accepted), "{tally:?}");
+        assert_eq!(tally.counters.gone + tally.counters.damaged, 0, "{tally:?}");
+        assert_eq!(tally.counters.accepted, u64::from(accepted));
+    }
+}
+
+fn watch(interpreter: &Interpreter) -> Tally {
+    let mut target = Running::start(interpreter, "flip_flop.py", PROGRAM);
+    assert_eq!(target.line(), "ready");
+    let mut reader = target.reader().unwrap();
+    let thread = target.main_thread(&reader);
+    let memory = target.memory();
+    let note = fs::File::open(target.directory.path().join("note")).unwrap();
+    let noted = || {
+        let mut bytes = [0; 2];
+        note.read_exact_at(&mut bytes, 0).unwrap();
+        bytes
+    };
+    let mut tally = Tally::default();
+    for _ in 0..READS {
+        thread::sleep(Duration::from_micros(50));
+        let before = noted();
+        let Read::Accepted(stack) = reader.read(&memory, &thread, Motion::Running) else {
+            continue;
+        };
+        let truth = before.first().filter(|chain| **chain != 0 && noted() == before);
+        tally.noted += u32::from(truth.is_some());
+        match judge(&stack, truth.copied()) {
+            Verdict::Right => tally.right += 1,
+            Verdict::Torn => tally.torn += 1,
+            Verdict::Wrong => {
+                tally.wrong += 1;
+                println!("{truth:?} {:?}", names(&stack));
+            }
+        }
+    }
+    tally.counters = reader.counters();
+    tally
+}
+
+enum Verdict {
+    Right,
+    Torn,
+    Wrong,
+}
+
+/// Whether `stack` is a beginning of one of the two chains, and all of one if
+/// that is the `truth`: 1 for the first, 2 for the second.
+fn judge(stack: &Stack, truth: Option<u8>) -> Verdict {
+    let names = names(stack);
+    let has = |chain: &str| names.iter().any(|(name, _)| name.ends_with(chain));
+    if has("_a") && has("_b") {
+        return Verdict::Torn;
+    }
+    let (chain, expected) = if has("_b") { (2, chain("b")) } else { (1, chain("a")) };
+    let outer = names.len().saturating_sub(1);
+    let right = names.len() <= expected.len()
+        && names[..outer] == expected[..outer]
+        && names[outer..].iter().zip(&expected[outer..]).all(|(seen, known)| seen.0 == known.0)
+        && truth.is_none_or(|truth| truth == chain && names.len() == expected.len());
+    if right { Verdict::Right } else { Verdict::Wrong }
+}
+
+/// Functions and lines, outermost first.
+fn names(stack: &Stack) -> Vec<(String, u32)> {
+    let name = |frame: &whyslow_python::Frame| {
+        (frame.code.function.clone(), frame.line.unwrap_or_default())
+    };
+    stack.frames.iter().rev().map(name).collect()
+}
+
+/// The whole chain `a` or `b`: each function and the line of its call.
+fn chain(letter: &str) -> Vec<(String, u32)> {
+    let line_of = |text: &str, after: usize| {
+        let found = PROGRAM.lines().skip(after).position(|line| line.trim() == text);
+        (after + found.unwrap() + 1) as u32
+    };
+    let function = |name: &str, call: &str| {
+        let definition = PROGRAM.lines().position(|line| line.starts_with(&format!("def {name}(")));
+        (name.to_owned(), line_of(call, definition.unwrap()))
+    };
+    let (down, other) = (format!("down_{letter}"), format!("other_{letter}"));
+    let mut chain = vec![
+        ("<module>".to_owned(), line_of("main()", 0)),
+        function("main", &format!("{down}(turn, DEPTH)")),
+    ];
+    for depth in 1..DEPTH {
+        let (this, next) = if depth % 2 == 1 { (&down, &other) } else { (&other, &down) };
+        chain.push(function(this, &format!("{next}(turn, depth - 1)")));
+    }
+    let last = if DEPTH % 2 == 1 { &down } else { &other };
+    chain.push(function(last, &format!("leaf_{letter}(turn)")));
+    chain.push((format!("leaf_{letter}"), 0));
+    chain
+}

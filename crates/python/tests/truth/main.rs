@@ -1,0 +1,11 @@
+//! The reader against real interpreters, one test each for what must be right.
+//! An interpreter that is not on this machine is named in a `SKIP` line.
+
+mod cost;
+mod flip_flop;
+mod interpreters;
+mod kept;
+mod life;
+mod process;
+mod py_spy;
+mod shapes;
