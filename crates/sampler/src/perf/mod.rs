@@ -4,8 +4,8 @@
 //! `open` opens the events, `drain` reads the rings and puts the records of
 //! all CPUs in order, `record` parses one, `tracker` keeps what belongs to the
 //! target and turns it into events, `calls` learns which system call a thread
-//! waits in, `interner` numbers stacks and sites. `number_map` is
-//! the map that all of them ask at every record.
+//! waits in, `interner` numbers stacks and sites, `number_map` is the map that
+//! they ask at every record.
 
 mod calls;
 mod continuity;
