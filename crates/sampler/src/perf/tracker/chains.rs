@@ -129,13 +129,14 @@ impl Tracker {
         let place = registers.map(|registers| (registers.pc, registers.sp));
         let before = place.and_then(|place| thread.places.0.get(&place));
         let known = match (&copied, before) {
-            (Some(_), _) => Known::Exactly,
-            (None, Some(_)) => Known::FromBefore,
-            (None, None) => Known::No,
+            (Some(user), _) if settled(user.end) => Known::Exactly,
+            (_, Some(_)) => Known::FromBefore,
+            (_, None) => Known::No,
         };
+        let of_place = before.filter(|_| known == Known::FromBefore);
         let chain = Chain {
             kernel: kernel.or_else(|| before.map(|chain| chain.kernel.clone())).unwrap_or_default(),
-            user: copied.or_else(|| before.map(|chain| chain.user.clone())).unwrap_or(UserHalf {
+            user: of_place.map(|chain| chain.user.clone()).or(copied).unwrap_or(UserHalf {
                 addresses: registers.map_or(Rc::default(), |registers| Rc::from([registers.pc])),
                 end: StackEnd::None,
             }),
@@ -143,7 +144,7 @@ impl Tracker {
         if let (Known::Exactly, Some(place)) = (known, place) {
             thread.places.remember(place, chain.clone());
         }
-        if known == Known::No && chain.kernel.is_empty() {
+        if chain.user.end == StackEnd::None && chain.kernel.is_empty() {
             return (None, known);
         }
         (Some(self.number(time, space, &chain)), known)
@@ -266,12 +267,14 @@ impl Tracker {
             let all = [bytes, rest.get(bytes.len() - proof.start..)?].concat();
             let memory = StackMemory { start: registers.sp(), bytes: &all, whole };
             let mut user = self.unwind(space, registers, memory);
-            if user.end == StackEnd::Complete {
-                user.end = StackEnd::Extended;
+            match user.end {
+                StackEnd::Complete => user.end = StackEnd::Extended,
+                StackEnd::CopyTooShort => continue,
+                // What lies there now does not belong to the copy.
+                StackEnd::BadUnwindInfo => return None,
+                _ => {}
             }
-            if user.end != StackEnd::CopyTooShort {
-                return Some(user);
-            }
+            return Some(user);
         }
         None
     }
@@ -287,6 +290,11 @@ impl Tracker {
         }
         id
     }
+}
+
+/// Whether another look at the same wait would tell no more.
+fn settled(end: StackEnd) -> bool {
+    !matches!(end, StackEnd::CopyTooShort | StackEnd::BadUnwindInfo)
 }
 
 /// Where a copy shows that the frames beyond it are still those of its time:

@@ -139,6 +139,25 @@ fn a_wait_that_was_not_copied_has_the_stack_of_its_place() {
 }
 
 #[test]
+fn a_wait_whose_copy_was_too_short_has_the_stack_of_its_place() {
+    let pid = std::process::id();
+    let found = stacks(vec![
+        runs(pid),
+        dump(0x7000, &[0x11]),
+        waits(pid, 0x7000),
+        runs(pid),
+        dump(0x7000, &[0x11, 0x12, 0]),
+        waits(pid, 0x7000),
+        runs(pid),
+        dump(0x7000, &[0x11]),
+        waits(pid, 0x7000),
+    ]);
+    let short = Some((vec![], vec![PC, 0x11], StackEnd::CopyTooShort));
+    let place = whole(&[], &[PC, 0x11, 0x12]);
+    assert_eq!(found, [short, place.clone(), place]);
+}
+
+#[test]
 fn a_sample_has_its_copied_stack_and_without_one_no_user_half() {
     let pid = std::process::id();
     let clock = |user| Body::Clock { kernel: true, chain: Box::from([KERNEL, 0xf1]), user };
