@@ -115,6 +115,8 @@ pub struct Session {
     proc: Proc,
     child: Option<Child>,
     /// Until the window begins; then the tracker has it.
+    kernel: KernelCalls,
+    /// As `kernel`.
     unwinder: Option<Box<dyn Unwind>>,
     what: What,
     options: Options,
@@ -135,6 +137,8 @@ impl Session {
         if let What::Attach(pids) = &what {
             check(&proc, pids)?;
         }
+        // Takes some 50 ms, in which rings that were open would fill up.
+        let kernel = KernelCalls::from_host();
         let rings = Rings::open(facts, options.frequency, options.stack_bytes)?;
         let child = match &what {
             What::Launch(argv) => Some(spawn(argv)?),
@@ -179,6 +183,7 @@ impl Session {
             upkeep: Upkeep::default(),
             proc,
             child,
+            kernel,
             unwinder: (options.stack_bytes > 0).then_some(unwinder),
             what,
             options,
@@ -198,13 +203,11 @@ impl Session {
     /// # Errors
     /// When the command cannot be executed, or the target is gone.
     pub fn begin(&mut self) -> Result<(), Error> {
-        // Read before the window begins: it takes some 50 ms.
-        let kernel = KernelCalls::from_host();
         self.check_continuity()?;
         let what = self.what.clone();
         match &what {
             What::Launch(_) if self.options.delay.is_zero() => {
-                self.start_window(kernel)?;
+                self.start_window()?;
                 self.seed_child();
                 self.start_child()?;
             }
@@ -212,12 +215,12 @@ impl Session {
                 self.start_child()?;
                 self.wait_out_delay()?;
                 let pid = self.child.as_ref().map(Child::pid).unwrap_or_default();
-                self.start_window(kernel)?;
+                self.start_window()?;
                 self.seed_running(&[pid])?;
             }
             What::Attach(pids) => {
                 self.wait_out_delay()?;
-                self.start_window(kernel)?;
+                self.start_window()?;
                 self.seed_running(pids)?;
             }
         }
@@ -226,7 +229,8 @@ impl Session {
     }
 
     /// The window begins now, for a tracker that knows nothing yet.
-    fn start_window(&mut self, kernel: KernelCalls) -> Result<(), Error> {
+    fn start_window(&mut self) -> Result<(), Error> {
+        let kernel = std::mem::take(&mut self.kernel);
         self.tracker = Tracker::new(kernel, self.options.inherit, 0);
         if let Some(unwinder) = self.unwinder.take() {
             self.tracker.unwind_with(unwinder);
