@@ -7,9 +7,9 @@ pub(crate) mod ring;
 pub(crate) mod unwind;
 
 use whyslow_events::{
-    Capabilities, Cpu, CpuSet, EngineName, Entrance, Entry, Event, ExitStatus, Frame, Header, Mode,
-    Ns, Object, Off, Pid, Seen, Site, SiteId, SpaceId, StackEnd, StackId, SymbolKey, SystemFacts,
-    Target, TcpRole, Tid, Timed, Wakener, recording::Writer,
+    Capabilities, CodeId, Cpu, CpuSet, EngineName, Entrance, Entry, Event, ExitStatus, Frame,
+    Header, Mode, Ns, Object, Off, Pid, ScriptFrame, Seen, Site, SiteId, SpaceId, StackEnd,
+    StackId, SymbolKey, SystemFacts, Target, TcpRole, Tid, Timed, Wakener, recording::Writer,
 };
 
 const PID: Pid = Pid(7);
@@ -107,7 +107,9 @@ fn definitions() -> Vec<Event> {
             kernel: vec![kernel.address],
             user: vec![0x40_0010],
             end: StackEnd::Complete,
+            script: vec![ScriptFrame { code: CodeId(0), line: 3, entry: true }],
         },
+        Event::Code { id: CodeId(0), function: "main".into(), file: "app.py".into() },
         Event::Symbols(vec![(kernel, vec![frame])]),
     ]
 }

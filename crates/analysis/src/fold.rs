@@ -85,7 +85,7 @@ pub(crate) fn fold(
         match key.place {
             Place::Stack(stack) => {
                 let ids: Vec<FrameId> = frames.of(stack);
-                chain.extend(ids.into_iter().map(|id| frames.get(id).name.clone()));
+                chain.extend(ids.into_iter().map(|id| frames.shown(id)));
             }
             Place::NoStack => chain.push("[no stack]".to_owned()),
             Place::NotSampled => chain.push("[not sampled]".to_owned()),

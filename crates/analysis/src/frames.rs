@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use whyslow_events::{Frame, StackEnd, StackId};
 
+use crate::interpreter;
 use crate::tables::Tables;
 
 /// Kernel functions carry it in flamegraphs.
@@ -23,6 +24,8 @@ pub(crate) struct Named {
     pub(crate) kernel: bool,
     /// The name is a function's, no mere address.
     pub(crate) real: bool,
+    /// A call of an interpreted program.
+    pub(crate) script: bool,
 }
 
 /// All frames of the recording, each named once.
@@ -52,6 +55,17 @@ impl<'a> Frames<'a> {
         let ids: Vec<FrameId> = named.into_iter().map(|frame| self.intern(frame)).collect();
         self.stacks.insert(stack, ids.clone());
         ids
+    }
+
+    /// How flamegraphs show a frame: calls of interpreted programs with their place.
+    pub(crate) fn shown(&self, id: FrameId) -> String {
+        let frame = self.get(id);
+        match (&frame.file, frame.line) {
+            (Some(file), Some(line)) if frame.script => {
+                format!("{} ({}:{line})", frame.name, base(file))
+            }
+            _ => frame.name.clone(),
+        }
     }
 
     /// `function (file:line)` of the innermost user frame with a name, those
@@ -90,7 +104,14 @@ impl<'a> Frames<'a> {
         let kernel = stack.kernel.iter().rev().flat_map(|address| {
             named(self.tables.symbols(None, *address), || format!("{address:#x}"), true)
         });
-        user.chain(kernel.flat_map(labelled)).collect()
+        let kernel = kernel.flat_map(labelled);
+        if stack.script.is_empty() {
+            return user.chain(kernel).collect();
+        }
+        interpreter::merge(self.tables, user.collect(), &stack.script)
+            .into_iter()
+            .chain(kernel)
+            .collect()
     }
 
     fn intern(&mut self, frame: Named) -> FrameId {
@@ -117,6 +138,7 @@ fn named(known: &[Frame], unknown: impl Fn() -> String, kernel: bool) -> Vec<Nam
             module: String::new(),
             kernel,
             real: false,
+            script: false,
         }];
     }
     known
@@ -129,6 +151,7 @@ fn named(known: &[Frame], unknown: impl Fn() -> String, kernel: bool) -> Vec<Nam
             module: base(&frame.module).to_owned(),
             kernel,
             real: !frame.function.contains("+0x") && !frame.function.starts_with("0x"),
+            script: false,
         })
         .collect()
 }
@@ -159,6 +182,7 @@ fn labelled(frame: Named) -> impl Iterator<Item = Named> {
         module: String::new(),
         kernel: true,
         real: false,
+        script: false,
     });
     label.into_iter().chain([frame])
 }

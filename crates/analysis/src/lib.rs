@@ -17,6 +17,7 @@ mod coverage;
 mod fold;
 mod frames;
 mod hot;
+mod interpreter;
 mod ledger;
 mod phases;
 mod pieces;

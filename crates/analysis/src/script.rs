@@ -319,6 +319,7 @@ fn definitions() -> Vec<(u64, Event)> {
             kernel: vec![],
             user,
             end: StackEnd::Complete,
+            script: vec![],
         };
         events.push(stack);
         let key = SymbolKey { space: Some(SpaceId(1)), address: letter.into() };

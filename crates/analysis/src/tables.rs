@@ -4,7 +4,8 @@
 use std::collections::HashMap;
 
 use whyslow_events::{
-    Event, ExitStatus, Frame, Header, Pid, Site, SiteId, SpaceId, StackEnd, StackId, SymbolKey,
+    CodeId, Event, ExitStatus, Frame, Header, Pid, ScriptFrame, ScriptReads, Site, SiteId, SpaceId,
+    StackEnd, StackId, SymbolKey,
 };
 
 #[derive(Debug)]
@@ -13,6 +14,8 @@ pub(crate) struct Tables {
     pub(crate) processes: HashMap<Pid, Process>,
     pub(crate) stacks: HashMap<StackId, Stack>,
     pub(crate) sites: HashMap<SiteId, Site>,
+    pub(crate) codes: HashMap<CodeId, Code>,
+    pub(crate) script_reads: ScriptReads,
     /// The kernel's count for the whole launched tree.
     pub(crate) kernel_cpu_all: Option<u64>,
     pub(crate) exit: Option<ExitStatus>,
@@ -44,6 +47,14 @@ pub(crate) struct Stack {
     pub(crate) kernel: Vec<u64>,
     pub(crate) user: Vec<u64>,
     pub(crate) end: StackEnd,
+    pub(crate) script: Vec<ScriptFrame>,
+}
+
+/// A function of an interpreted program.
+#[derive(Debug)]
+pub(crate) struct Code {
+    pub(crate) function: String,
+    pub(crate) file: String,
 }
 
 #[derive(Debug)]
@@ -74,6 +85,8 @@ impl Tables {
             processes: HashMap::new(),
             stacks: HashMap::new(),
             sites: HashMap::new(),
+            codes: HashMap::new(),
+            script_reads: ScriptReads::default(),
             kernel_cpu_all: None,
             exit: None,
             overhead: None,
@@ -100,9 +113,13 @@ impl Tables {
                     space.mappings.push(Mapping { start, end, file_offset, path });
                 }
             }
-            Event::Stack { id, space, kernel, user, end } => {
-                self.stacks.insert(id, Stack { space, kernel, user, end });
+            Event::Stack { id, space, kernel, user, end, script } => {
+                self.stacks.insert(id, Stack { space, kernel, user, end, script });
             }
+            Event::Code { id, function, file } => {
+                self.codes.insert(id, Code { function, file });
+            }
+            Event::ScriptReads(reads) => self.script_reads = reads,
             Event::Site { id, site } => {
                 self.sites.insert(id, site);
             }

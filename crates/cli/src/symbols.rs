@@ -144,6 +144,7 @@ mod tests {
             kernel: vec![1],
             user: vec![1],
             end: whyslow_events::StackEnd::Complete,
+            script: vec![],
         };
         let named = |header| {
             has_names(&play(Symbolized::new(InMemory::new(header, vec![(0, stack.clone())]))).0)

@@ -81,6 +81,7 @@ fn events() -> Vec<(u64, Event)> {
                 kernel: vec![],
                 user: vec![0x1234],
                 end: StackEnd::Complete,
+                script: vec![],
             },
         ),
         (0, Event::Site { id, site: Site { pid, entry, pc: 0x1234, object: Object::None } }),

@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Cpu, CpuSet, ExitStatus, Fallback, Ns, Pid, Site, SiteId, SpaceId, StackEnd, StackId, Tid,
+    CodeId, Cpu, CpuSet, ExitStatus, Fallback, Ns, Pid, ScriptFrame, ScriptReads, Site, SiteId,
+    SpaceId, StackEnd, StackId, Tid,
 };
 
 /// An event and when it happened.
@@ -125,6 +126,17 @@ pub enum Event {
         user: Vec<u64>,
         /// How the user half ends.
         end: StackEnd,
+        /// Calls of the interpreted program that the user half runs, innermost first.
+        script: Vec<ScriptFrame>,
+    },
+    /// A function of an interpreted program.
+    Code {
+        /// Its identifier.
+        id: CodeId,
+        /// Its name.
+        function: String,
+        /// Its source file.
+        file: String,
     },
     /// A place of waiting.
     Site {
@@ -294,6 +306,8 @@ pub enum Event {
         /// First address and one past the last of `_PyRuntime`: a futex in it is the GIL.
         gil: Option<(u64, u64)>,
     },
+    /// How the reads of interpreted stacks went.
+    ScriptReads(ScriptReads),
     /// Something that the engine has to do without, noticed after the start.
     Fallback(Fallback),
     /// The last instant of the window.

@@ -53,6 +53,10 @@ id! {
     StackId
 }
 id! {
+    /// An interned function of an interpreted program ([`crate::Event::Code`]).
+    CodeId
+}
+id! {
     /// An interned place of waiting ([`crate::Event::Site`]).
     SiteId
 }

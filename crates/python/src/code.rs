@@ -21,9 +21,9 @@ const LONGEST_TABLE: u64 = 1 << 20;
 #[derive(Debug, PartialEq, Eq)]
 pub struct Code {
     /// Its name; with those around it, from 3.11 on.
-    pub function: String,
+    pub function: Arc<str>,
     /// The file it was compiled from.
-    pub file: String,
+    pub file: Arc<str>,
     /// Where its definition begins.
     pub first_line: u32,
     identity: Identity,
@@ -104,7 +104,7 @@ fn read(memory: &dyn Memory, layout: &Layout, identity: Identity) -> Result<Code
     if Identity::decode(layout, address, &object()?) != identity {
         return Err(Trouble::Nonsense(address));
     }
-    Ok(Code { function, file, first_line, identity, lines })
+    Ok(Code { function: function.into(), file: file.into(), first_line, identity, lines })
 }
 
 /// The `bytes` object at `address`.

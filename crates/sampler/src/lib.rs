@@ -20,5 +20,5 @@ pub use error::Error;
 pub use facts::{boot_id, system_facts};
 pub use perf::record::parse as parse_ring_record;
 pub use proc::command_line;
-pub use session::{Ended, Options, Progress, Session, Stop};
+pub use session::{Ended, Options, Progress, Readers, Session, Stop};
 pub use target::What;

@@ -47,6 +47,13 @@ impl Proc {
         tasks.into_iter().flatten().flatten().map(|task| task.tid.cast_unsigned()).collect()
     }
 
+    /// The number of a thread in its innermost PID namespace.
+    pub(crate) fn inner_tid(&self, pid: u32, tid: u32) -> Option<u64> {
+        let status = fs::read_to_string(self.path(pid, &format!("task/{tid}/status"))).ok()?;
+        let line = status.lines().find_map(|line| line.strip_prefix("NSpid:"))?;
+        line.split_ascii_whitespace().last()?.parse().ok()
+    }
+
     /// The process or thread that began last; 0 when that cannot be read.
     pub(crate) fn newest(&self) -> u32 {
         let load = fs::read_to_string(self.root.join("loadavg")).unwrap_or_default();

@@ -19,8 +19,8 @@ use nix::sys::time::TimeValLike;
 use nix::time::{ClockId, clock_gettime};
 use nix::unistd::Pid;
 use whyslow_events::{
-    Capabilities, EngineName, Event, ExitStatus, Fallback, Header, Mode, Ns, Target, Tid, Timed,
-    Unwind,
+    Capabilities, EngineName, Event, ExitStatus, Fallback, Header, Mode, Ns, ReadScripts, Target,
+    Tid, Timed, Unwind,
 };
 
 use crate::facts::Host;
@@ -103,6 +103,14 @@ pub struct Ended {
     pub exit: Option<ExitStatus>,
 }
 
+/// Who makes call chains of what the engine sees. Not asked for stacks of 0 bytes.
+pub struct Readers {
+    /// Unwinds native stacks.
+    pub unwinder: Box<dyn Unwind>,
+    /// Reads the stacks of interpreted programs.
+    pub scripts: Box<dyn ReadScripts>,
+}
+
 /// A recording that is set up.
 pub struct Session {
     rings: Rings,
@@ -117,7 +125,7 @@ pub struct Session {
     /// Until the window begins; then the tracker has it.
     kernel: KernelCalls,
     /// As `kernel`.
-    unwinder: Option<Box<dyn Unwind>>,
+    readers: Option<Readers>,
     what: What,
     options: Options,
     header: Header,
@@ -127,11 +135,11 @@ pub struct Session {
 
 impl Session {
     /// Opens the engine, and checks the target or makes a process that waits
-    /// to execute the command. Stacks are unwound with `unwinder`.
+    /// to execute the command. Stacks are read with `readers`.
     ///
     /// # Errors
     /// When the host or the target does not allow it.
-    pub fn new(what: What, options: Options, unwinder: Box<dyn Unwind>) -> Result<Session, Error> {
+    pub fn new(what: What, options: Options, readers: Readers) -> Result<Session, Error> {
         let proc = Proc::default();
         let facts = system_facts();
         if let What::Attach(pids) = &what {
@@ -184,7 +192,7 @@ impl Session {
             proc,
             child,
             kernel,
-            unwinder: (options.stack_bytes > 0).then_some(unwinder),
+            readers: (options.stack_bytes > 0).then_some(readers),
             what,
             options,
         })
@@ -232,8 +240,8 @@ impl Session {
     fn start_window(&mut self) -> Result<(), Error> {
         let kernel = std::mem::take(&mut self.kernel);
         self.tracker = Tracker::new(kernel, self.options.inherit, 0);
-        if let Some(unwinder) = self.unwinder.take() {
-            self.tracker.unwind_with(unwinder);
+        if let Some(readers) = self.readers.take() {
+            self.tracker.read_with(readers);
         }
         self.begin_now()
     }
@@ -341,6 +349,7 @@ impl Session {
             self.tracker.note(settled, Event::Late { records: late });
         }
         self.tracker.look(round, || now().unwrap_or(u64::MAX));
+        self.tracker.read_scripts(round, || now().unwrap_or(u64::MAX));
         self.upkeep.round(&self.proc, &mut self.tracker)
     }
 
@@ -411,6 +420,7 @@ impl Session {
             let cpu_ns = child.cpu_ns().saturating_sub(self.upkeep.before(Tid(child.pid())));
             self.tracker.note(end, Event::KernelCpu { tid: None, cpu_ns });
         }
+        self.tracker.note_script_reads(end);
         let overhead = Event::Overhead { profiler_cpu_ns: our_cpu_ns(), events: self.merge.read };
         self.tracker.note(end, overhead);
         self.tracker.note(end, Event::End { exit });

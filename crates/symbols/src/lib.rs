@@ -16,6 +16,7 @@ mod elf;
 mod files;
 mod frames;
 pub mod fuzzing;
+mod interpreters;
 mod jit;
 mod kallsyms;
 mod kernel;
@@ -40,6 +41,7 @@ pub use crate::debuginfod::Debuginfod;
 use crate::debug_files::DebugFiles;
 use crate::debuginfod::Client;
 use crate::files::Files;
+pub use crate::interpreters::{Interpreters, Python};
 use crate::jit::Jits;
 use crate::mappings::Mapping;
 use crate::space::Space;
@@ -82,6 +84,12 @@ impl Symbolizer {
     #[must_use]
     pub fn unwinder(&self) -> Unwinder {
         Unwinder::new(self.files.clone())
+    }
+
+    /// Looks for interpreters in the files that it shares with us.
+    #[must_use]
+    pub fn interpreters(&self) -> Interpreters {
+        Interpreters::new(self.facts.page_size, self.files.clone())
     }
 
     /// Learns spaces, mappings and stacks from the events that pass by.

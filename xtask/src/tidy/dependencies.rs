@@ -12,7 +12,16 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("whyslow-symbols", &["whyslow-events"]),
     ("whyslow-python", &["whyslow-events"]),
     ("whyslow-analysis", &["whyslow-events"]),
-    ("whyslow", &["whyslow-analysis", "whyslow-events", "whyslow-sampler", "whyslow-symbols"]),
+    (
+        "whyslow",
+        &[
+            "whyslow-analysis",
+            "whyslow-events",
+            "whyslow-python",
+            "whyslow-sampler",
+            "whyslow-symbols",
+        ],
+    ),
     (
         "whyslow-fuzz",
         &[

@@ -18,13 +18,26 @@ fn lines(analysis: &Analysis, view: View) -> Vec<String> {
 
 fn stack(id: u32, kernel: &[u64], user: &[u64]) -> (u64, Event) {
     let (kernel, user) = (kernel.to_vec(), user.to_vec());
-    (START, Event::Stack { id: StackId(id), space: SPACE, kernel, user, end: StackEnd::Complete })
+    (
+        START,
+        Event::Stack {
+            id: StackId(id),
+            space: SPACE,
+            kernel,
+            user,
+            end: StackEnd::Complete,
+            script: vec![],
+        },
+    )
 }
 
 /// A user stack that ends so.
 fn ended(id: u32, user: &[u64], end: StackEnd) -> (u64, Event) {
     let user = user.to_vec();
-    (START, Event::Stack { id: StackId(id), space: SPACE, kernel: vec![], user, end })
+    (
+        START,
+        Event::Stack { id: StackId(id), space: SPACE, kernel: vec![], user, end, script: vec![] },
+    )
 }
 
 fn symbol(space: Option<SpaceId>, address: u64, frames: Vec<Frame>) -> (u64, Event) {

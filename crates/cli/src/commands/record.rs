@@ -2,6 +2,7 @@
 //! recording, as `whyslow report` would.
 
 mod interrupts;
+mod scripts;
 mod sink;
 
 use std::fs::File;
@@ -11,7 +12,7 @@ use anyhow::Context;
 use whyslow_analysis::analyze;
 use whyslow_events::EventSource;
 use whyslow_events::recording::Reader;
-use whyslow_sampler::{Ended, Options, Session, Stop, What, system_facts};
+use whyslow_sampler::{Ended, Options, Readers, Session, Stop, What, system_facts};
 use whyslow_symbols::Symbolizer;
 
 use crate::args::RecordArgs;
@@ -22,6 +23,7 @@ use crate::output::{OutputPlan, deliver};
 use crate::progress::Progress;
 use crate::redact::redact;
 use interrupts::Interrupts;
+use scripts::Scripts;
 use sink::Sink;
 
 /// Profiles a program and prints what it waits for.
@@ -37,7 +39,11 @@ pub fn run(args: &RecordArgs) -> anyhow::Result<Ending> {
     let launched = matches!(what, What::Launch(_));
     let options = options(args, &what);
     let symbolizer = Symbolizer::new(system_facts()).with_servers(debuginfod::from_environment());
-    let mut session = Session::new(what, options, Box::new(symbolizer.unwinder()))?;
+    let readers = Readers {
+        unwinder: Box::new(symbolizer.unwinder()),
+        scripts: Box::new(Scripts::new(symbolizer.interpreters())),
+    };
+    let mut session = Session::new(what, options, readers)?;
     // After the command's process is made, which must not inherit what we
     // handle, and before the command starts, to which Ctrl-C belongs from then on.
     let stop = Stop::default();

@@ -27,7 +27,7 @@ fn read(fake: &Fake, motion: Motion) -> Result<Stack, Rejection> {
 }
 
 fn names(stack: &Stack) -> Vec<(&str, Option<u32>)> {
-    stack.frames.iter().map(|frame| (frame.code.function.as_str(), frame.line)).collect()
+    stack.frames.iter().map(|frame| (&*frame.code.function, frame.line)).collect()
 }
 
 #[test]
@@ -39,7 +39,7 @@ fn a_sound_stack_is_read() {
     for motion in BOTH {
         let stack = read(&fake, motion).unwrap();
         assert_eq!(names(&stack), [("inner", Some(24)), ("middle", Some(12)), ("outer", Some(2))]);
-        assert_eq!(stack.frames[0].code.file, "file.py");
+        assert_eq!(&*stack.frames[0].code.file, "file.py");
         let entries: Vec<_> = stack.frames.iter().map(|frame| frame.entry).collect();
         assert_eq!((entries, stack.truncated), (vec![true, false, false], false));
     }

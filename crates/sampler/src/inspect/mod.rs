@@ -3,6 +3,7 @@
 
 mod fds;
 pub(crate) mod fuzzing;
+mod process;
 mod sets;
 mod sockets;
 
@@ -10,6 +11,8 @@ use std::os::unix::fs::FileExt;
 
 use procfs::process::Syscall;
 use whyslow_events::Object;
+
+pub(crate) use process::Process;
 
 use crate::arch::CODE_BEFORE;
 use crate::proc::Proc;
@@ -52,6 +55,12 @@ impl Inspector {
             }),
             _ => None,
         }
+    }
+
+    /// Whether a thread runs, or wants to.
+    pub(crate) fn runs(&self, pid: u32, tid: u32) -> bool {
+        let call = self.proc.task(pid, tid).and_then(|task| task.syscall().ok());
+        matches!(call, Some(Syscall::Running))
     }
 
     /// The bytes of code that end at `pc`.

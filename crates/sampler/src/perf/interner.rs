@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use whyslow_events::{Site, SiteId, SpaceId, StackEnd, StackId};
+use whyslow_events::{ScriptFrame, Site, SiteId, SpaceId, StackEnd, StackId};
 
 /// Marks in a call chain (`enum perf_callchain_context`): the addresses after
 /// one belong to that context. All marks lie in the last page of addresses.
@@ -34,6 +34,8 @@ pub(crate) fn halves(chain: &[u64]) -> (Vec<u64>, Vec<u64>) {
 pub(crate) struct UserHalf {
     pub(crate) addresses: Rc<[u64]>,
     pub(crate) end: StackEnd,
+    /// Calls of the interpreted program that runs in it.
+    pub(crate) script: Rc<[ScriptFrame]>,
 }
 
 /// Both halves.
@@ -96,8 +98,10 @@ mod tests {
     #[test]
     fn an_equal_stack_has_its_number_already() {
         let mut stacks = Stacks::default();
-        let chain =
-            |end| Chain { kernel: Rc::default(), user: UserHalf { addresses: Rc::from([1]), end } };
+        let chain = |end| Chain {
+            kernel: Rc::default(),
+            user: UserHalf { addresses: Rc::from([1]), end, script: Rc::default() },
+        };
         let whole = chain(StackEnd::Complete);
         let (first, new) = stacks.intern(SpaceId(0), &whole);
         assert!(new);

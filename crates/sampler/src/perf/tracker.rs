@@ -7,6 +7,7 @@
 mod chains;
 mod looks;
 mod processes;
+mod scripts;
 
 use std::rc::Rc;
 
@@ -22,8 +23,9 @@ use super::record::{Body, Record};
 use super::spaces::{Mapping, Spaces};
 use super::waits::Waits;
 use crate::arch::Registers;
-use chains::{Beyond, Places, Taken, Unwinding};
+use chains::{Beyond, Known, Places, Taken, Unwinding};
 use looks::Looks;
+use scripts::{Lately, Scripts};
 
 /// State bits of a thread that leaves the CPU (tracefs `sched_switch/format`).
 mod state {
@@ -85,6 +87,9 @@ struct Thread {
     kernel: Rc<[u64]>,
     places: Places,
     beyond: Beyond,
+    /// When it last had a CPU, and what it ran then.
+    ran: u64,
+    lately: Lately,
 }
 
 #[derive(Debug)]
@@ -131,6 +136,7 @@ pub(crate) struct Tracker {
     spaces: Spaces,
     stacks: Stacks,
     unwinding: Unwinding,
+    scripts: Scripts,
     waits: Waits,
     looks: Looks,
     events: Vec<Timed>,
@@ -153,6 +159,7 @@ impl Tracker {
             spaces: Spaces::default(),
             stacks: Stacks::default(),
             unwinding: Unwinding::default(),
+            scripts: Scripts::default(),
             waits: Waits::new(kernel),
             looks: Looks::default(),
             events: vec![],
@@ -345,7 +352,11 @@ impl Tracker {
         if let Some(thread) = self.threads.get_mut(&tid) {
             thread.site = Some(begun.site);
         }
-        let (stack, known) = self.stack_of_wait(time, tid, Some(registers), taken);
+        let (stack, mut known) = self.stack_of_wait(time, tid, Some(registers), taken);
+        if self.scripts.runs_in(space) {
+            // Its calls can only be read from outside.
+            known = Known::No;
+        }
         self.looks.want(time, tid, wait, begun.wants_look, known);
         (Off::Blocked { site: Some(begun.site), uninterruptible }, stack)
     }
@@ -364,6 +375,9 @@ impl Tracker {
 
     fn resume(&mut self, time: u64, cpu: u32, tid: Tid) {
         self.set(time, tid, Doing::Running);
+        if let Some(thread) = self.threads.get_mut(&tid) {
+            thread.ran = time;
+        }
         self.emit(time, Event::SwitchIn { tid, cpu: Cpu(cpu) });
     }
 
@@ -395,6 +409,7 @@ impl Tracker {
         if let Some(unwinder) = &mut self.unwinding.0 {
             unwinder.observe(&event);
         }
+        self.scripts.observe(&event);
         self.emit(time, event);
     }
 

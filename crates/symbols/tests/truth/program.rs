@@ -110,7 +110,14 @@ pub(crate) fn events_in(maps: &str, pid: u32, space: SpaceId) -> Vec<Event> {
 /// A call chain of [`SPACE`].
 pub(crate) fn stack(kernel: &[u64], user: &[u64]) -> Event {
     let end = StackEnd::Complete;
-    Event::Stack { id: StackId(1), space: SPACE, kernel: kernel.into(), user: user.into(), end }
+    Event::Stack {
+        id: StackId(1),
+        space: SPACE,
+        kernel: kernel.into(),
+        user: user.into(),
+        end,
+        script: vec![],
+    }
 }
 
 /// Observes `events` and resolves.

@@ -12,6 +12,7 @@ use crate::arch::Registers;
 use crate::perf::interner::{Chain, UserHalf, halves};
 use crate::perf::number_map::NumberMap;
 use crate::perf::record::UserStack;
+use crate::session::Readers;
 
 /// Ways remembered for one thread. Threads wait at few places; a deep recursion
 /// that waits at each depth begins anew.
@@ -84,9 +85,10 @@ pub(super) enum Known {
 }
 
 impl Tracker {
-    /// Unwinds with this from now on.
-    pub(crate) fn unwind_with(&mut self, unwinder: Box<dyn Unwind>) {
-        self.unwinding = Unwinding(Some(unwinder));
+    /// Reads stacks with these from now on.
+    pub(crate) fn read_with(&mut self, readers: Readers) {
+        self.unwinding = Unwinding(Some(readers.unwinder));
+        self.scripts.read_with(readers.scripts);
     }
 
     /// The stack of a thread that the sampling clock hit.
@@ -99,10 +101,13 @@ impl Tracker {
     ) -> Option<StackId> {
         let (_, space) = self.space_of(tid)?;
         let (kernel, by_pointers) = halves(chain);
-        let user = match user {
+        let mut user = match user {
             Some(stack) => self.unwind_copy(time, tid, space, &stack),
             None => frame_pointers(by_pointers),
         };
+        if let Some(script) = self.threads.get(&tid).and_then(|thread| thread.lately.at(time)) {
+            user.script = script;
+        }
         Some(self.number(time, space, &Chain { kernel: kernel.into(), user }))
     }
 
@@ -134,11 +139,16 @@ impl Tracker {
             (_, None) => Known::No,
         };
         let of_place = before.filter(|_| known == Known::FromBefore);
+        let copied = copied.map(|copied| UserHalf {
+            script: before.map(|chain| chain.user.script.clone()).unwrap_or_default(),
+            ..copied
+        });
         let chain = Chain {
             kernel: kernel.or_else(|| before.map(|chain| chain.kernel.clone())).unwrap_or_default(),
             user: of_place.map(|chain| chain.user.clone()).or(copied).unwrap_or(UserHalf {
                 addresses: registers.map_or(Rc::default(), |registers| Rc::from([registers.pc])),
                 end: StackEnd::None,
+                script: Rc::default(),
             }),
         };
         if let (Known::Exactly, Some(place)) = (known, place) {
@@ -210,7 +220,8 @@ impl Tracker {
     ) -> UserHalf {
         let Some(unwinder) = &mut self.unwinding.0 else { return frame_pointers(vec![]) };
         let unwound = unwinder.unwind(space, registers, memory);
-        UserHalf { addresses: unwound.addresses.into(), end: unwound.end }
+        let (addresses, end) = (unwound.addresses.into(), unwound.end);
+        UserHalf { addresses, end, script: Rc::default() }
     }
 
     /// Unwinds a copy that the kernel made. Where it was too short, the rest of
@@ -243,6 +254,7 @@ impl Tracker {
                 Some(beyond) => UserHalf {
                     addresses: [&*user.addresses, beyond].concat().into(),
                     end: StackEnd::Extended,
+                    script: Rc::default(),
                 },
                 None => user,
             },
@@ -285,8 +297,9 @@ impl Tracker {
         if new {
             self.report_space(time, space);
             let kernel = chain.kernel.to_vec();
-            let user = chain.user.addresses.to_vec();
-            self.emit(time, Event::Stack { id, space, kernel, user, end: chain.user.end });
+            let UserHalf { addresses, end, script } = &chain.user;
+            let (user, end, script) = (addresses.to_vec(), *end, script.to_vec());
+            self.emit(time, Event::Stack { id, space, kernel, user, end, script });
         }
         id
     }
@@ -313,7 +326,7 @@ fn proof(copy: &[u8], so_far: &[u64]) -> Option<Range<usize>> {
 
 fn frame_pointers(addresses: Vec<u64>) -> UserHalf {
     let end = if addresses.is_empty() { StackEnd::None } else { StackEnd::FramePointers };
-    UserHalf { addresses: addresses.into(), end }
+    UserHalf { addresses: addresses.into(), end, script: Rc::default() }
 }
 
 #[cfg(test)]

@@ -134,7 +134,8 @@ impl Tracker {
                 UserRegisters::new(call.pc, call.sp)
             }
         };
-        let user = self.read_stack(self.now, tid, &registers)?;
+        let mut user = self.read_stack(self.now, tid, &registers)?;
+        user.script = self.read_script(tid, true).unwrap_or_default();
         Some((registers, user))
     }
 

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use whyslow_events::{CpuSet, Entrance, Event, Off, Pid, Seen, Tid};
 
 use super::chains::{Beyond, Known, Places};
+use super::scripts::Lately;
 use super::{Doing, Found, Occupant, Process, Thread, Tracker, off_of};
 use crate::perf::record::Body;
 use crate::perf::spaces::Mapping;
@@ -142,6 +143,8 @@ impl Tracker {
             kernel: Rc::default(),
             places: Places::default(),
             beyond: Beyond::default(),
+            ran: 0,
+            lately: Lately::default(),
         });
         if let Some(process) = self.processes.get_mut(&pid) {
             process.alive += 1;
@@ -205,7 +208,7 @@ impl Tracker {
             self.dead(tid);
         }
         if let Some(thread) = self.threads.get_mut(&Tid(pid.0)) {
-            (thread.places, thread.beyond) = Default::default();
+            (thread.places, thread.beyond, thread.lately) = Default::default();
         }
         let space = self.spaces.create(pid);
         let Some(process) = self.processes.get_mut(&pid) else { return };

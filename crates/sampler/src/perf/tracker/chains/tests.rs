@@ -1,7 +1,7 @@
 //! Which wait and which sample has which call chain. The stacks are simple:
 //! each word is a frame, and the first zero the end.
 
-use whyslow_events::{Off, Unwound};
+use whyslow_events::{Off, ReadScripts, ScriptCall, ScriptReads, TargetProcess, Unwound};
 
 use super::*;
 use crate::perf::KernelCalls;
@@ -32,11 +32,36 @@ impl Unwind for Words {
     }
 }
 
+/// No interpreter runs.
+struct NoScripts;
+
+impl ReadScripts for NoScripts {
+    fn observe(&mut self, _: &Event) {}
+
+    fn read(
+        &mut self,
+        _: SpaceId,
+        _: Tid,
+        _: &dyn TargetProcess,
+        _: bool,
+    ) -> Option<Vec<ScriptCall>> {
+        None
+    }
+
+    fn runs_in(&self, _: SpaceId) -> bool {
+        false
+    }
+
+    fn reads(&self) -> ScriptReads {
+        ScriptReads::default()
+    }
+}
+
 /// A tracker of this very process, as if it had one thread.
 fn tracker() -> (Tracker, u32) {
     let pid = std::process::id();
     let mut tracker = Tracker::new(KernelCalls::default(), true, START);
-    tracker.unwind_with(Box::new(Words));
+    tracker.read_with(Readers { unwinder: Box::new(Words), scripts: Box::new(NoScripts) });
     let process = Attached { pid, parent: None, name: "prog".into(), mappings: vec![] };
     tracker.adopt(START, process);
     tracker.begin_thread(START, pid, pid, "prog".into());

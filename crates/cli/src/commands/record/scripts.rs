@@ -1,0 +1,183 @@
+//! Reads the stacks of Python programs: `symbols` finds the interpreter in a
+//! process, `python` reads its threads.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use whyslow_events::{Event, ReadScripts, ScriptCall, ScriptReads, SpaceId, TargetProcess, Tid};
+use whyslow_python::{Memory, Motion, Read, Reader, Thread, Version, kernel_ids};
+use whyslow_symbols::Interpreters;
+
+/// Time between two listings of a process's threads, when one is not known.
+const LISTING: Duration = Duration::from_millis(50);
+/// Spaces that are remembered; those of short-lived processes are dropped.
+const SPACES: usize = 4096;
+
+/// The Python programs of a target.
+pub struct Scripts {
+    interpreters: Interpreters,
+    spaces: HashMap<SpaceId, Option<Python>>,
+    /// Of spaces that were dropped.
+    reads: ScriptReads,
+}
+
+/// A Python program.
+struct Python {
+    reader: Reader,
+    threads: HashMap<Tid, Thread>,
+    /// When its threads were listed last.
+    listed: Option<Instant>,
+}
+
+impl Scripts {
+    /// None yet.
+    #[must_use]
+    pub fn new(interpreters: Interpreters) -> Self {
+        Scripts { interpreters, spaces: HashMap::new(), reads: ScriptReads::default() }
+    }
+
+    fn find(&mut self, space: SpaceId, memory: &Asked<'_>) -> Option<Python> {
+        let found = self.interpreters.python(space)?;
+        let version = found.version.as_deref().and_then(version);
+        let reader = Reader::new(memory, found.runtime, version).ok()?;
+        Some(Python { reader, threads: HashMap::new(), listed: None })
+    }
+
+    fn forget(&mut self, space: SpaceId) {
+        if let Some(Some(python)) = self.spaces.remove(&space) {
+            self.reads = added(self.reads, &python);
+        }
+    }
+}
+
+impl ReadScripts for Scripts {
+    fn observe(&mut self, event: &Event) {
+        if let Some(changed) = self.interpreters.observe(event)
+            && !matches!(self.spaces.get(&changed), Some(Some(_)))
+        {
+            self.spaces.remove(&changed);
+        }
+    }
+
+    fn read(
+        &mut self,
+        space: SpaceId,
+        tid: Tid,
+        process: &dyn TargetProcess,
+        blocked: bool,
+    ) -> Option<Vec<ScriptCall>> {
+        let memory = Asked(process);
+        if !self.spaces.contains_key(&space) {
+            if self.spaces.len() >= SPACES {
+                let all: Vec<SpaceId> = self.spaces.keys().copied().collect();
+                all.into_iter().for_each(|space| self.forget(space));
+            }
+            let found = self.find(space, &memory);
+            self.spaces.insert(space, found);
+        }
+        let python = self.spaces.get_mut(&space)?.as_mut()?;
+        let thread = python.thread(tid, &memory)?;
+        let motion = if blocked { Motion::Blocked } else { Motion::Running };
+        match python.reader.read(&memory, &thread, motion) {
+            Read::Accepted(stack) => Some(
+                stack
+                    .frames
+                    .into_iter()
+                    .map(|frame| ScriptCall {
+                        function: Arc::clone(&frame.code.function),
+                        file: Arc::clone(&frame.code.file),
+                        line: frame.line.unwrap_or(0),
+                        entry: frame.entry,
+                    })
+                    .collect(),
+            ),
+            Read::Rejected(_) => None,
+        }
+    }
+
+    fn runs_in(&self, space: SpaceId) -> bool {
+        matches!(self.spaces.get(&space), Some(Some(_)))
+    }
+
+    fn reads(&self) -> ScriptReads {
+        self.spaces.values().flatten().fold(self.reads, added)
+    }
+}
+
+fn added(sum: ScriptReads, python: &Python) -> ScriptReads {
+    let counted = python.reader.counters();
+    ScriptReads {
+        accepted: sum.accepted + counted.accepted,
+        rejected: sum.rejected + counted.moved + counted.gone + counted.damaged,
+    }
+}
+
+impl Python {
+    /// The interpreter's description of a thread.
+    fn thread(&mut self, tid: Tid, memory: &Asked<'_>) -> Option<Thread> {
+        if let Some(known) = self.threads.get(&tid) {
+            return Some(*known);
+        }
+        if self.listed.is_some_and(|listed| listed.elapsed() < LISTING) {
+            return None;
+        }
+        self.listed = Some(Instant::now());
+        let interpreters = self.reader.interpreters(memory).ok()?;
+        let threads: Vec<Thread> =
+            interpreters.into_iter().flat_map(|interpreter| interpreter.threads).collect();
+        let inner = memory.0.inner_tid(tid)?;
+        let numbers = match threads.iter().map(|thread| thread.native).collect::<Option<Vec<_>>>() {
+            Some(numbers) => numbers,
+            None => {
+                let there = memory.0.inner_tids();
+                kernel_ids(memory, &threads, |number| there.contains(&number))?
+            }
+        };
+        let (_, thread) = numbers.iter().zip(&threads).find(|(number, _)| **number == inner)?;
+        self.threads.insert(tid, *thread);
+        Some(*thread)
+    }
+}
+
+/// Memory of the target as the reader asks for it.
+struct Asked<'a>(&'a dyn TargetProcess);
+
+impl Memory for Asked<'_> {
+    fn read(&self, address: u64, into: &mut [u8]) -> bool {
+        self.0.read(&mut [(address, into)])
+    }
+
+    fn read_many(&self, ranges: &mut [(u64, &mut [u8])]) -> bool {
+        self.0.read(ranges)
+    }
+}
+
+/// `3.11.7` as `PY_VERSION_HEX` has it; what is not a number counts as zero.
+fn version(text: &str) -> Option<Version> {
+    /// A final release.
+    const FINAL: u32 = 0xf0;
+    let number = |text: &str| {
+        let digits = text.bytes().take_while(u8::is_ascii_digit);
+        digits
+            .fold(0u32, |sum, digit| sum.saturating_mul(10).saturating_add(u32::from(digit - b'0')))
+    };
+    let mut parts = text.split('.').map(number);
+    let (major, minor) = (parts.next()?, parts.next()?);
+    let micro = parts.next().unwrap_or(0).min(0xff);
+    Some(Version(major.min(0xff) << 24 | minor.min(0xff) << 16 | micro << 8 | FINAL))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_read_as_python_writes_them() {
+        let hex = |text| version(text).map(|version| version.0);
+        assert_eq!(hex("3.11.7"), Some(0x030b_07f0));
+        assert_eq!(hex("3.13"), Some(0x030d_00f0));
+        assert_eq!(hex("3.14.0rc2"), Some(0x030e_00f0));
+        assert_eq!(hex("3"), None);
+    }
+}

@@ -1,0 +1,80 @@
+//! Stacks of interpreted programs, as the engine asks for them and the side that
+//! knows the interpreter answers.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{CodeId, Event, SpaceId, Tid};
+
+/// A call of an interpreted function, in a [`Event::Stack`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct ScriptFrame {
+    /// What was called.
+    pub code: CodeId,
+    /// The line it is at; 0 when it is at none.
+    pub line: u32,
+    /// It began an evaluation of its own in C: the interpreter's native frame
+    /// belongs to it and to the calls inside it, up to the next such.
+    pub entry: bool,
+}
+
+/// The same with its names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ScriptCall {
+    /// Qualified where the interpreter knows that.
+    pub function: Arc<str>,
+    /// The source file as the interpreter names it.
+    pub file: Arc<str>,
+    /// 0 when it is at none.
+    pub line: u32,
+    /// See [`ScriptFrame::entry`].
+    pub entry: bool,
+}
+
+/// How many reads of running threads were believed, and how many were not: the
+/// thread moved meanwhile.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScriptReads {
+    /// Believed.
+    pub accepted: u64,
+    /// Rejected.
+    pub rejected: u64,
+}
+
+/// What can be asked of the process that runs an interpreter.
+pub trait TargetProcess {
+    /// Fills every range, all in one system call where that can be; false when
+    /// not all of it can be read.
+    fn read(&self, ranges: &mut [(u64, &mut [u8])]) -> bool;
+
+    /// The number of a thread in the innermost PID namespace of the process.
+    fn inner_tid(&self, tid: Tid) -> Option<u64>;
+
+    /// Those of all its threads.
+    fn inner_tids(&self) -> Vec<u64>;
+}
+
+/// Reads the stacks of interpreted programs.
+pub trait ReadScripts {
+    /// Learns address spaces and mappings from definitions. Other events are
+    /// passed over.
+    fn observe(&mut self, event: &Event);
+
+    /// The calls of a thread in `space`, innermost first; `None` when no
+    /// interpreter runs there, or the read was rejected. A thread that is
+    /// `blocked` does not move, which the caller proves.
+    fn read(
+        &mut self,
+        space: SpaceId,
+        tid: Tid,
+        process: &dyn TargetProcess,
+        blocked: bool,
+    ) -> Option<Vec<ScriptCall>>;
+
+    /// Whether an interpreter was found in `space`.
+    fn runs_in(&self, space: SpaceId) -> bool;
+
+    /// How the reads went so far.
+    fn reads(&self) -> ScriptReads;
+}

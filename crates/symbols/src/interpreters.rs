@@ -1,0 +1,65 @@
+//! Finds the interpreters of a target while it runs.
+
+use std::collections::HashMap;
+
+use whyslow_events::{Event, SpaceId};
+
+use crate::files::Files;
+use crate::mappings::Mapping;
+use crate::runtime::Finder;
+use crate::space::Space;
+
+/// A CPython interpreter in an address space.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Python {
+    /// Where its `_PyRuntime` is.
+    pub runtime: u64,
+    /// Its version, such as `3.11.7`, as far as its file tells.
+    pub version: Option<String>,
+}
+
+/// The address spaces seen so far.
+#[derive(Debug)]
+pub struct Interpreters {
+    spaces: HashMap<SpaceId, Space>,
+    files: Files,
+    finder: Finder,
+}
+
+impl Interpreters {
+    pub(crate) fn new(page_size: u64, files: Files) -> Self {
+        Interpreters { spaces: HashMap::new(), files, finder: Finder::new(page_size) }
+    }
+
+    /// Learns spaces and mappings from the events that pass by; the space in
+    /// which something changed.
+    pub fn observe(&mut self, event: &Event) -> Option<SpaceId> {
+        match event {
+            Event::Space { space, pid }
+            | Event::Process { space, pid, .. }
+            | Event::Exec { space, pid, .. } => {
+                self.spaces.entry(*space).or_default().pid = Some(*pid);
+                Some(*space)
+            }
+            Event::Mapping { space, start, end, file_offset, path, build_id } => {
+                self.spaces.entry(*space).or_default().mappings.insert(Mapping {
+                    start: *start,
+                    end: *end,
+                    file_offset: *file_offset,
+                    path: path.as_str().into(),
+                    build_id: build_id.as_slice().into(),
+                });
+                Some(*space)
+            }
+            _ => None,
+        }
+    }
+
+    /// The CPython in a space, if there is one with a runtime.
+    pub fn python(&mut self, space: SpaceId) -> Option<Python> {
+        let found = self.finder.find(self.spaces.get(&space)?, &self.files)?;
+        let (runtime, _) = found.gil?;
+        let version = found.name.strip_prefix("cpython ").map(str::to_owned);
+        Some(Python { runtime, version })
+    }
+}
