@@ -18,7 +18,7 @@ const PROGRAM: &str = include_str!("../programs/flip_flop.py");
 const DEPTH: usize = 20;
 
 /// Reads of each interpreter.
-const READS: u32 = 4000;
+const READS: u32 = 2000;
 
 /// What the accepted reads of one interpreter were.
 #[derive(Debug, Default)]
