@@ -217,25 +217,27 @@ impl Attempt<'_> {
 
     /// The stack of a thread that may move: all that is needed is read in one
     /// call, and again in the same call, and both times must show the same
-    /// chain. That both make no sense may be by chance; when it stays so, it is
-    /// the memory.
+    /// chain. That both make no sense may be by chance; when the next two say
+    /// the same, it is the memory.
     fn twice(mut self) -> Result<Chain, Rejection> {
-        let mut rejection = Rejection::Moved;
+        let mut before = None;
         for _ in 0..ATTEMPTS {
             self.plan.fetch(self.memory, 2, self.fetched);
             let (first, complete) = self.walk(0);
             if !complete {
-                rejection = first.err().map_or(Rejection::Moved, Rejection::from);
                 continue;
             }
             let (second, _) = self.walk(1);
             match (first, second) {
                 (Ok(first), Ok(second)) if first.is_same_as(&second) => return Ok(second),
-                (Err(first), Err(second)) if first == second => rejection = first.into(),
-                _ => return Err(Rejection::Moved),
+                (Err(first), Err(second)) if first == second && before == Some(first) => {
+                    return Err(first.into());
+                }
+                (Err(first), Err(second)) if first == second => before = Some(first),
+                _ => break,
             }
         }
-        Err(rejection)
+        Err(Rejection::Moved)
     }
 
     /// The chain as it was the first or the second time, and whether the plan
