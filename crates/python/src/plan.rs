@@ -34,7 +34,8 @@ struct Part {
     used: u32,
 }
 
-/// The bytes of a plan, read once or twice in a row.
+/// The bytes of a plan, read once or twice in a row. Kept from read to read: the
+/// space for them costs more than the bytes.
 #[derive(Debug, Default)]
 pub(crate) struct Fetched {
     bytes: Vec<u8>,
@@ -54,26 +55,24 @@ impl Plan {
 
     /// Reads all parts in one call, so many times in a row. When that is not
     /// possible the plan is out of date, and begins anew.
-    pub(crate) fn fetch(&mut self, memory: &dyn Memory, times: usize) -> Fetched {
-        let mut starts = Vec::with_capacity(self.parts.len());
-        let mut length = 0;
+    pub(crate) fn fetch(&mut self, memory: &dyn Memory, times: usize, into: &mut Fetched) {
+        into.starts.clear();
+        into.length = 0;
         for part in &self.parts {
-            starts.push(length);
-            length += part.length();
+            into.starts.push(into.length);
+            into.length += part.length();
         }
-        let mut bytes = vec![0; length * times];
+        into.bytes.resize(into.length * times, 0);
         let mut ranges = Vec::with_capacity(self.parts.len() * times);
-        let mut rest = bytes.as_mut_slice();
+        let mut rest = into.bytes.as_mut_slice();
         for part in self.parts.iter().cycle().take(self.parts.len() * times) {
-            let (into, after) = rest.split_at_mut(part.length());
-            ranges.push((part.start, into));
+            let (bytes, after) = rest.split_at_mut(part.length());
+            ranges.push((part.start, bytes));
             rest = after;
         }
-        if memory.read_many(&mut ranges) {
-            return Fetched { bytes, starts, length };
+        if !memory.read_many(&mut ranges) {
+            self.parts.clear();
         }
-        self.parts.clear();
-        Fetched::default()
     }
 
     fn add(&mut self, start: u64, length: u64) {
@@ -187,7 +186,8 @@ mod tests {
     /// Gets each address from one view, and says whether all were covered.
     fn look(memory: &Ramp, plan: &mut Plan, addresses: &[u64]) -> bool {
         plan.next();
-        let fetched = plan.fetch(memory, 2);
+        let mut fetched = Fetched::default();
+        plan.fetch(memory, 2, &mut fetched);
         let mut view = View::new(memory, plan, &fetched, 1);
         for &address in addresses {
             let bytes = view.get(address, 8).unwrap();

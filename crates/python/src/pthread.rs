@@ -6,8 +6,8 @@ use std::collections::HashSet;
 use crate::memory::{self, Memory, half};
 use crate::threads::Thread;
 
-/// Bytes behind a `pthread_t` that are searched.
-const SPAN: u64 = 2048;
+/// Bytes behind a `pthread_t` that are searched; no C library has less there.
+const SPAN: u64 = 1024;
 
 /// Where glibc has it on x86-64.
 const GLIBC: u64 = 720;

@@ -7,7 +7,7 @@ use crate::chain::{self, Chain};
 use crate::code::{Code, Codes};
 use crate::layout::Layout;
 use crate::memory::Memory;
-use crate::plan::{Plan, View};
+use crate::plan::{Fetched, Plan, View};
 use crate::threads::{self, Gil, Interpreter, Thread};
 use crate::trouble::Trouble;
 use crate::version::{Unsupported, Version};
@@ -21,6 +21,7 @@ pub struct Reader {
     codes: Codes,
     /// By the address of the thread state.
     plans: HashMap<u64, Plan>,
+    fetched: Fetched,
     counters: Counters,
 }
 
@@ -115,6 +116,7 @@ impl Reader {
             layout,
             codes: Codes::default(),
             plans: HashMap::new(),
+            fetched: Fetched::default(),
             counters: Counters::default(),
         })
     }
@@ -172,9 +174,11 @@ impl Reader {
         }
         let plan = self.plans.entry(thread.state).or_default();
         plan.next();
+        let fetched = &mut self.fetched;
+        let attempt = Attempt { memory, layout: &self.layout, plan, fetched, thread };
         let chain = match motion {
-            Motion::Running => twice(memory, &self.layout, plan, thread)?,
-            Motion::Blocked => once(memory, &self.layout, plan, thread)?,
+            Motion::Running => attempt.twice()?,
+            Motion::Blocked => attempt.once()?,
         };
         self.name(memory, &chain).map_err(|trouble| match motion {
             // The object may have been freed before it could be named.
@@ -194,46 +198,55 @@ impl Reader {
     }
 }
 
-/// The stack of a thread that does not move.
-fn once(
-    memory: &dyn Memory,
-    layout: &Layout,
-    plan: &mut Plan,
-    thread: &Thread,
-) -> Result<Chain, Rejection> {
-    let fetched = plan.fetch(memory, 1);
-    let mut view = View::new(memory, plan, &fetched, 0);
-    let chain = chain::walk(layout, &mut view, thread);
-    view.finish();
-    Ok(chain?)
+/// One read of one thread.
+struct Attempt<'a> {
+    memory: &'a dyn Memory,
+    layout: &'a Layout,
+    plan: &'a mut Plan,
+    fetched: &'a mut Fetched,
+    thread: &'a Thread,
 }
 
-/// The stack of a thread that may move: all that is needed is read in one call,
-/// and again in the same call, and both times must show the same chain. That
-/// both make no sense may be by chance; when it stays so, it is the memory.
-fn twice(
-    memory: &dyn Memory,
-    layout: &Layout,
-    plan: &mut Plan,
-    thread: &Thread,
-) -> Result<Chain, Rejection> {
-    let mut rejection = Rejection::Moved;
-    for _ in 0..ATTEMPTS {
-        let fetched = plan.fetch(memory, 2);
-        let mut view = View::new(memory, plan, &fetched, 0);
-        let first = chain::walk(layout, &mut view, thread);
-        if !view.finish() {
-            rejection = first.err().map_or(Rejection::Moved, Rejection::from);
-            continue;
-        }
-        let second = chain::walk(layout, &mut View::new(memory, plan, &fetched, 1), thread);
-        match (first, second) {
-            (Ok(first), Ok(second)) if first.is_same_as(&second) => return Ok(second),
-            (Err(first), Err(second)) if first == second => rejection = first.into(),
-            _ => return Err(Rejection::Moved),
-        }
+impl Attempt<'_> {
+    /// The stack of a thread that does not move.
+    fn once(mut self) -> Result<Chain, Rejection> {
+        self.plan.fetch(self.memory, 1, self.fetched);
+        let (chain, _) = self.walk(0);
+        Ok(chain?)
     }
-    Err(rejection)
+
+    /// The stack of a thread that may move: all that is needed is read in one
+    /// call, and again in the same call, and both times must show the same
+    /// chain. That both make no sense may be by chance; when the next two say
+    /// the same, it is the memory.
+    fn twice(mut self) -> Result<Chain, Rejection> {
+        let mut before = None;
+        for _ in 0..ATTEMPTS {
+            self.plan.fetch(self.memory, 2, self.fetched);
+            let (first, complete) = self.walk(0);
+            if !complete {
+                continue;
+            }
+            let (second, _) = self.walk(1);
+            match (first, second) {
+                (Ok(first), Ok(second)) if first.is_same_as(&second) => return Ok(second),
+                (Err(first), Err(second)) if first == second && before == Some(first) => {
+                    return Err(first.into());
+                }
+                (Err(first), Err(second)) if first == second => before = Some(first),
+                _ => break,
+            }
+        }
+        Err(Rejection::Moved)
+    }
+
+    /// The chain as it was the first or the second time, and whether the plan
+    /// covered it.
+    fn walk(&mut self, time: usize) -> (Result<Chain, Trouble>, bool) {
+        let mut view = View::new(self.memory, self.plan, self.fetched, time);
+        let chain = chain::walk(self.layout, &mut view, self.thread);
+        (chain, view.finish())
+    }
 }
 
 impl From<Trouble> for Rejection {

@@ -26,7 +26,7 @@ pub(super) fn feed(bytes: &[u8]) {
     }
     let threads = interpreters.iter().flat_map(|interpreter| &interpreter.threads);
     for thread in threads.take(THREADS) {
-        kernel_ids(&memory, &[*thread], |number| number == 1);
+        let _ = kernel_ids(&memory, &[*thread], |number| number == 1);
         for motion in [Motion::Running, Motion::Blocked] {
             if let Read::Accepted(stack) = reader.read(&memory, thread, motion) {
                 assert!(stack.frames.len() <= DEPTH, "{} frames", stack.frames.len());

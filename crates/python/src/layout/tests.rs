@@ -5,6 +5,7 @@
 mod interpreters;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::process::Command;
 
 use super::*;
@@ -40,9 +41,20 @@ fn own_words(interpreter: &Interpreter) -> Vec<u8> {
     digits.map(byte).collect()
 }
 
+/// The folder of its own headers, if they are installed.
+fn headers(interpreter: &Interpreter) -> Option<PathBuf> {
+    let prefix = interpreter.program.parent()?.parent()?;
+    let inside = prefix.join(format!("include/python3.{}", interpreter.minor));
+    let outside = match &interpreter.root {
+        None => inside,
+        Some(root) => root.join(inside.strip_prefix("/").ok()?),
+    };
+    outside.join("internal").is_dir().then_some(outside)
+}
+
 /// What the program made with its headers prints.
 fn from_headers(interpreter: &Interpreter) -> Option<BTreeMap<String, u64>> {
-    let headers = interpreter.headers()?;
+    let headers = headers(interpreter)?;
     let directory = tempfile::tempdir().unwrap();
     let program = directory.path().join("layout");
     let compiled = Command::new("cc")

@@ -12,7 +12,7 @@ with open(sys.argv[1], "r+b") as file:
 def leaf_a(turn):
     note[1] = turn & 255
     note[0] = 1
-    for _ in range(300):
+    for _ in range(1500):
         pass
     note[0] = 0
 
@@ -20,7 +20,7 @@ def leaf_a(turn):
 def leaf_b(turn):
     note[1] = turn & 255
     note[0] = 2
-    for _ in range(300):
+    for _ in range(1500):
         pass
     note[0] = 0
 

@@ -58,3 +58,34 @@ fn cost() {
         }
     }
 }
+
+#[test]
+#[ignore = "prints what listing and reading many threads costs; of use with --release"]
+fn cost_of_many_threads() {
+    const PROGRAM: &str = "
+import threading, time
+for _ in range(1000):
+    threading.Thread(target=time.sleep, args=(1000,), daemon=True).start()
+print('ready', flush=True)
+time.sleep(1000)
+";
+    for interpreter in interpreters::all() {
+        let mut target = Running::text(&interpreter, PROGRAM);
+        assert_eq!(target.line(), "ready");
+        let mut reader = target.reader().unwrap();
+        let memory = target.memory();
+        let begun = Instant::now();
+        let threads = reader.interpreters(&memory).unwrap().remove(0).threads;
+        let listed = begun.elapsed();
+        let begun = Instant::now();
+        for _ in 0..2 {
+            for thread in &threads {
+                reader.read(&memory, thread, Motion::Blocked);
+            }
+        }
+        let read = begun.elapsed() / 2;
+        let (minor, count) = (interpreter.minor, threads.len());
+        println!("3.{minor}: {count} threads listed in {listed:?}, read in {read:?}");
+        assert_eq!(reader.counters().accepted, 2 * 1001);
+    }
+}

@@ -6,6 +6,8 @@ use std::os::unix::fs::FileExt;
 use std::thread;
 use std::time::Duration;
 
+use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
+use nix::unistd::Pid;
 use whyslow_python::{Counters, Motion, Read, Stack};
 
 use crate::interpreters;
@@ -18,7 +20,7 @@ const PROGRAM: &str = include_str!("../programs/flip_flop.py");
 const DEPTH: usize = 20;
 
 /// Reads of each interpreter.
-const READS: u32 = 4000;
+const READS: u32 = 2000;
 
 /// What the accepted reads of one interpreter were.
 #[derive(Debug, Default)]
@@ -37,7 +39,8 @@ struct Tally {
 #[test]
 fn the_stack_of_a_running_thread_is_one_of_those_it_can_be() {
     for interpreter in interpreters::all() {
-        let tally = watch(&interpreter);
+        // A thread of its own: it keeps to one CPU.
+        let tally = thread::scope(|scope| scope.spawn(|| watch(&interpreter)).join().unwrap());
         println!("{interpreter:?}: {tally:?}");
         let accepted = tally.right + tally.torn + tally.wrong;
         assert!(accepted > READS / 10, "{interpreter:?}: {tally:?}");
@@ -55,6 +58,7 @@ fn watch(interpreter: &Interpreter) -> Tally {
     let mut reader = target.reader().unwrap();
     let thread = target.main_thread(&reader);
     let memory = target.memory();
+    keep_apart(&target);
     let note = fs::File::open(target.directory.path().join("note")).unwrap();
     let noted = || {
         let mut bytes = [0; 2];
@@ -83,6 +87,25 @@ fn watch(interpreter: &Interpreter) -> Tally {
     tally
 }
 
+/// Gives the target one CPU and the thread that reads it another: on the same
+/// one, the target could not move while it is read.
+fn keep_apart(target: &Running) {
+    let this_thread = Pid::from_raw(0);
+    let usable = sched_getaffinity(this_thread).unwrap();
+    let mut cpus = (0..CpuSet::count()).filter(|cpu| usable.is_set(*cpu).unwrap());
+    let (Some(theirs), Some(ours)) = (cpus.next(), cpus.next()) else {
+        println!("SKIP reading a thread that moves meanwhile: there is one CPU");
+        return;
+    };
+    for (who, cpu) in
+        [(Pid::from_raw(target.child.id().cast_signed()), theirs), (this_thread, ours)]
+    {
+        let mut only = CpuSet::new();
+        only.set(cpu).unwrap();
+        sched_setaffinity(who, &only).unwrap();
+    }
+}
+
 enum Verdict {
     Right,
     Torn,
@@ -109,7 +132,7 @@ fn judge(stack: &Stack, truth: Option<u8>) -> Verdict {
 /// Functions and lines, outermost first.
 fn names(stack: &Stack) -> Vec<(String, u32)> {
     let name = |frame: &whyslow_python::Frame| {
-        (frame.code.function.clone(), frame.line.unwrap_or_default())
+        (frame.code.function.to_string(), frame.line.unwrap_or_default())
     };
     stack.frames.iter().rev().map(name).collect()
 }

@@ -16,9 +16,10 @@ pub(crate) const MINORS: std::ops::RangeInclusive<u8> = 8..=15;
 #[derive(Clone, Debug)]
 pub(crate) struct Interpreter {
     pub(crate) minor: u8,
-    program: PathBuf,
-    /// Where it thinks `/` is.
-    root: Option<PathBuf>,
+    /// Itself, as it is named in its root.
+    pub(crate) program: PathBuf,
+    /// Where it thinks `/` is, when that is not so.
+    pub(crate) root: Option<PathBuf>,
 }
 
 impl Interpreter {
@@ -34,28 +35,6 @@ impl Interpreter {
         }
     }
 
-    /// A new directory, as we and as it name it.
-    pub(crate) fn directory(&self) -> (tempfile::TempDir, PathBuf) {
-        let base = self.root.as_ref().map_or(env::temp_dir(), |root| root.join("tmp"));
-        let directory = tempfile::tempdir_in(base).unwrap();
-        let inside = match &self.root {
-            None => directory.path().to_owned(),
-            Some(root) => Path::new("/").join(directory.path().strip_prefix(root).unwrap()),
-        };
-        (directory, inside)
-    }
-
-    /// Its own headers, if they are installed.
-    pub(crate) fn headers(&self) -> Option<PathBuf> {
-        let prefix = self.program.parent()?.parent()?;
-        let inside = prefix.join(format!("include/python3.{}", self.minor));
-        let outside = match &self.root {
-            None => inside,
-            Some(root) => root.join(inside.strip_prefix("/").ok()?),
-        };
-        outside.join("internal").is_dir().then_some(outside)
-    }
-
     /// What a program prints.
     pub(crate) fn ask(&self, program: &str) -> Option<String> {
         let output = self.command().args(["-c", program]).stderr(Stdio::null()).output().ok()?;
@@ -63,9 +42,11 @@ impl Interpreter {
     }
 }
 
-/// Every interpreter of the minor versions that are supported.
+/// Every interpreter of the minor versions that are supported; there is one at least.
 pub(crate) fn all() -> Vec<Interpreter> {
-    MINORS.flat_map(of).collect()
+    let all: Vec<Interpreter> = MINORS.flat_map(of).collect();
+    assert!(!all.is_empty(), "no python3 on the path");
+    all
 }
 
 /// Those of one minor version; says so when there is none.
@@ -79,7 +60,7 @@ pub(crate) fn of(minor: u8) -> Vec<Interpreter> {
     let mut found = here(3, minor);
     found.extend(there.filter(works));
     if found.is_empty() {
-        println!("SKIP {name}: not on the path, under pyenv or in WHYSLOW_PYTHON_ROOT");
+        println!("NOTE {name}: not on this machine; the memory one left is read instead");
     }
     found
 }

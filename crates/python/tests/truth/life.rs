@@ -32,7 +32,7 @@ time.sleep(1000)
 fn versions_that_are_too_old_say_so() {
     for (major, minor) in [(2, 7), (3, 6), (3, 7)] {
         let Some(interpreter) = interpreters::here(major, minor).pop() else {
-            println!("SKIP python{major}.{minor}: not on the path or under pyenv");
+            println!("NOTE python{major}.{minor}: not on this machine");
             continue;
         };
         let mut target = Running::text(
@@ -113,7 +113,7 @@ time.sleep(1000)
 fn a_process_may_begin_and_end_while_it_is_read() {
     for interpreter in interpreters::all() {
         let mut reads = 0;
-        for _ in 0..3 {
+        for _ in 0..2 {
             let mut child = begin(&interpreter);
             reads += read_to_its_end(&mut child);
         }
@@ -128,7 +128,7 @@ fn begin(interpreter: &Interpreter) -> Child {
 import json, logging, threading, time
 def deep(n):
     return deep(n - 1) if n else sum(range(10000))
-end = time.time() + 0.7
+end = time.time() + 1.2
 while time.time() < end:
     for _ in range(3):
         threading.Thread(target=deep, args=(200,)).start()

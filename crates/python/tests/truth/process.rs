@@ -1,9 +1,10 @@
 //! A running interpreter: started with a program of ours, its runtime found as
 //! in a recording, its memory read as the recorder reads it.
 
+use std::env;
 use std::fs;
 use std::io::{BufRead, BufReader, IoSliceMut, Lines};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 
 use nix::sys::uio::{RemoteIoVec, process_vm_readv};
@@ -28,7 +29,7 @@ impl Running {
     /// Runs `text` as a program of `name`, with the path of a file of two
     /// zeros, `note`, as its argument.
     pub(crate) fn start(interpreter: &Interpreter, name: &str, text: &str) -> Running {
-        let (directory, inside) = interpreter.directory();
+        let (directory, inside) = directory(interpreter);
         fs::write(directory.path().join(name), text).unwrap();
         fs::write(directory.path().join("note"), [0; 2]).unwrap();
         let mut command = interpreter.command();
@@ -38,7 +39,7 @@ impl Running {
 
     /// Runs `text` without a file.
     pub(crate) fn text(interpreter: &Interpreter, text: &str) -> Running {
-        let (directory, _) = interpreter.directory();
+        let (directory, _) = directory(interpreter);
         let mut command = interpreter.command();
         command.args(["-c", text]);
         Running::spawn(command, directory)
@@ -101,6 +102,17 @@ impl Drop for Running {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
+}
+
+/// A new directory, as we name it and as the interpreter does.
+fn directory(interpreter: &Interpreter) -> (TempDir, PathBuf) {
+    let base = interpreter.root.as_ref().map_or(env::temp_dir(), |root| root.join("tmp"));
+    let directory = tempfile::tempdir_in(base).unwrap();
+    let inside = match &interpreter.root {
+        None => directory.path().to_owned(),
+        Some(root) => Path::new("/").join(directory.path().strip_prefix(root).unwrap()),
+    };
+    (directory, inside)
 }
 
 /// The memory of a process.

@@ -72,7 +72,7 @@ fn check_entries(interpreter: &Interpreter, stack: &Stack) {
     assert!(interpreter.minor > 10 || stack.frames.iter().all(|frame| frame.entry));
     let entry = |function: &str| {
         let mut frames = stack.frames.iter();
-        frames.find(|frame| frame.code.function == function).map(|frame| frame.entry)
+        frames.find(|frame| *frame.code.function == *function).map(|frame| frame.entry)
     };
     // `block` is called by `reduced`, and that by `functools.reduce`.
     if let Some(reduced) = entry("reduced") {
