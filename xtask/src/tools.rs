@@ -28,6 +28,11 @@ pub(crate) const FOR_TESTS: &[Tool] = &[
     tool("curl", &["curl"]),
     tool("taskset", &["util-linux"]),
     tool("setpriv", &["util-linux"]),
+    tool("c++", &["g++"]),
+    tool("go", &["golang-go"]),
+    // The C library's own functions have names in its debug files only.
+    tool("gdb", &["gdb", "libc6-dbg"]),
+    tool("perf", &["linux-perf"]),
 ];
 
 /// What `cargo xtask bench` needs.

@@ -8,6 +8,7 @@ const ENTRIES: &[&str] = &[
     "_dl_start_user",
     "__clone3",
     "clone3",
+    "runtime.clone",
     "runtime.goexit",
     "runtime.mcall",
     "runtime.mstart",
@@ -57,14 +58,13 @@ fn stack(line: &str) -> Stack {
     let (frames, ns) = line.rsplit_once(' ').expect("stack and weight");
     let mut frames: Vec<&str> = frames.split(';').collect();
     let state = frames.pop_if(|last| last.starts_with('[') && !last.contains("+0x"));
-    // The process, and often the thread, come first.
-    let entry = frames.iter().take(3).position(|frame| ENTRIES.contains(frame));
-    let user = frames[entry.unwrap_or(1)..].iter().filter(|frame| !frame.ends_with("_[k]"));
+    // First comes the process; its threads all have its name.
+    let user = frames[1..].iter().filter(|frame| !frame.ends_with("_[k]"));
     Stack {
         user: user.map(|frame| bare(frame)).collect(),
         state: state.map(|state| state.trim_matches(['[', ']']).to_owned()),
         ns: ns.parse().expect("nanoseconds"),
-        whole: entry.is_some(),
+        whole: frames.get(1).is_some_and(|first| ENTRIES.contains(first)),
     }
 }
 
@@ -126,7 +126,7 @@ fn names_are_bare() {
 
 #[test]
 fn a_line_is_read_back() {
-    let wait = stack("calls;worker;clone3;start_thread;read;ksys_read_[k];[io.ipc] 12");
+    let wait = stack("calls;clone3;start_thread;read;ksys_read_[k];[io.ipc] 12");
     assert_eq!(wait.user, ["clone3", "start_thread", "read"]);
     assert!(wait.whole && wait.waits() && !wait.computes() && wait.ns == 12, "{wait:?}");
     let cut = stack("calls;mix 3");

@@ -13,9 +13,12 @@ use crate::{
 
 /// Of the time, so much must have its whole stack.
 const WHOLE: f64 = 0.99;
-/// The folded stacks and the report's own count may differ by so much: a chain
-/// may begin at an entry, and be doubted.
+/// The folded stacks and the report's own count may differ by so much.
 const AGREEMENT: f64 = 0.01;
+/// Go's scheduler begins anew on a stack whose older frames were left for good:
+/// there is nothing beyond, and what gdb finds there is as wrong. The report
+/// doubts such stacks, so that it may count fewer as whole, but never more.
+const SWITCHES_STACKS: &[&str] = &["runtime.mcall"];
 
 /// What is to be seen: where it computes, and where it sleeps.
 struct Expected {
@@ -30,10 +33,10 @@ const C: Expected = Expected {
     rounds: "60",
     computes: &[
         &["main", "work", "descend", "descend", "descend"],
-        &["start_thread", "thread", "work", "descend", "descend"],
+        &["thread", "work", "descend", "descend"],
         &["descend", "deepest", "mix", "mixed"],
         &["work", "divide"],
-        &["work", "sort", "qsort_r", "msort_with_tmp"],
+        &["work", "sort"],
     ],
     sleeps: &["descend", "deepest", "nap"],
 };
@@ -88,7 +91,7 @@ impl Expected {
         let Some(()) = self.language.compile(&case, false) else { return };
         let program = start(&case, "1000000");
         let pid = program.pid();
-        let arguments = ["record", "-q", "-o", "r.folded", "-o", "r.json", "-d", "1s", "-p", &pid];
+        let arguments = ["record", "-q", "-o", "r.folded", "-o", "r.json", "-d", "2s", "-p", &pid];
         case.run(&arguments).ended_with(0);
         self.check(&case);
     }
@@ -98,6 +101,7 @@ impl Expected {
         let report = sound(case.json("r.json"));
         let incomplete: Vec<&Stack> = stacks.iter().filter(|stack| !stack.whole).collect();
         for these in [Stack::computes, Stack::waits] {
+            let these = |stack: &Stack| these(stack) && !stack.goes_through(SWITCHES_STACKS);
             let whole = share(&stacks, these, |stack| stack.whole);
             assert!(whole >= WHOLE, "{whole} {incomplete:#?}");
         }
@@ -115,9 +119,11 @@ impl Expected {
 
 /// The report counts the time with whole stacks as we do.
 fn agrees(reach: &Value, stacks: &[Stack], these: impl Fn(&Stack) -> bool) {
-    let whole = share(stacks, these, |stack| stack.whole);
+    let whole = share(stacks, &these, |stack| stack.whole);
+    let doubted = share(stacks, &these, |stack| stack.goes_through(SWITCHES_STACKS));
+    let agreed = whole - doubted - AGREEMENT..=whole + AGREEMENT;
     let reported = reach["complete"].as_f64().unwrap();
-    assert!((whole - reported).abs() <= AGREEMENT, "{whole} folded, {reach}");
+    assert!(agreed.contains(&reported), "{whole} folded, {reach}");
 }
 
 #[test]

@@ -35,7 +35,7 @@ const CHAIN_FILTER: &CStr = c"prev_pid != 0 && prev_state & 0x7f";
 /// User stacks of the target's waits per second and CPU, as far as they are
 /// copied at the switch: every wait of a program with few of them, and of one
 /// with many enough to know its places. Some 8 µs each.
-const DUMP_FREQUENCY: u64 = 499;
+const DUMP_FREQUENCY: u64 = 997;
 /// Ring memory of one CPU: at 200,000 switches a second some 300 ms of records.
 const RING_BYTES: u64 = 16 << 20;
 /// Ring memory of all CPUs together.
