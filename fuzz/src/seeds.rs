@@ -3,6 +3,7 @@
 pub(crate) mod jit;
 pub(crate) mod proc;
 pub(crate) mod ring;
+pub(crate) mod unwind;
 
 use whyslow_events::{
     Capabilities, Cpu, CpuSet, EngineName, Entrance, Entry, Event, ExitStatus, Frame, Header, Mode,

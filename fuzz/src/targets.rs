@@ -9,6 +9,7 @@ use whyslow_events::{
 };
 use whyslow_sampler::fuzzing;
 use whyslow_symbols::fuzzing as symbols;
+use whyslow_symbols::fuzzing::unwinding;
 
 use crate::seeds;
 
@@ -35,6 +36,8 @@ pub const TARGETS: &[Target] = &[
     Target { name: "perf_map", feed: symbols::perf_map, seeds: seeds::jit::maps },
     Target { name: "jitdump", feed: symbols::jitdump, seeds: seeds::jit::dumps },
     Target { name: "elf", feed: symbols::elf, seeds: Vec::new },
+    Target { name: "unwind", feed: unwind, seeds: seeds::unwind::stacks },
+    Target { name: "image", feed: unwinding::image, seeds: seeds::unwind::images },
 ];
 
 /// A whole recording, as it stands in a file.
@@ -69,6 +72,11 @@ fn proc(bytes: &[u8]) {
     }
 }
 
+/// Unwind information, registers and a stack.
+fn unwind(bytes: &[u8]) {
+    unwinding::unwind(bytes);
+}
+
 /// A recording of these chunks.
 fn packed(chunks: &[&[u8]]) -> Vec<u8> {
     const IN_MEMORY: &str = "writing to memory does not fail";
@@ -88,7 +96,19 @@ fn packed(chunks: &[&[u8]]) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    use whyslow_events::StackEnd;
+
     use super::*;
+
+    #[test]
+    fn the_stacks_made_in_code_are_unwound_to_their_end() {
+        for stack in seeds::unwind::stacks() {
+            for chain in unwinding::unwind(&stack) {
+                assert_eq!(chain.end, StackEnd::Complete, "{chain:x?}");
+                assert_eq!(chain.addresses.len(), 5, "{chain:x?}");
+            }
+        }
+    }
 
     #[test]
     fn the_chunks_made_in_code_are_read_to_their_end() {

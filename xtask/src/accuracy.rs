@@ -136,8 +136,7 @@ impl Suite {
         let mut judgement = Judgement::new(workload, mode);
         let watch = Watch::begin()?;
         let recorded = self.record(workload, mode);
-        let noise = watch.end()?;
-        judgement.others = noise.others;
+        judgement.others = watch.end()?;
         match recorded {
             Ok(Outcome::Recorded(recorded)) => {
                 let (report, truth) = *recorded;

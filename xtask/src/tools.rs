@@ -21,7 +21,9 @@ const fn tool(command: &'static str, packages: &'static [&'static str]) -> Tool 
 /// What `cargo xtask test` needs.
 pub(crate) const FOR_TESTS: &[Tool] = &[
     tool("cc", &["gcc", "libc6-dev"]),
+    tool("objcopy", &["binutils"]),
     tool("python3", &["python3"]),
+    tool("node", &["nodejs"]),
     tool("xz", &["xz-utils"]),
     tool("curl", &["curl"]),
     tool("taskset", &["util-linux"]),

@@ -19,7 +19,8 @@ use nix::sys::time::TimeValLike;
 use nix::time::{ClockId, clock_gettime};
 use nix::unistd::Pid;
 use whyslow_events::{
-    Capabilities, EngineName, Event, ExitStatus, Fallback, Header, Mode, Ns, Target, Timed, Unwind,
+    Capabilities, EngineName, Event, ExitStatus, Fallback, Header, Mode, Ns, Target, Tid, Timed,
+    Unwind,
 };
 
 use crate::facts::Host;
@@ -405,8 +406,9 @@ impl Session {
             && self.options.delay.is_zero()
             && self.tracker.processes_seen() == 1
         {
-            // Of a single process this counts every thread, to its end.
-            let cpu_ns = child.cpu_ns();
+            // Of a single process this counts every thread to its end, and the
+            // first from its birth, which was before the window.
+            let cpu_ns = child.cpu_ns().saturating_sub(self.upkeep.before(Tid(child.pid())));
             self.tracker.note(end, Event::KernelCpu { tid: None, cpu_ns });
         }
         let overhead = Event::Overhead { profiler_cpu_ns: our_cpu_ns(), events: self.merge.read };

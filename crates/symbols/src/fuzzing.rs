@@ -11,6 +11,7 @@ use crate::jit::dump::Dump;
 use crate::jit::{frame, perf_map as map};
 use crate::plt::Plt;
 use crate::runtime::python;
+pub use crate::unwind::fuzzing as unwinding;
 
 /// Enough for any input that is fed.
 const MEMORY: usize = 1 << 24;
@@ -20,7 +21,7 @@ const ADDRESSES: [u64; 4] = [0, 0x1000, 0x7f00_0000_1008, u64::MAX];
 
 /// A file of lines that name compiled code, which comes in two pieces.
 pub fn perf_map(bytes: &[u8]) {
-    in_two_pieces(bytes, |piece, codes, room| map::read(piece, codes, room));
+    in_two_pieces(bytes, map::read);
 }
 
 /// A jitdump file, which comes in two pieces.

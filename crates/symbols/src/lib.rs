@@ -1,6 +1,7 @@
 //! Addresses to names: watches the events that define address spaces,
 //! mappings and stacks, and afterwards says what stands at each address and
-//! what language runtime each space holds.
+//! what language runtime each space holds. From registers and a copy of a
+//! stack to a call chain is the business of [`Unwinder`].
 //!
 //! A miss is a value: an address that no symbol covers is named by its module
 //! and offset. Nothing in here fails.

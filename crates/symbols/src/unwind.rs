@@ -7,9 +7,9 @@
 mod cache;
 mod calls;
 mod contents;
-mod debug_file;
 mod expression;
 mod frame_pointer;
+pub mod fuzzing;
 mod image;
 mod lost;
 mod modules;
@@ -101,9 +101,10 @@ impl Code for Mapped<'_> {
         };
         let ask = || Ok(image.table.rule(linked, context)?.map(Arc::new));
         match rules.get_or_ask(module, linked, ask) {
-            Ok(Some(rule)) => {
-                walk::Known::Rule(Arc::clone(rule), address - (linked - rule.function))
-            }
+            Ok(Some(rule)) => walk::Known::Rule(
+                Arc::clone(rule),
+                address.wrapping_sub(linked.wrapping_sub(rule.function)),
+            ),
             Ok(None) => walk::Known::Code,
             Err(_) => walk::Known::Broken,
         }

@@ -17,6 +17,10 @@ const ENTRIES: &[&str] = &[
     "_rt0_amd64_linux",
 ];
 
+/// What compilers and libraries append to the name of a function of which they
+/// have several.
+const VARIANTS: &[&str] = &[".part.", ".constprop.", ".isra.", ".cold", "@@", "_impl"];
+
 /// One line of a `.folded` file.
 #[derive(Debug)]
 pub(super) struct Stack {
@@ -77,19 +81,25 @@ pub(super) fn share(
 }
 
 /// A function's own name, without what languages and tools write differently:
-/// its scope, parameters and type arguments, and the C library's aliases.
+/// its scope, parameters, type arguments and numbers of closures, and the C
+/// library's aliases. `?` has none.
 pub(super) fn bare(name: &str) -> String {
+    if name.contains("+0x") {
+        return "?".to_owned();
+    }
     let mut depth = 0_u32;
     let mut kept = String::new();
     for letter in name.chars() {
         match letter {
-            '<' | '(' => depth += 1,
-            '>' | ')' => depth = depth.saturating_sub(1),
+            '<' | '(' | '{' => depth += 1,
+            '>' | ')' | '}' => depth = depth.saturating_sub(1),
             _ if depth == 0 => kept.push(letter),
             _ => {}
         }
     }
-    let name = kept.trim_end_matches(" const").rsplit("::").next().unwrap_or_default().trim();
+    let name = kept.trim_end_matches(" const").trim_end_matches("::");
+    let name = name.rsplit("::").next().unwrap_or_default().trim();
+    let name = VARIANTS.iter().fold(name, |name, part| name.split(part).next().unwrap_or(name));
     let name = name.trim_start_matches('_');
     let name = name.strip_prefix("GI_").unwrap_or(name).trim_start_matches('_');
     name.strip_prefix("libc_").unwrap_or(name).to_owned()
@@ -103,7 +113,12 @@ fn names_are_bare() {
         ("<calls::Block as calls::Step>::run", "run"),
         ("main::{lambda()#1}::operator()() const", "operator"),
         ("std::vector<int, std::less<int> >::size", "size"),
+        ("calls::work::{{closure}}", "work"),
+        ("Buffer::fill::<&mut Stdin>", "fill"),
+        ("mix.constprop.0", "mix"),
+        ("__libc_start_main@@GLIBC_2.34", "start_main"),
         ("main.descend", "main.descend"),
+        ("libm.so.6+0x1234", "?"),
     ] {
         assert_eq!(bare(name), own);
     }

@@ -1,5 +1,6 @@
-# The frames of every thread, innermost first, inlined ones too. Run with
-# `gdb -batch -p PID -x frames.py`.
+# The frames of every thread, innermost first, inlined ones too. Functions that
+# left by a jump have none; gdb adds them where only one can have been there.
+# Run with `gdb -batch -p PID -x frames.py`.
 import gdb
 
 gdb.execute("set backtrace past-main on")
@@ -9,5 +10,6 @@ for thread in gdb.selected_inferior().threads():
     print("thread", thread.ptid[1])
     frame = gdb.newest_frame()
     while frame is not None:
-        print("frame", frame.name())
+        if frame.type() != gdb.TAILCALL_FRAME:
+            print("frame", frame.name() or "?")
         frame = frame.older()

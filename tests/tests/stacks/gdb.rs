@@ -21,6 +21,8 @@ fn threads(program: &Process) -> Option<BTreeSet<Vec<String>>> {
     let thread = |text: &str| {
         let frames = text.lines().filter_map(|line| line.strip_prefix("frame "));
         let mut frames: Vec<String> = frames.map(bare).collect();
+        // What gdb finds beyond the first function of a stack that a program made.
+        frames.pop_if(|outermost| outermost == "?");
         frames.reverse();
         frames
     };

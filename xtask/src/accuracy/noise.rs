@@ -13,46 +13,31 @@ use nix::{
 /// The start of a measurement.
 pub(super) struct Watch {
     began: Instant,
-    machine: Machine,
+    /// CPU seconds of the whole machine since it started.
+    machine: f64,
     ours: f64,
-}
-
-/// What was measured.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Noise {
-    /// CPUs that programs other than our children used, or a hypervisor took.
-    pub(super) others: f64,
 }
 
 impl Watch {
     pub(super) fn begin() -> Result<Self> {
-        Ok(Self { began: Instant::now(), machine: Machine::now()?, ours: ours()? })
+        Ok(Self { began: Instant::now(), machine: machine()?, ours: ours()? })
     }
 
-    pub(super) fn end(self) -> Result<Noise> {
-        let machine = Machine::now()?;
-        let others = (machine.busy - self.machine.busy) - (ours()? - self.ours);
-        Ok(Noise { others: (others / self.began.elapsed().as_secs_f64()).max(0.0) })
-    }
-}
-
-/// CPU seconds of the whole machine since it started.
-struct Machine {
-    /// Stolen time included.
-    busy: f64,
-    stolen: f64,
-}
-
-impl Machine {
-    fn now() -> Result<Self> {
-        let ticks = sysconf(SysconfVar::CLK_TCK)?.context("no clock tick")? as f64;
-        let (busy, stolen) = parse(&fs::read_to_string("/proc/stat")?)?;
-        Ok(Self { busy: busy as f64 / ticks, stolen: stolen as f64 / ticks })
+    /// CPUs that programs other than our children used, or a hypervisor took.
+    pub(super) fn end(self) -> Result<f64> {
+        let others = (machine()? - self.machine) - (ours()? - self.ours);
+        Ok((others / self.began.elapsed().as_secs_f64()).max(0.0))
     }
 }
 
-/// Ticks spent otherwise than idle or waiting for a disk; those of them that were stolen.
-fn parse(stat: &str) -> Result<(u64, u64)> {
+/// CPU seconds of the whole machine since it started, stolen time included.
+fn machine() -> Result<f64> {
+    let ticks = sysconf(SysconfVar::CLK_TCK)?.context("no clock tick")? as f64;
+    Ok(parse(&fs::read_to_string("/proc/stat")?)? as f64 / ticks)
+}
+
+/// Ticks spent otherwise than idle or waiting for a disk.
+fn parse(stat: &str) -> Result<u64> {
     let line = stat.lines().next().and_then(|line| line.strip_prefix("cpu "));
     let numbers = line.context("/proc/stat begins otherwise")?.split_whitespace();
     let numbers = numbers.map(str::parse).collect::<Result<Vec<u64>, _>>()?;
@@ -60,7 +45,7 @@ fn parse(stat: &str) -> Result<(u64, u64)> {
     let &[user, nice, system, _idle, _iowait, irq, softirq, stolen, ..] = &numbers[..] else {
         bail!("/proc/stat has {} numbers", numbers.len());
     };
-    Ok((user + nice + system + irq + softirq + stolen, stolen))
+    Ok(user + nice + system + irq + softirq + stolen)
 }
 
 /// CPU seconds of our children that have ended, and of ourselves.
@@ -81,7 +66,7 @@ mod tests {
     #[test]
     fn idle_waiting_and_guests_do_not_count() {
         let stat = "cpu  1 2 4 1000 1000 8 16 32 1000 1000\ncpu0 …";
-        assert_eq!(parse(stat).unwrap(), (63, 32));
+        assert_eq!(parse(stat).unwrap(), 63);
         assert!(parse("intr 1").is_err());
         assert!(parse("cpu  1 2 3").is_err());
     }

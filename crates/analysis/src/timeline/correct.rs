@@ -3,9 +3,9 @@
 //!
 //! - A hypervisor takes the CPU away while the thread has it. The kernel leaves
 //!   that out: what we have more was stolen.
-//! - A thread woken on an idle CPU is charged from its wakeup on, because the
-//!   clock of the run queue is not read again for the switch. What we have less
-//!   is moved from its way to the CPU.
+//! - A thread is charged for the switch that brings it to the CPU, and one that
+//!   was woken on an idle CPU from its wakeup on: the clock of the run queue is
+//!   not read again in between. What we have less is moved from its way there.
 //!
 //! Where records are missing nothing is moved into computing: then it is we who
 //! do not know what the thread did.
@@ -84,8 +84,8 @@ fn take(parts: &mut [(&mut Thread, Range<u64>)], mut stolen: Split) {
     }
 }
 
-/// Ways from an idle CPU's wakeup to the CPU that end in `part`: index of the
-/// time on the CPU that follows, and how much of the time before may be moved.
+/// Ways to the CPU that end in `part`: index of the time on it that follows,
+/// and how much of the time before may be moved.
 fn ways(thread: &Thread, part: &Range<u64>) -> impl Iterator<Item = (usize, u64)> {
     let range = thread.indices(part);
     range.filter_map(|index| {
@@ -93,11 +93,10 @@ fn ways(thread: &Thread, part: &Range<u64>) -> impl Iterator<Item = (usize, u64)
             return None;
         };
         // A wakeup that was not seen is a part of the wait.
-        let woken =
-            matches!(before.doing, Doing::Runq { preempted: false, .. } | Doing::Blocked(_));
+        let waits = matches!(before.doing, Doing::Runq { .. } | Doing::Blocked(_));
         let runs = matches!(now.doing, Doing::OnCpu { .. });
         let length = (now.start - before.start).min(LONGEST_WAY);
-        (woken && runs && part.contains(&now.start)).then_some((index, length))
+        (waits && runs && part.contains(&now.start)).then_some((index, length))
     })
 }
 

@@ -101,3 +101,41 @@ fn stretch(before: Counted, after: Counted, lag: u64) -> Stretch {
         most: counted.saturating_add(lag_of(after)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reading(time: u64, running: bool) -> Counted {
+        Counted { time, cpu_ns: time / 2, running }
+    }
+
+    #[test]
+    fn a_long_series_is_thinned_out_and_keeps_its_ends() {
+        let mut counts = Counts::default();
+        (0..5 * MOST as u64).for_each(|time| counts.add(reading(time, false)));
+        assert!(counts.readings.len() <= MOST, "{}", counts.readings.len());
+        let stretches = counts.stretches(None, 0);
+        let counted: u64 = stretches.iter().map(|stretch| stretch.least).sum();
+        assert_eq!((stretches[0].from, counted), (0, (5 * MOST as u64 - 1) / 2));
+    }
+
+    #[test]
+    fn a_count_that_may_lag_is_kept_at_the_ends_only() {
+        let mut counts = Counts::default();
+        for (time, running) in [(1, true), (2, true), (3, false), (4, true), (5, true)] {
+            counts.add(reading(time, running));
+        }
+        let times: Vec<u64> = counts.readings.iter().map(|reading| reading.time).collect();
+        assert_eq!(times, [1, 3, 5]);
+    }
+
+    #[test]
+    fn no_count_goes_back() {
+        let mut counts = Counts::default();
+        counts.add(reading(10, false));
+        counts.add(Counted { time: 11, cpu_ns: 4, running: false });
+        counts.add(Counted { time: 9, cpu_ns: 6, running: false });
+        assert_eq!(counts.last(), Some(reading(10, false)));
+    }
+}

@@ -39,6 +39,12 @@ impl Upkeep {
         }
     }
 
+    /// CPU time that a thread had when it was found; nothing when it was not
+    /// there at the start.
+    pub(super) fn before(&self, tid: Tid) -> u64 {
+        self.cpu_before.get(&tid).copied().unwrap_or(0)
+    }
+
     /// Reads what is due at `now`.
     ///
     /// # Errors
@@ -86,8 +92,7 @@ impl Upkeep {
     /// The same number before and after the time of the note is what it was
     /// then, if the thread was off the CPU.
     fn count(&self, proc: &Proc, tracker: &mut Tracker, tid: Tid, pid: Pid) -> Result<(), Error> {
-        // A thread that was not there at the start began with nothing.
-        let before = self.cpu_before.get(&tid).copied().unwrap_or(0);
+        let before = self.before(tid);
         let Some(count) = proc.cpu_count(pid.0, tid.0) else { return Ok(()) };
         for _ in 0..TRIES {
             let read = count.read();

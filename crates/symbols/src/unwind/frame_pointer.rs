@@ -20,17 +20,18 @@ pub(crate) fn caller(frame: &Frame, stack: StackMemory<'_>) -> Result<Frame, Sta
     if bp == 0 && frame.from == From::FramePointer {
         return Err(StackEnd::Complete);
     }
-    if bp < sp || bp % WORD != 0 || bp - sp > LARGEST_FRAME {
+    if bp < sp || !bp.is_multiple_of(WORD) || bp - sp > LARGEST_FRAME {
         return Err(StackEnd::NoUnwindInfo);
     }
     let end = if stack.whole { StackEnd::NoUnwindInfo } else { StackEnd::CopyTooShort };
-    let (saved, return_address) = (stack.word(bp).ok_or(end)?, stack.word(bp + WORD).ok_or(end)?);
+    let word = |index| stack.word(bp.wrapping_add(index * WORD)).ok_or(end);
+    let (saved, return_address) = (word(0)?, word(1)?);
     if return_address == 0 {
         return Err(StackEnd::Complete);
     }
     let mut registers = Registers::default();
     registers.set(BP, Some(saved));
-    registers.set(SP, Some(bp + 2 * WORD));
+    registers.set(SP, Some(bp.wrapping_add(2 * WORD)));
     registers.set(PC, Some(return_address));
     Ok(Frame { registers, from: From::FramePointer })
 }

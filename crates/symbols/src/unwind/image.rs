@@ -2,7 +2,7 @@
 //! unwind information. Bytes in; opening is elsewhere.
 
 use object::LittleEndian;
-use object::elf::{EM_X86_64, FileHeader64, NT_GNU_BUILD_ID, PF_X, PT_LOAD};
+use object::elf::{EM_X86_64, FileHeader64, PF_X, PT_LOAD};
 use object::read::ReadRef;
 use object::read::elf::{FileHeader, ProgramHeader, SectionHeader, SectionTable};
 
@@ -25,16 +25,6 @@ pub(crate) struct Segment {
 pub(crate) struct Image {
     pub(crate) segments: Vec<Segment>,
     pub(crate) table: Table,
-    pub(crate) links: Links,
-}
-
-/// How a file names the one that has its debug information.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Links {
-    /// Its GNU build id, which the other repeats; empty when it has none.
-    pub(crate) build_id: Vec<u8>,
-    /// The other's name, and the checksum of its bytes.
-    pub(crate) debug_link: Option<(Vec<u8>, u32)>,
 }
 
 impl Image {
@@ -53,11 +43,7 @@ impl Image {
             Segment { offset, address: part.p_vaddr(endian), size }
         });
         let sections = header.sections(endian, data).unwrap_or_default();
-        Some(Image {
-            segments: segments.collect(),
-            table: table(&sections, data),
-            links: links(&sections, data),
-        })
+        Some(Image { segments: segments.collect(), table: table(&sections, data) })
     }
 
     /// The address for which the code at an offset of the file is linked.
@@ -83,25 +69,4 @@ fn table<'data, R: ReadRef<'data>>(sections: &SectionTable<'data, Header, R>, da
         text: address(b".text"),
         got: address(b".got"),
     })
-}
-
-fn links<'data, R: ReadRef<'data>>(sections: &SectionTable<'data, Header, R>, data: R) -> Links {
-    let named = |name: &[u8]| sections.section_by_name(LittleEndian, name).map(|(_, found)| found);
-    let build_id = named(b".note.gnu.build-id").and_then(|section| {
-        let mut notes = section.notes(LittleEndian, data).ok()??;
-        let note = notes.next().ok()??;
-        (note.n_type(LittleEndian) == NT_GNU_BUILD_ID).then(|| note.desc().to_vec())
-    });
-    let link = named(b".gnu_debuglink").and_then(|section| contents(section, data));
-    Links {
-        build_id: build_id.unwrap_or_default(),
-        debug_link: link.and_then(|link| debug_link(&link)),
-    }
-}
-
-/// A name, zero bytes up to a multiple of four, and a checksum.
-fn debug_link(link: &[u8]) -> Option<(Vec<u8>, u32)> {
-    let (name, checksum) = link.split_last_chunk()?;
-    let end = name.iter().position(|byte| *byte == 0)?;
-    Some((name[..end].to_vec(), u32::from_le_bytes(*checksum)))
 }

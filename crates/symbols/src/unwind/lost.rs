@@ -87,7 +87,7 @@ fn by_caller(code: &mut impl Code, function: u64, sp: u64, stack: StackMemory<'_
 
 /// The call to which a function with its frame pointer at `place` returns.
 fn call_before(code: &mut impl Code, place: u64, stack: StackMemory<'_>) -> Option<Call> {
-    if place % ALIGNMENT != 0 {
+    if !place.is_multiple_of(ALIGNMENT) {
         return None;
     }
     let return_address = stack.word(place.checked_add(8)?)?;

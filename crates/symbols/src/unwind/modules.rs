@@ -4,15 +4,15 @@
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::os::unix::fs::{FileExt, MetadataExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use object::read::ReadCache;
 
+use crate::debug_files::DebugFiles;
 use crate::files::Files;
 use crate::mappings::{Backing, Mapping};
 use crate::proc_maps;
 use crate::space::Space;
-use crate::unwind::debug_file;
 use crate::unwind::image::Image;
 
 /// Bytes of unwind information that are kept. A browser has a tenth.
@@ -37,6 +37,7 @@ enum Identity {
 #[derive(Debug, Default)]
 pub(crate) struct Modules {
     files: Files,
+    debug_files: DebugFiles,
     ids: HashMap<Identity, Option<ModuleId>>,
     images: Vec<Image>,
     /// Number of the first image; those before it were dropped.
@@ -61,8 +62,18 @@ impl Modules {
             Backing::Memory => None,
             Backing::Vdso => self.module(Identity::Vdso, || Image::parse(&*our_vdso(mapping)?)),
             Backing::File => {
-                let path = self.path(space, mapping)?;
-                self.module(identity(&path)?, || read(&path))
+                let file = self.files.locate(space, mapping)?;
+                let path = self.files.path(file)?;
+                let identity = identity(&path)?;
+                if let Some(known) = self.ids.get(&identity) {
+                    return *known;
+                }
+                let place = self.files.place(space, mapping);
+                let debug = self.debug_files.find(&self.files, file, &place);
+                let debug = debug.and_then(|debug| self.files.path(debug));
+                // Finding another file may have closed this one.
+                let path = self.files.path(file)?;
+                self.module(identity, || read(&path, debug.as_deref()))
             }
         }
     }
@@ -75,13 +86,9 @@ impl Modules {
         address: u64,
         bytes: &mut [u8],
     ) -> Option<()> {
-        let file = File::open(self.path(space, mapping)?).ok()?;
+        let file = self.files.path(self.files.locate(space, mapping)?)?;
+        let file = File::open(file).ok()?;
         file.read_exact_at(bytes, mapping.offset_of(address)).ok()
-    }
-
-    /// A path under which the file mapped there can be opened now.
-    fn path(&self, space: &Space, mapping: &Mapping) -> Option<PathBuf> {
-        self.files.path(self.files.locate(space, mapping)?)
     }
 
     /// What was read of a module, unless it was dropped.
@@ -131,12 +138,17 @@ fn identity(path: &Path) -> Option<Identity> {
     })
 }
 
-fn read(path: &Path) -> Option<Image> {
-    let mut image = Image::parse(&ReadCache::new(File::open(path).ok()?))?;
-    if let Some(debug_frame) = debug_file::debug_frame(path, &image.links) {
-        image.table.add(debug_frame);
+/// The image in a file, with the `.debug_frame` that was moved to its debug file.
+fn read(path: &Path, debug: Option<&Path>) -> Option<Image> {
+    let mut image = parse(path)?;
+    if let Some(moved) = debug.and_then(parse) {
+        image.table.add(moved.table.into_debug_frame());
     }
     Some(image)
+}
+
+fn parse(path: &Path) -> Option<Image> {
+    Image::parse(&ReadCache::new(File::open(path).ok()?))
 }
 
 /// The bytes of our own vDSO, if `theirs` is as long: the kernel maps the same

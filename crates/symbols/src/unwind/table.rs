@@ -4,14 +4,18 @@
 use std::sync::OnceLock;
 
 use gimli::{
-    BaseAddresses, CieOrFde, DebugFrame, EhFrame, EhFrameHdr, EndianSlice, LittleEndian,
-    UnwindContext, UnwindOffset, UnwindSection,
+    BaseAddresses, CieOrFde, DebugFrame, EhFrame, EndianSlice, LittleEndian, UnwindContext,
+    UnwindOffset, UnwindSection,
 };
 
 use crate::unwind::rule::{Rule, Stop};
 
 /// Bytes of an address on the one architecture we unwind.
 const ADDRESS_SIZE: u8 = 8;
+
+/// Version 1; a place 4 bytes from here, a count of 4 bytes, and rows of 4 and
+/// 4 bytes counted from the header.
+const HEADER_FORM: [u8; 4] = [1, 0x1b, 0x03, 0x3b];
 
 /// No honest function needs more bytes of instructions to be unwound.
 const ENTRY_LIMIT: usize = 1 << 20;
@@ -79,10 +83,10 @@ impl Table {
         let bases = self.bases();
         let mut eh_frame = EhFrame::new(&self.sections.eh_frame.bytes, LittleEndian);
         eh_frame.set_address_size(ADDRESS_SIZE);
-        let entry = self.by_header(address, &bases).or_else(|| {
-            let index = self.eh_index.get_or_init(|| index(&eh_frame, &bases));
-            find(index, address)
-        });
+        let entry = match self.header_rows() {
+            Some(rows) => self.find_row(rows, address),
+            None => find(self.eh_index.get_or_init(|| index(&eh_frame, &bases)), address),
+        };
         let found = entry.map(|entry| rule_in(&eh_frame, &bases, entry, address, context));
         if let Some(rule) = found.transpose()?.flatten() {
             return Ok(Some(rule));
@@ -95,12 +99,26 @@ impl Table {
         Ok(found.transpose()?.flatten())
     }
 
-    /// The entry that `.eh_frame_hdr` has for `address`.
-    fn by_header(&self, address: u64, bases: &BaseAddresses) -> Option<usize> {
-        let header = EhFrameHdr::new(&self.sections.eh_frame_hdr.bytes, LittleEndian);
-        let header = header.parse(bases, ADDRESS_SIZE).ok()?;
-        let entry = header.table()?.lookup(address, bases).ok()?.direct().ok()?;
-        usize::try_from(entry.checked_sub(self.sections.eh_frame.address)?).ok()
+    /// The rows of `.eh_frame_hdr`: address of a function and of its entry,
+    /// both counted from the header, in 4 bytes each. `None` where it has
+    /// another form, which no linker writes.
+    fn header_rows(&self) -> Option<&[[u8; 8]]> {
+        let (form, rest) = self.sections.eh_frame_hdr.bytes.split_first_chunk()?;
+        let (_eh_frame, rest) = rest.split_first_chunk::<4>()?;
+        let (count, rows) = rest.split_first_chunk()?;
+        let count = usize::try_from(u32::from_le_bytes(*count)).ok()?;
+        (*form == HEADER_FORM).then(|| rows.as_chunks().0.get(..count))?
+    }
+
+    fn find_row(&self, rows: &[[u8; 8]], address: u64) -> Option<usize> {
+        let base = self.sections.eh_frame_hdr.address;
+        let counted = |[a, b, c, d]: [u8; 4]| {
+            base.wrapping_add_signed(i32::from_le_bytes([a, b, c, d]).into())
+        };
+        let begin = |[a, b, c, d, ..]: &[u8; 8]| counted([*a, *b, *c, *d]);
+        let after = rows.partition_point(|row| begin(row) <= address);
+        let [.., a, b, c, d] = *rows.get(after.checked_sub(1)?)?;
+        usize::try_from(counted([a, b, c, d]).checked_sub(self.sections.eh_frame.address)?).ok()
     }
 
     fn bases(&self) -> BaseAddresses {

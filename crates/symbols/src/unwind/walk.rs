@@ -9,7 +9,7 @@ use crate::unwind::rule::{Rule, Stop};
 use crate::unwind::{frame_pointer, lost};
 
 /// Frames that are kept, innermost first.
-const DEEPEST: usize = 1024;
+pub(crate) const DEEPEST: usize = 1024;
 
 /// What is known of the code at an address.
 #[derive(Clone, Debug)]
@@ -138,3 +138,6 @@ fn end(stop: Stop, stack: StackMemory<'_>) -> StackEnd {
         Stop::Outside(_) | Stop::Bad => StackEnd::BadUnwindInfo,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -202,7 +202,10 @@ process.stdin.on('data', () => {});
     let directory = tempfile::tempdir().unwrap();
     let script = directory.path().join("program.js");
     fs::write(&script, SOURCE).unwrap();
-    let program = Program::start(Command::new("node").arg("--perf-basic-prof").arg(&script));
+    // It leaves a log where it runs.
+    let mut node = Command::new("node");
+    node.arg("--perf-basic-prof").arg(&script).current_dir(directory.path());
+    let program = Program::start(&mut node);
     let frame = frame_of(&program, "fibonacci");
     assert_eq!((frame.function.as_str(), frame.line), ("fibonacci", Some(2)));
     assert_eq!(frame.file.as_deref(), script.to_str());

@@ -71,7 +71,8 @@ impl Looks {
     fn due(&mut self, first: bool, now: u64) -> Option<Wish> {
         let (wishes, age) =
             if first { (&mut self.first, LONG_WAIT) } else { (&mut self.second, VERY_LONG_WAIT) };
-        wishes.pop_front_if(|wish| wish.since.saturating_add(age) <= now)
+        let due = wishes.front().is_some_and(|wish| wish.since.saturating_add(age) <= now);
+        if due { wishes.pop_front() } else { None }
     }
 }
 

@@ -67,8 +67,11 @@ fn runs(pid: u32) -> Body {
     Body::Switch { previous: 7, state: 1, next: pid, registers: None }
 }
 
+/// Kernel half, user half, and how that ends.
+type Halves = (Vec<u64>, Vec<u64>, StackEnd);
+
 /// The stacks of the waits and samples in `bodies`: kernel half, user half, end.
-fn stacks(bodies: Vec<Body>) -> Vec<Option<(Vec<u64>, Vec<u64>, StackEnd)>> {
+fn stacks(bodies: Vec<Body>) -> Vec<Option<Halves>> {
     let (mut tracker, pid) = tracker();
     for (time, body) in (START + 1..).zip(bodies) {
         let tid = if matches!(body, Body::Switch { previous: 7, .. }) { 7 } else { pid };
@@ -92,7 +95,7 @@ fn stacks(bodies: Vec<Body>) -> Vec<Option<(Vec<u64>, Vec<u64>, StackEnd)>> {
     used.map(|stack| stack.and_then(defined)).collect()
 }
 
-fn whole(kernel: &[u64], user: &[u64]) -> Option<(Vec<u64>, Vec<u64>, StackEnd)> {
+fn whole(kernel: &[u64], user: &[u64]) -> Option<Halves> {
     Some((kernel.to_vec(), user.to_vec(), StackEnd::Complete))
 }
 

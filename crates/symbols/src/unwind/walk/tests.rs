@@ -1,0 +1,89 @@
+//! Walks over code and stacks of our making.
+
+use whyslow_events::UserRegisters;
+
+use super::*;
+
+/// Code without unwind information in these addresses.
+struct Bare(std::ops::Range<u64>);
+
+impl Code for Bare {
+    fn at(&mut self, address: u64) -> Known {
+        if self.0.contains(&address) { Known::Code } else { Known::Nothing }
+    }
+
+    fn bytes<'a>(&mut self, _: u64, _: &'a mut [u8]) -> Option<&'a [u8]> {
+        None
+    }
+}
+
+const CODE: Bare = Bare(0x1000..0x2000);
+const STACK: u64 = 0x8000;
+
+/// The chain from 0x1000 with the frame pointer at the stack's word `bp`.
+fn chain(bp: Option<u64>, words: &[u64], whole: bool) -> Unwound {
+    let mut user = UserRegisters::new(0x1000, STACK);
+    if let Some(bp) = bp {
+        user.set(BP.into(), bp);
+    }
+    let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
+    let stack = StackMemory { start: STACK, bytes: &bytes, whole };
+    walk(&mut { CODE }, Registers::from(&user), stack)
+}
+
+#[test]
+fn a_chain_of_frame_pointers_ends_where_it_says() {
+    let words = [0, STACK + 24, 0x1100, 0, 0x1200];
+    let complete = chain(Some(STACK + 8), &words, true);
+    assert_eq!(complete.addresses, [0x1000, 0x1100, 0x1200]);
+    assert_eq!(complete.end, StackEnd::Complete);
+    let no_return = chain(Some(STACK + 8), &[0, STACK + 24, 0x1100, 77, 0], true);
+    assert_eq!((no_return.addresses.len(), no_return.end), (2, StackEnd::Complete));
+}
+
+#[test]
+fn what_is_no_frame_pointer_is_not_followed() {
+    let words = [0, STACK + 24, 0x1100, 77, 0x1200];
+    for (bp, why) in [
+        (0, "nothing was ever in it"),
+        (STACK - 8, "below the stack pointer"),
+        (STACK + 9, "not a multiple of a word"),
+        (STACK + 16, "no code to return to"),
+        (u64::MAX - 7, "nowhere near"),
+    ] {
+        let unwound = chain(Some(bp), &words, false);
+        assert_eq!((unwound.addresses.len(), unwound.end), (1, StackEnd::NoUnwindInfo), "{why}");
+    }
+    assert_eq!(chain(None, &words, true).end, StackEnd::UnknownRegister);
+}
+
+#[test]
+fn a_copy_that_is_too_short_says_so() {
+    let words = [0, STACK + 24, 0x1100];
+    assert_eq!(chain(Some(STACK + 8), &words, false).end, StackEnd::CopyTooShort);
+    assert_eq!(chain(Some(STACK + 8), &words, true).end, StackEnd::NoUnwindInfo);
+}
+
+#[test]
+fn a_stack_without_end_is_cut() {
+    let frames = 3 * DEEPEST as u64;
+    let words: Vec<u64> =
+        (0..frames).flat_map(|frame| [STACK + 16 * (frame + 1), 0x1100]).collect();
+    let unwound = chain(Some(STACK), &words, true);
+    assert_eq!((unwound.addresses.len(), unwound.end), (DEEPEST, StackEnd::TooDeep));
+}
+
+#[test]
+fn a_frame_pointer_that_points_to_itself_ends_the_chain() {
+    let unwound = chain(Some(STACK), &[STACK, 0x1100], true);
+    assert_eq!(unwound.addresses, [0x1000, 0x1100]);
+    assert_eq!(unwound.end, StackEnd::NoUnwindInfo);
+}
+
+#[test]
+fn a_thread_where_no_code_is_has_one_frame() {
+    let user = UserRegisters::new(0x5000, STACK);
+    let stack = StackMemory { start: STACK, bytes: &[], whole: false };
+    let unwound = walk(&mut { CODE }, Registers::from(&user), stack);
+    assert_eq!((unwound.addresses, unwound.end), (vec![0x5000], StackEnd::NoUnwindInfo));
+}
