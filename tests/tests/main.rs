@@ -4,12 +4,14 @@
 #![forbid(unsafe_code)]
 
 mod attach;
+mod beside;
 mod case;
 mod follow;
 mod interrupt;
 mod launch;
 mod outputs;
 mod process;
+mod python;
 mod recording;
 mod report;
 mod stacks;

@@ -1,6 +1,6 @@
 //! The whole way from a source of events to the report.
 
-use whyslow_events::{EventSource, Mode};
+use whyslow_events::{EventSource, Mode, ScriptReads};
 
 use crate::fold::{Stacks, fold};
 use crate::frames::Frames;
@@ -86,6 +86,7 @@ pub fn analyze(source: &mut dyn EventSource) -> Analysis {
             stolen_ns: timeline.stolen(),
             stack_coverage: coverage::named(&pieces, &mut frames),
             stacks: coverage::reach(&tables, &pieces),
+            scripts: scripts(&tables),
             damage,
             overhead: Overhead {
                 profiler_cpu_ns: tables.overhead.map(|(cpu_ns, _)| cpu_ns),
@@ -135,6 +136,11 @@ fn shares(timeline: &Timeline, pieces: &[(Key, Amount)], idle_ns: f64) -> PerSta
         shares[key.state] += amount.share_ns;
     }
     shares.scaled(1.0 / timeline.duration() as f64)
+}
+
+fn scripts(tables: &Tables) -> Option<report::Scripts> {
+    let ScriptReads { accepted, rejected } = tables.script_reads;
+    (accepted + rejected > 0).then_some(report::Scripts { accepted, rejected })
 }
 
 fn target(tables: &Tables, timeline: &Timeline) -> Target {

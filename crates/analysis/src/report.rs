@@ -331,6 +331,8 @@ pub struct Quality {
     pub stack_coverage: f64,
     /// How far the call chains reach.
     pub stacks: StackReach,
+    /// Reads of interpreted stacks; `null` when no interpreter was found.
+    pub scripts: Option<Scripts>,
     /// Why the recording is incomplete; `null` when it is whole.
     pub damage: Option<String>,
     /// What recording cost.
@@ -367,6 +369,16 @@ impl Reach {
     pub fn is_known(&self) -> bool {
         self.complete > 0.0 || self.none > 0.0 || !self.truncated.is_empty()
     }
+}
+
+/// Reads of interpreted stacks, from outside. Those of threads that moved
+/// meanwhile are rejected, so that slow code is read more often than fast code.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Scripts {
+    /// Believed.
+    pub accepted: u64,
+    /// Not believed.
+    pub rejected: u64,
 }
 
 /// What recording cost.

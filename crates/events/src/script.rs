@@ -72,8 +72,8 @@ pub trait ReadScripts {
         blocked: bool,
     ) -> Option<Vec<ScriptCall>>;
 
-    /// Whether an interpreter was found in `space`.
-    fn runs_in(&self, space: SpaceId) -> bool;
+    /// Whether an interpreter was found in `space`, or nobody has looked yet.
+    fn may_run_in(&self, space: SpaceId) -> bool;
 
     /// How the reads went so far.
     fn reads(&self) -> ScriptReads;

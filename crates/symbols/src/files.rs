@@ -63,6 +63,20 @@ impl Files {
         self.inner.borrow_mut().locate(space, mapping)
     }
 
+    /// `mapping` with the build id of its file, when it has none yet and the
+    /// file has one.
+    pub(crate) fn identify(&self, space: &Space, mapping: &Mapping) -> Option<Mapping> {
+        if !mapping.build_id.is_empty() {
+            return None;
+        }
+        let mut inner = self.inner.borrow_mut();
+        let file = inner.locate(space, mapping)?;
+        let build_id = inner.build_id(file)?.as_ref().into();
+        let identified = Mapping { build_id, ..mapping.clone() };
+        inner.located.insert((space.pid, identified.clone()), Some(file));
+        Some(identified)
+    }
+
     /// A path under which the file can be opened until the next question is
     /// asked.
     pub(crate) fn path(&self, file: FileId) -> Option<PathBuf> {

@@ -62,6 +62,8 @@ pub struct Symbolizer {
     files: Files,
     debug_files: DebugFiles,
     jits: Jits,
+    /// Mappings whose build id was found.
+    identified: Vec<Event>,
 }
 
 impl Symbolizer {
@@ -69,7 +71,8 @@ impl Symbolizer {
     #[must_use]
     pub fn new(facts: SystemFacts) -> Self {
         let (spaces, addresses, files, debug_files, jits) = Default::default();
-        Symbolizer { facts, spaces, addresses, files, debug_files, jits }
+        let identified = Vec::new();
+        Symbolizer { facts, spaces, addresses, files, debug_files, jits, identified }
     }
 
     /// Asks these servers for debug files that are not on this host. Nothing
@@ -125,7 +128,8 @@ impl Symbolizer {
     /// `Event::Symbols`, and every runtime not yet reported by an observed
     /// `Event::Runtime`. What this call returned, the next one does not.
     pub fn resolve(&mut self) -> Vec<Event> {
-        let mut events = self.runtimes();
+        let mut events = std::mem::take(&mut self.identified);
+        events.extend(self.runtimes());
         events.extend(self.compiled(u64::MAX));
         let wanted = self.addresses.take_wanted();
         // `None`, the kernel, sorts before every space.
@@ -152,10 +156,13 @@ impl Symbolizer {
     }
 
     /// Names addresses in code that runtimes have compiled and told of since
-    /// the last call. Such code comes and goes: this is to be called about
-    /// once a second while the target runs, and does not take long.
+    /// the last call, and gives mappings in use their files' build ids. Such
+    /// code comes and goes: this is to be called about once a second while the
+    /// target runs, and does not take long.
     pub fn refresh(&mut self) -> Vec<Event> {
-        self.compiled(REFRESH_LIMIT)
+        let mut events = std::mem::take(&mut self.identified);
+        events.extend(self.compiled(REFRESH_LIMIT));
+        events
     }
 
     /// Names addresses in compiled code, reading about `limit` bytes of each file.
@@ -172,15 +179,20 @@ impl Symbolizer {
     /// Looks for the files in which new addresses of a stack lie: now the
     /// process may still live.
     fn visit(&mut self, space: SpaceId, new: &[u64]) {
-        let Some(known) = self.spaces.get(&space) else { return };
+        let Some(known) = self.spaces.get_mut(&space) else { return };
         for &address in new {
             match known.mappings.find(address) {
                 Some(mapping) if !mapping.is_memory() => {
                     let file = self.files.locate(known, mapping);
                     let place = self.files.place(known, mapping);
+                    let identified = self.files.identify(known, mapping);
                     // Another root may be gone with its last process.
                     if let Some(file) = file.filter(|_| place.root != Path::new("/")) {
                         self.debug_files.find(&self.files, file, &place);
+                    }
+                    if let Some(mapping) = identified {
+                        self.identified.push(mapping.event(space));
+                        known.mappings.insert(mapping);
                     }
                 }
                 _ => self.jits.ask(space, known, address, &self.files),

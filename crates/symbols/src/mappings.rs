@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use whyslow_events::{Event, SpaceId};
+
 /// Mappings kept per space; further ones are dropped. Four times what the
 /// kernel lets a process have by default.
 const LIMIT: usize = 1 << 18;
@@ -42,6 +44,18 @@ impl Mapping {
             "[vdso]" => Backing::Vdso,
             path if path.starts_with('/') && !path.starts_with("//") => Backing::File,
             _ => Backing::Memory,
+        }
+    }
+
+    /// The event that defines it.
+    pub(crate) fn event(&self, space: SpaceId) -> Event {
+        Event::Mapping {
+            space,
+            start: self.start,
+            end: self.end,
+            file_offset: self.file_offset,
+            path: (*self.path).to_owned(),
+            build_id: self.build_id.to_vec(),
         }
     }
 

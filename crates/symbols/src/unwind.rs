@@ -101,6 +101,7 @@ impl Code for Mapped<'_> {
         };
         let ask = || Ok(image.table.rule(linked, context)?.map(Arc::new));
         match rules.get_or_ask(module, linked, ask) {
+            Ok(rule) if image.begins_at(linked, rule.is_some()) => walk::Known::First,
             Ok(Some(rule)) => walk::Known::Rule(
                 Arc::clone(rule),
                 address.wrapping_sub(linked.wrapping_sub(rule.function)),

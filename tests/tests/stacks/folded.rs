@@ -10,6 +10,7 @@ const ENTRIES: &[&str] = &[
     "clone3",
     "runtime.clone",
     "runtime.goexit",
+    // Go's scheduler begins anew here, on a stack whose older frames are no more.
     "runtime.mcall",
     "runtime.mstart",
     "runtime.morestack",

@@ -15,11 +15,6 @@ use crate::{
 const WHOLE: f64 = 0.99;
 /// The folded stacks and the report's own count may differ by so much.
 const AGREEMENT: f64 = 0.01;
-/// Go's scheduler begins anew on a stack whose older frames were left for good:
-/// there is nothing beyond, and what gdb finds there is as wrong. The report
-/// doubts such stacks, so that it may count fewer as whole, but never more.
-const SWITCHES_STACKS: &[&str] = &["runtime.mcall"];
-
 /// What is to be seen: where it computes, and where it sleeps.
 struct Expected {
     language: Language,
@@ -101,7 +96,6 @@ impl Expected {
         let report = sound(case.json("r.json"));
         let incomplete: Vec<&Stack> = stacks.iter().filter(|stack| !stack.whole).collect();
         for these in [Stack::computes, Stack::waits] {
-            let these = |stack: &Stack| these(stack) && !stack.goes_through(SWITCHES_STACKS);
             let whole = share(&stacks, these, |stack| stack.whole);
             assert!(whole >= WHOLE, "{whole} {incomplete:#?}");
         }
@@ -120,8 +114,7 @@ impl Expected {
 /// The report counts the time with whole stacks as we do.
 fn agrees(reach: &Value, stacks: &[Stack], these: impl Fn(&Stack) -> bool) {
     let whole = share(stacks, &these, |stack| stack.whole);
-    let doubted = share(stacks, &these, |stack| stack.goes_through(SWITCHES_STACKS));
-    let agreed = whole - doubted - AGREEMENT..=whole + AGREEMENT;
+    let agreed = whole - AGREEMENT..=whole + AGREEMENT;
     let reported = reach["complete"].as_f64().unwrap();
     assert!(agreed.contains(&reported), "{whole} folded, {reach}");
 }

@@ -1,8 +1,8 @@
 //! What flamegraphs and tables show of one small program.
 
 use whyslow_events::{
-    Cpu, Entrance, Event, Frame, InMemory, Off, Pid, Seen, SiteId, SpaceId, StackEnd, StackId,
-    SymbolKey, Tid, Wakener,
+    CodeId, Cpu, Entrance, Event, Frame, InMemory, Off, Pid, ScriptFrame, Seen, SiteId, SpaceId,
+    StackEnd, StackId, SymbolKey, Tid, Wakener,
 };
 
 use crate::script::{MS, START, Script, function, header};
@@ -217,6 +217,57 @@ fn the_reach_of_stacks_is_told_by_reason() {
     let reach = &analysis.report.quality.stacks.cpu;
     assert_eq!((reach.complete, reach.extended, reach.none), (0.5, 0.25, 0.25));
     assert_eq!(reach.truncated, [("no-unwind-info".to_owned(), 0.25)].into());
+}
+
+/// A Python program: `main` calls `work` in the same evaluation, `work` a native
+/// library that calls `key` back in another.
+fn interpreted(user: &[u64], script: &[(u32, u32, bool)]) -> Vec<(u64, Event)> {
+    let frame =
+        |name: &str, module: &str| vec![Frame { module: module.to_owned(), ..function(name) }];
+    let symbol = |at, name, module| symbol(Some(SPACE), at, frame(name, module));
+    let code = |id, name: &str| {
+        let (function, file) = (name.to_owned(), "/srv/app.py".to_owned());
+        (START, Event::Code { id: CodeId(id), function, file })
+    };
+    let script = script
+        .iter()
+        .map(|(code, line, entry)| ScriptFrame { code: CodeId(*code), line: *line, entry: *entry })
+        .collect();
+    let (kernel, user, end) = (vec![], user.to_vec(), StackEnd::Complete);
+    vec![
+        symbol(1, "main", "python3.11"),
+        symbol(2, "_PyEval_EvalFrameDefault", "python3.11"),
+        symbol(3, "list_sort", "python3.11"),
+        symbol(4, "sort", "sort.cpython-311.so"),
+        symbol(5, "clone3", "libc.so.6"),
+        code(0, "<module>"),
+        code(1, "work"),
+        code(2, "key"),
+        (START, Event::Stack { id: StackId(900), space: SPACE, kernel, user, end, script }),
+    ]
+}
+
+#[test]
+fn calls_stand_in_the_place_of_the_interpreters_frames() {
+    let script = [(2, 9, true), (1, 7, false), (0, 3, true)];
+    let native = [3, 2, 4, 3, 2, 1, 5];
+    let fits = play(interpreted(&native, &script), &[(1, sample(Some(900))), (2, end())]);
+    let expected = "prog;clone3;<module> (app.py:3);work (app.py:7);sort;key (app.py:9) 2";
+    assert_eq!(lines(&fits, View::Cpu), [expected]);
+    let hot = &fits.report.hot[0];
+    assert_eq!(
+        (hot.function.as_str(), hot.file.as_deref(), hot.line),
+        ("key", Some("/srv/app.py"), Some(9))
+    );
+}
+
+#[test]
+fn calls_of_another_moment_are_kept_beside_the_native_frames() {
+    let script = [(2, 9, true), (1, 7, false), (0, 3, true)];
+    let differs = play(interpreted(&[3, 2, 1], &script), &[(1, sample(Some(900))), (2, end())]);
+    let expected = "prog;<module> (app.py:3);work (app.py:7);key (app.py:9);\
+                    [native, of another moment];main;_PyEval_EvalFrameDefault;list_sort 2";
+    assert_eq!(lines(&differs, View::Cpu), [expected]);
 }
 
 #[test]

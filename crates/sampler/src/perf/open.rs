@@ -291,7 +291,7 @@ fn clock_opts(frequency: u32, ring_bytes: u64, stack_bytes: u32) -> Opts {
         extra_record: ExtraRecord {
             task: true,
             comm: true,
-            mmap: Mmap { code: true, data: false, ext: Some(UseBuildId(true)) },
+            mmap: Mmap { code: true, data: false, ext: Some(UseBuildId(false)) },
             ..ExtraRecord::default()
         },
         wake_up: WakeUp {

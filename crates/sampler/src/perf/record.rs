@@ -127,8 +127,6 @@ pub enum Body {
         file_offset: u64,
         /// The file.
         path: String,
-        /// Its build id; empty when it has none.
-        build_id: Vec<u8>,
     },
     /// Records were lost just before this one.
     Lost {
@@ -157,8 +155,6 @@ mod kind {
 const MISC_COMM_EXEC: u16 = 1 << 13;
 /// `PERF_RECORD_MISC_SWITCH_OUT`.
 const MISC_SWITCH_OUT: u16 = 1 << 13;
-/// `PERF_RECORD_MISC_MMAP_BUILD_ID`.
-const MISC_MMAP_BUILD_ID: u16 = 1 << 14;
 /// `PERF_RECORD_MISC_CPUMODE_MASK`, and the kernel's value under it.
 const MISC_CPUMODE_MASK: u16 = 7;
 const MISC_KERNEL: u16 = 1;
@@ -320,23 +316,15 @@ fn side_record(kind: u32, misc: u16, body: &[u8]) -> Option<Record> {
         kind::MMAP2 => {
             let (pid, _tid) = (fields.u32()?, fields.u32()?);
             let (start, length, file_offset) = (fields.u64()?, fields.u64()?, fields.u64()?);
-            // A build id, or device, inode and its generation.
-            let identity = fields.bytes(24)?;
-            let build_id = if misc & MISC_MMAP_BUILD_ID != 0 { build_id(identity) } else { vec![] };
-            fields.bytes(8)?; // protection, flags
-            Body::Mmap { pid, start, length, file_offset, path: fields.text(), build_id }
+            // Device, inode and its generation, protection, flags.
+            fields.bytes(24 + 8)?;
+            Body::Mmap { pid, start, length, file_offset, path: fields.text() }
         }
         kind::SWITCH_CPU_WIDE if misc & MISC_SWITCH_OUT == 0 => Body::SwitchedIn,
         kind::THROTTLE => Body::Throttled,
         _ => Body::Other,
     };
     Some(Record { time, pid, tid, body })
-}
-
-/// A length byte, three of padding, and room for 20 bytes.
-fn build_id(identity: &[u8]) -> Vec<u8> {
-    let length = usize::from(identity.first().copied().unwrap_or(0));
-    identity.get(4..4 + length).unwrap_or_default().to_vec()
 }
 
 #[cfg(test)]

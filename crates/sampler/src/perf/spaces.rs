@@ -16,8 +16,6 @@ pub(crate) struct Mapping {
     pub(crate) end: u64,
     pub(crate) file_offset: u64,
     pub(crate) path: String,
-    /// Empty when not known.
-    pub(crate) build_id: Vec<u8>,
 }
 
 #[derive(Debug)]
@@ -87,7 +85,9 @@ fn mapping_event(space: SpaceId, mapping: &Mapping) -> Event {
         end: mapping.end,
         file_offset: mapping.file_offset,
         path: mapping.path.clone(),
-        build_id: mapping.build_id.clone(),
+        // Those who read the files know. The kernel would tell, too, but then marks
+        // the records of other profilers as having one (Linux 6.18).
+        build_id: vec![],
     }
 }
 
@@ -96,13 +96,7 @@ mod tests {
     use super::*;
 
     fn mapping(start: u64) -> Mapping {
-        Mapping {
-            start,
-            end: start + 1,
-            file_offset: 0,
-            path: "/bin/true".into(),
-            build_id: vec![],
-        }
+        Mapping { start, end: start + 1, file_offset: 0, path: "/bin/true".into() }
     }
 
     #[test]

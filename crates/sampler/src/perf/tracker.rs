@@ -206,9 +206,9 @@ impl Tracker {
         match record.body {
             Body::Fork { pid, tid, parent } => self.fork(time, Pid(pid), Tid(tid), Pid(parent)),
             Body::Comm { pid, tid, exec, name } => self.comm(time, Pid(pid), Tid(tid), exec, name),
-            Body::Mmap { pid, start, length, file_offset, path, build_id } => {
+            Body::Mmap { pid, start, length, file_offset, path } => {
                 let end = start.saturating_add(length);
-                self.mapped(time, Pid(pid), Mapping { start, end, file_offset, path, build_id });
+                self.mapped(time, Pid(pid), Mapping { start, end, file_offset, path });
             }
             Body::Lost { records } => {
                 self.emit(time, Event::Lost { cpu: Cpu(cpu), since: Ns(since), records });
@@ -353,7 +353,7 @@ impl Tracker {
             thread.site = Some(begun.site);
         }
         let (stack, mut known) = self.stack_of_wait(time, tid, Some(registers), taken);
-        if self.scripts.runs_in(space) {
+        if self.scripts.may_run_in(space) {
             // Its calls can only be read from outside.
             known = Known::No;
         }

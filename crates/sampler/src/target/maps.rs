@@ -24,13 +24,7 @@ fn mapping(line: &[u8]) -> Option<Mapping> {
         other if other.starts_with('[') => "//anon",
         path => path,
     };
-    let mapping = Mapping {
-        start: hex(start)?,
-        end: hex(end)?,
-        file_offset,
-        path: path.into(),
-        build_id: vec![],
-    };
+    let mapping = Mapping { start: hex(start)?, end: hex(end)?, file_offset, path: path.into() };
     executable.then_some(mapping)
 }
 
@@ -50,7 +44,7 @@ mod tests {
 ";
         let path = "/usr/bin/a b (deleted)".to_owned();
         let (start, end) = (0x40_0000, 0x45_2000);
-        let expected = Mapping { start, end, file_offset: 0x1000, path, build_id: vec![] };
+        let expected = Mapping { start, end, file_offset: 0x1000, path };
         assert_eq!(executable(&maps[..]), [expected]);
     }
 

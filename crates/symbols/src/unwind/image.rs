@@ -1,15 +1,20 @@
 //! What unwinding needs of an ELF image: where its code is linked, and its
 //! unwind information. Bytes in; opening is elsewhere.
 
+use std::ops::Range;
+
 use object::LittleEndian;
-use object::elf::{EM_X86_64, FileHeader64, PF_X, PT_LOAD};
+use object::elf::{EM_X86_64, FileHeader64, PF_X, PT_LOAD, SHT_SYMTAB, Sym64};
 use object::read::ReadRef;
-use object::read::elf::{FileHeader, ProgramHeader, SectionHeader, SectionTable};
+use object::read::elf::{FileHeader, ProgramHeader, SectionHeader, SectionTable, Sym};
 
 use crate::unwind::contents::contents;
 use crate::unwind::table::{Section, Sections, Table};
 
 pub(crate) type Header = FileHeader64<LittleEndian>;
+
+/// Bytes of code behind the entry of a file that belong to it: a few calls.
+const ENTRY: u64 = 128;
 
 /// A run of code: where it is in the file, and where the file is linked to
 /// have it.
@@ -25,6 +30,10 @@ pub(crate) struct Segment {
 pub(crate) struct Image {
     pub(crate) segments: Vec<Segment>,
     pub(crate) table: Table,
+    /// The first instruction of a program, or of the loader.
+    entry: u64,
+    /// Functions on which stacks begin, whatever their unwind information says.
+    beginnings: Vec<Range<u64>>,
 }
 
 impl Image {
@@ -43,7 +52,20 @@ impl Image {
             Segment { offset, address: part.p_vaddr(endian), size }
         });
         let sections = header.sections(endian, data).unwrap_or_default();
-        Some(Image { segments: segments.collect(), table: table(&sections, data) })
+        Some(Image {
+            segments: segments.collect(),
+            table: table(&sections, data),
+            entry: header.e_entry(endian),
+            beginnings: beginnings(&sections, data),
+        })
+    }
+
+    /// Whether the code at an address as the file counts is the first of a
+    /// stack. Only the rule for it, `has_rule`, can make that doubtful.
+    pub(crate) fn begins_at(&self, address: u64, has_rule: bool) -> bool {
+        let from_entry = address.checked_sub(self.entry);
+        let by_entry = !has_rule && from_entry.is_some_and(|from| from < ENTRY);
+        by_entry || self.beginnings.iter().any(|function| function.contains(&address))
     }
 
     /// The address for which the code at an offset of the file is linked.
@@ -53,6 +75,27 @@ impl Image {
             (inside < segment.size).then(|| segment.address.wrapping_add(inside))
         })
     }
+}
+
+/// Go's scheduler takes another stack here and never comes back: what its
+/// unwind information leads to was left long ago.
+fn beginnings<'data, R: ReadRef<'data>>(
+    sections: &SectionTable<'data, Header, R>,
+    data: R,
+) -> Vec<Range<u64>> {
+    const SWITCH: &[u8] = b"runtime.mcall";
+    if sections.section_by_name(LittleEndian, b".gopclntab").is_none() {
+        return Vec::new();
+    }
+    let Ok(symbols) = sections.symbols(LittleEndian, data, SHT_SYMTAB) else { return Vec::new() };
+    let switches = symbols
+        .iter()
+        .filter(|symbol| symbol.name(LittleEndian, symbols.strings()).is_ok_and(|it| it == SWITCH));
+    let range = |symbol: &Sym64<LittleEndian>| {
+        let start = symbol.st_value(LittleEndian);
+        start..start.saturating_add(symbol.st_size(LittleEndian))
+    };
+    switches.map(range).collect()
 }
 
 fn table<'data, R: ReadRef<'data>>(sections: &SectionTable<'data, Header, R>, data: R) -> Table {

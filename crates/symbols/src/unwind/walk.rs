@@ -18,6 +18,8 @@ pub(crate) enum Known {
     Rule(Arc<Rule>, u64),
     /// It is code, and nothing says how to unwind it.
     Code,
+    /// A stack begins in it.
+    First,
     /// It is code, and what should say how to unwind it is broken.
     Broken,
     /// No executable memory is known there.
@@ -74,9 +76,10 @@ impl Frame {
     }
 }
 
-/// The call chain that begins with `registers`. In the chain an interrupted
-/// program counter is one higher than it was, to look like a return address:
-/// what reads the chain subtracts one from all but the first.
+/// The call chain that begins with `registers`. In the chain a program counter
+/// that no call led to, of a signal's trampoline or of what it interrupted, is one
+/// higher than it was, to look like a return address: what reads the chain
+/// subtracts one from all but the first.
 pub(crate) fn walk(code: &mut impl Code, registers: Registers, stack: StackMemory<'_>) -> Unwound {
     let mut frame = Frame { registers, from: From::Exactly };
     let mut addresses = vec![frame.pc()];
@@ -84,7 +87,14 @@ pub(crate) fn walk(code: &mut impl Code, registers: Registers, stack: StackMemor
         if addresses.len() == DEEPEST {
             break StackEnd::TooDeep;
         }
-        match code.at(frame.executing()) {
+        let known = code.at(frame.executing());
+        if let (Known::Rule(rule, _), Some(last)) = (&known, addresses.last_mut())
+            && rule.signal
+        {
+            // No call led here: the trampoline is entered at its first instruction.
+            *last = if frame.from == From::Exactly { *last } else { frame.pc().wrapping_add(1) };
+        }
+        match known {
             Known::Nothing => {
                 // Nothing returns to where no code is, but a thread may be there.
                 if frame.from != From::Exactly {
@@ -93,6 +103,7 @@ pub(crate) fn walk(code: &mut impl Code, registers: Registers, stack: StackMemor
                 break frame.from.astray();
             }
             Known::Broken => break StackEnd::BadUnwindInfo,
+            Known::First => break StackEnd::Complete,
             known => match caller(code, &frame, known, stack) {
                 Ok(caller) => frame = caller,
                 Err(end) => break end,

@@ -246,7 +246,9 @@ fn many_addresses_come_in_bounded_batches_each_once() {
     let start = a_function_of_this_test as fn() -> u32 as usize as u64;
     let addresses: Vec<u64> = (0..10_000).map(|index| start + index * 16).collect();
     events.push(stack(&[], &addresses));
-    let resolved = resolve(&events);
+    let mut resolved = resolve(&events);
+    // That our own file is known by its build id now is another matter.
+    resolved.retain(|event| !matches!(event, Event::Mapping { .. }));
     let batch = |event: &Event| match event {
         Event::Symbols(batch) => batch.len(),
         other => panic!("unexpected {other:?}"),

@@ -96,8 +96,8 @@ impl ReadScripts for Scripts {
         }
     }
 
-    fn runs_in(&self, space: SpaceId) -> bool {
-        matches!(self.spaces.get(&space), Some(Some(_)))
+    fn may_run_in(&self, space: SpaceId) -> bool {
+        !matches!(self.spaces.get(&space), Some(None))
     }
 
     fn reads(&self) -> ScriptReads {

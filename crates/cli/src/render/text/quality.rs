@@ -1,7 +1,7 @@
 //! How far the numbers can be trusted, and what they cost.
 
 use anstyle::Style;
-use whyslow_analysis::report::{Fallback, Reach, Report};
+use whyslow_analysis::report::{Fallback, Reach, Report, Scripts};
 
 use super::line::{Line, columns, dim, warning, wrap};
 use crate::render::Origin;
@@ -85,6 +85,12 @@ fn items(report: &Report, origin: &Origin) -> Vec<(Style, String)> {
         .collect();
     if !whole.is_empty() {
         items.push((dim(), format!("whole stacks: {}", whole.join(", "))));
+    }
+    if let Some(Scripts { accepted, rejected }) = quality.scripts
+        && rejected > 0
+    {
+        let share = rejected as f64 / (accepted + rejected).max(1) as f64;
+        items.push((dim(), format!("{} of Python reads rejected", percent(share))));
     }
     let overhead = quality.overhead.profiler_cpu_ns.map_or("overhead not known".into(), |ns| {
         let share = ns as f64 / report.window.duration_ns.max(1) as f64;

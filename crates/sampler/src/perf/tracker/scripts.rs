@@ -50,8 +50,8 @@ impl Scripts {
         }
     }
 
-    pub(super) fn runs_in(&self, space: SpaceId) -> bool {
-        self.reader.as_ref().is_some_and(|reader| reader.runs_in(space))
+    pub(super) fn may_run_in(&self, space: SpaceId) -> bool {
+        self.reader.as_ref().is_some_and(|reader| reader.may_run_in(space))
     }
 }
 

@@ -19,11 +19,15 @@ def describe(thread):
     for name in NAMES:
         print("register", value("$" + name))
     frame, interrupted = gdb.newest_frame(), False
+    newest = frame
     # Go's first functions return to nowhere.
     while frame is not None and frame.pc() != 0:
         if frame.type() not in VIRTUAL:
-            print("frame", frame.pc(), "interrupted" if interrupted else "called", frame.name())
-            interrupted = frame.type() == gdb.SIGTRAMP_FRAME
+            trampoline = frame.type() == gdb.SIGTRAMP_FRAME
+            # No call leads to a trampoline, nor to what it interrupts.
+            exact = interrupted or (trampoline and frame != newest)
+            print("frame", frame.pc(), "exact" if exact else "called", frame.name())
+            interrupted = trampoline
         frame = frame.older()
 
 

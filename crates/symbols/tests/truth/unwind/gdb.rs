@@ -18,8 +18,8 @@ const REGISTERS: usize = UserRegisters::COUNT + 1;
 /// A thread of a stopped program.
 pub(super) struct Thread {
     pub(super) registers: UserRegisters,
-    /// As a call chain has them: innermost first, then return addresses. An
-    /// interrupted program counter is one higher than it was.
+    /// As a call chain has them: innermost first, then return addresses. Where no
+    /// call led, the program counter is one higher than it was.
     pub(super) chain: Vec<u64>,
     /// What gdb calls them.
     pub(super) names: Vec<String>,
@@ -79,7 +79,7 @@ fn thread(text: &str) -> Thread {
     }
     let frames: Vec<Vec<&str>> =
         lines("frame ").map(|frame| frame.splitn(3, ' ').collect()).collect();
-    let chain = frames.iter().map(|frame| number(frame[0]) + u64::from(frame[1] == "interrupted"));
+    let chain = frames.iter().map(|frame| number(frame[0]) + u64::from(frame[1] == "exact"));
     let byte = |digits: &[u8]| u8::from_str_radix(str::from_utf8(digits).ok()?, 16).ok();
     let stack = lines("stack ").next().unwrap_or_default().as_bytes().chunks(2);
     Thread {

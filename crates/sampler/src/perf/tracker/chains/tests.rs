@@ -48,7 +48,7 @@ impl ReadScripts for NoScripts {
         None
     }
 
-    fn runs_in(&self, _: SpaceId) -> bool {
+    fn may_run_in(&self, _: SpaceId) -> bool {
         false
     }
 
