@@ -1,9 +1,9 @@
 //! The state of every interval, and whether its thread then holds the program
 //! up or only waits for another part of it.
 
-use std::collections::HashMap;
 use std::hash::Hash;
 
+use rustc_hash::FxHashMap;
 use whyslow_events::{Object, Pid, Site, SiteId, StackId};
 
 use crate::State;
@@ -46,7 +46,7 @@ pub(crate) enum Level {
 pub(crate) fn accounts(
     tables: &Tables,
     timeline: &Timeline,
-    quotas: &HashMap<Pid, Quota>,
+    quotas: &FxHashMap<Pid, Quota>,
 ) -> (Vec<Vec<Account>>, u64) {
     let mut judge = Judge::new(tables, timeline);
     let mut accounts: Vec<Vec<Account>> = timeline
@@ -85,14 +85,14 @@ fn is_wait(doing: Doing) -> bool {
 struct Judge<'a> {
     tables: &'a Tables,
     handovers: Handovers,
-    judged: HashMap<(Option<SiteId>, Option<StackId>), Cause>,
+    judged: FxHashMap<(Option<SiteId>, Option<StackId>), Cause>,
     disagreements: u64,
 }
 
 impl<'a> Judge<'a> {
     fn new(tables: &'a Tables, timeline: &Timeline) -> Self {
         let handovers = Handovers::gather(tables, timeline);
-        Judge { tables, handovers, judged: HashMap::new(), disagreements: 0 }
+        Judge { tables, handovers, judged: FxHashMap::default(), disagreements: 0 }
     }
 
     fn state(&mut self, doing: Doing, stack: Option<StackId>) -> State {
@@ -148,13 +148,14 @@ struct Ended {
 /// that nobody was seen to end.
 struct Evidence<'a> {
     tables: &'a Tables,
-    by_site: HashMap<SiteId, Ended>,
-    by_object: HashMap<&'a Object, Ended>,
+    by_site: FxHashMap<SiteId, Ended>,
+    by_object: FxHashMap<&'a Object, Ended>,
 }
 
 impl<'a> Evidence<'a> {
     fn gather(tables: &'a Tables, timeline: &Timeline, accounts: &[Vec<Account>]) -> Self {
-        let mut found = Evidence { tables, by_site: HashMap::new(), by_object: HashMap::new() };
+        let mut found =
+            Evidence { tables, by_site: FxHashMap::default(), by_object: FxHashMap::default() };
         for (thread, accounts) in timeline.threads.iter().zip(accounts) {
             for ((start, end, interval), account) in thread.spans().zip(accounts) {
                 let Doing::Blocked(wait) = interval.doing else { continue };
@@ -221,7 +222,7 @@ fn is_told(object: &Object) -> bool {
     !matches!(object, Object::None | Object::Unseen)
 }
 
-fn add<K: Hash + Eq>(to: &mut HashMap<K, Ended>, key: K, inside: bool, span: u64) {
+fn add<K: Hash + Eq>(to: &mut FxHashMap<K, Ended>, key: K, inside: bool, span: u64) {
     let ended = to.entry(key).or_default();
     if inside {
         ended.inside += span;

@@ -4,9 +4,9 @@
 //! Time on the CPU goes to the thread's samples: each carries what passed
 //! since the one before, the last one the tail, too.
 
-use std::collections::HashMap;
 use std::ops::{AddAssign, Range};
 
+use rustc_hash::FxHashMap;
 use whyslow_events::{Pid, StackId};
 
 use crate::State;
@@ -60,7 +60,7 @@ pub(crate) struct Key {
 /// All pieces, those with the same key added up, in the order of their keys.
 pub(crate) fn pieces(
     timeline: &Timeline,
-    quotas: &HashMap<Pid, Quota>,
+    quotas: &FxHashMap<Pid, Quota>,
     accounts: &[Vec<Account>],
     fair: &FairShare,
 ) -> Vec<(Key, Amount)> {
@@ -81,7 +81,7 @@ pub(crate) fn pieces(
 
 #[derive(Debug, Default)]
 struct Sums {
-    pieces: HashMap<Key, Amount>,
+    pieces: FxHashMap<Key, Amount>,
     /// CPU time of threads without a sample.
     unsampled: Vec<(usize, Amount)>,
 }
@@ -94,7 +94,7 @@ impl Sums {
     /// A thread without samples is taken to divide its time between user and
     /// kernel code as its process does, else as the program does.
     fn split_unsampled(&mut self, threads: &[Thread]) {
-        let mut by_process: HashMap<Pid, Ratio> = HashMap::new();
+        let mut by_process: FxHashMap<Pid, Ratio> = FxHashMap::default();
         let mut all = Ratio::default();
         for (key, amount) in &self.pieces {
             let ratio = by_process.entry(threads[key.thread].pid).or_default();

@@ -1,7 +1,6 @@
 //! Which time in the run queue a CPU quota is to blame for.
 
-use std::collections::HashMap;
-
+use rustc_hash::FxHashMap;
 use whyslow_events::Pid;
 
 use crate::tables::Tables;
@@ -23,8 +22,8 @@ pub(crate) enum Quota {
 }
 
 /// What quotas did to each process that has threads.
-pub(crate) fn quotas(tables: &Tables, timeline: &Timeline) -> HashMap<Pid, Quota> {
-    let limits: HashMap<Pid, Option<u64>> =
+pub(crate) fn quotas(tables: &Tables, timeline: &Timeline) -> FxHashMap<Pid, Quota> {
+    let limits: FxHashMap<Pid, Option<u64>> =
         timeline.threads.iter().map(|it| (it.pid, tables.throttled(it.pid))).collect();
     let limited = timeline.threads.iter().filter(|it| limits[&it.pid].is_some());
     let ran: u64 = limited.map(|thread| thread.on_cpu(&(thread.start..thread.end))).sum();

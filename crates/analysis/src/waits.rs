@@ -1,7 +1,8 @@
 //! The places of waiting: how often, how long, and where in the code.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
+use rustc_hash::FxHashMap;
 use whyslow_events::{Entry, Object, Site, SiteId, StackId};
 
 use crate::State;
@@ -73,8 +74,8 @@ pub(crate) fn waits(
 fn by_site(
     timeline: &Timeline,
     accounts: &[Vec<Account>],
-) -> HashMap<(State, Option<SiteId>), Waited> {
-    let mut sums: HashMap<(State, Option<SiteId>), Waited> = HashMap::new();
+) -> FxHashMap<(State, Option<SiteId>), Waited> {
+    let mut sums: FxHashMap<(State, Option<SiteId>), Waited> = FxHashMap::default();
     for (thread, accounts) in timeline.threads.iter().zip(accounts) {
         for ((start, end, interval), account) in thread.spans().zip(accounts) {
             let Doing::Blocked(wait) = interval.doing else { continue };

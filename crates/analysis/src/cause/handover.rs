@@ -3,8 +3,9 @@
 //! release it, so the threads that wake are threads that wait; what is handed
 //! over (a join, a queue, a condition) comes from another.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
+use rustc_hash::FxHashMap;
 use whyslow_events::{Object, Pid, SiteId};
 
 use crate::State;
@@ -18,7 +19,7 @@ const CONTENDED: u32 = 2;
 /// Who waits on and who wakes each futex of the recording.
 #[derive(Debug, Default)]
 pub(crate) struct Handovers {
-    uses: HashMap<(Pid, u64), Use>,
+    uses: FxHashMap<(Pid, u64), Use>,
 }
 
 #[derive(Debug, Default)]
@@ -26,7 +27,7 @@ struct Use {
     /// A wait expected another value than [`CONTENDED`].
     varies: bool,
     waiters: HashSet<u32>,
-    wakers: HashMap<u32, u64>,
+    wakers: FxHashMap<u32, u64>,
 }
 
 impl Handovers {

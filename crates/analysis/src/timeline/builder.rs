@@ -1,7 +1,6 @@
 //! Hands each event to the thread and the CPU it concerns.
 
-use std::collections::HashMap;
-
+use rustc_hash::FxHashMap;
 use whyslow_events::{Cpu, Entrance, Event, Header, Off, Pid, Seen, Tid, Timed, Wakener};
 
 use super::counts::Counts;
@@ -19,10 +18,10 @@ pub(crate) struct Builder {
     /// By order of appearance; `None` once in `finished`.
     tracks: Vec<Option<Track>>,
     finished: Vec<(usize, Thread)>,
-    live: HashMap<Tid, usize>,
+    live: FxHashMap<Tid, usize>,
     /// The last thread of each TID, dead or alive: what woke another may be
     /// gone before the wakeup comes to us.
-    latest: HashMap<Tid, usize>,
+    latest: FxHashMap<Tid, usize>,
     usable: whyslow_events::CpuSet,
     lost: u64,
     late: u64,
@@ -40,8 +39,8 @@ impl Builder {
             cpus: Occupancy::new(header.facts.cpus, start),
             tracks: Vec::new(),
             finished: Vec::new(),
-            live: HashMap::new(),
-            latest: HashMap::new(),
+            live: FxHashMap::default(),
+            latest: FxHashMap::default(),
             usable: whyslow_events::CpuSet::default(),
             lost: 0,
             late: 0,

@@ -2,8 +2,7 @@
 //! Threads with the same affinity share one running account, so that a change
 //! costs the same whether one thread is waiting or a thousand.
 
-use std::collections::HashMap;
-
+use rustc_hash::FxHashMap;
 use whyslow_events::{Cpu, CpuSet};
 
 use super::Queue;
@@ -67,14 +66,14 @@ impl Mask {
 
 #[derive(Debug)]
 pub(super) struct Occupancy {
-    holders: HashMap<Cpu, Holder>,
+    holders: FxHashMap<Cpu, Holder>,
     masks: Vec<Mask>,
 }
 
 impl Occupancy {
     pub(super) fn new(cpus: u32, start: u64) -> Self {
         let all = (0..cpus.min(MOST_CPUS)).map(Cpu).collect();
-        Occupancy { holders: HashMap::new(), masks: vec![Mask::new(all, start)] }
+        Occupancy { holders: FxHashMap::default(), masks: vec![Mask::new(all, start)] }
     }
 
     /// From `at` on, `holder` has `cpu`.

@@ -1,8 +1,7 @@
 //! What only the whole recording can tell: whether a thread that no event
 //! named was running, and where in the code waits without a call chain are.
 
-use std::collections::HashMap;
-
+use rustc_hash::FxHashMap;
 use whyslow_events::{SiteId, StackId};
 
 use super::counts::Counted;
@@ -51,8 +50,8 @@ fn determine(thread: &mut Thread) {
 fn first_stacks(
     threads: &[Thread],
     reaches_out: &impl Fn(StackId) -> bool,
-) -> HashMap<SiteId, StackId> {
-    let mut found = HashMap::new();
+) -> FxHashMap<SiteId, StackId> {
+    let mut found = FxHashMap::default();
     for interval in threads.iter().flat_map(|thread| &thread.intervals) {
         if let (Doing::Blocked(wait), Some(stack)) = (interval.doing, interval.stack)
             && let Some(site) = wait.site
@@ -71,10 +70,10 @@ fn first_stacks(
 /// of what came before it.
 fn lend_stacks(
     thread: &mut Thread,
-    by_site: &HashMap<SiteId, StackId>,
+    by_site: &FxHashMap<SiteId, StackId>,
     reaches_out: &impl Fn(StackId) -> bool,
 ) {
-    let mut recent: HashMap<SiteId, StackId> = HashMap::new();
+    let mut recent: FxHashMap<SiteId, StackId> = FxHashMap::default();
     let mut samples = thread.samples.iter().peekable();
     let mut before = None;
     for interval in &mut thread.intervals {

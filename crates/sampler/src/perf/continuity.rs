@@ -6,15 +6,15 @@
 //! on, which are the switches that end idleness. Seen on Linux 6.18, where it
 //! lasts until the machine is restarted. `PERF_RECORD_SWITCH` is not affected.
 
+use rustc_hash::FxHashMap;
 use whyslow_events::Fallback;
 
-use super::number_map::NumberMap;
 use super::record::{Body, Record};
 
 /// Who runs on each CPU, by the switches so far.
 #[derive(Debug, Default)]
 pub(crate) struct Continuity {
-    current: NumberMap<u32, u32>,
+    current: FxHashMap<u32, u32>,
     broken: Vec<u32>,
 }
 

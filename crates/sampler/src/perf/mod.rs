@@ -12,7 +12,6 @@ mod continuity;
 mod delay;
 mod drain;
 mod interner;
-mod number_map;
 mod open;
 pub(crate) mod record;
 mod spaces;

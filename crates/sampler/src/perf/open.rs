@@ -14,9 +14,9 @@ use perf_event_open::count::Counter;
 use perf_event_open::event::sw::Software;
 use perf_event_open::event::tp::Tracepoint;
 use perf_event_open::sample::Sampler;
+use rustc_hash::FxHashMap;
 use whyslow_events::{Fallback, SystemFacts};
 
-use super::number_map::NumberMap;
 use super::record::Kind;
 use super::threads;
 use crate::Error;
@@ -60,7 +60,7 @@ struct CpuEvents {
 /// The rings of all CPUs.
 pub(crate) struct Rings {
     cpus: Vec<CpuEvents>,
-    kinds: NumberMap<u64, Kind>,
+    kinds: FxHashMap<u64, Kind>,
     /// What the host did not allow.
     pub(crate) fallbacks: Vec<Fallback>,
 }
@@ -79,7 +79,7 @@ impl Rings {
         let switch = tracepoint_id("sched", "sched_switch")?;
         let waking = tracepoint_id("sched", "sched_waking")?;
         let cpus = online_cpus()?;
-        let mut rings = Rings { cpus: vec![], kinds: NumberMap::default(), fallbacks: vec![] };
+        let mut rings = Rings { cpus: vec![], kinds: FxHashMap::default(), fallbacks: vec![] };
         let mut ring_bytes =
             RING_BYTES.min(ALL_RINGS_BYTES / cpus.len() as u64).max(SMALLEST_RING_BYTES);
         for cpu in cpus {

@@ -11,6 +11,7 @@ mod scripts;
 
 use std::rc::Rc;
 
+use rustc_hash::FxHashMap;
 use whyslow_events::{
     Cpu, CpuSet, Event, Ns, Off, Pid, Seen, SiteId, SpaceId, StackId, Tid, Timed, UserRegisters,
     Wakener,
@@ -18,7 +19,6 @@ use whyslow_events::{
 
 use super::KernelCalls;
 use super::interner::{Stacks, halves};
-use super::number_map::NumberMap;
 use super::record::{Body, Record};
 use super::spaces::{Mapping, Spaces};
 use super::waits::Waits;
@@ -125,12 +125,12 @@ pub(crate) struct Tracker {
     inherit: bool,
     start: u64,
     /// Threads that enter with the start of the window, as they are by then.
-    found: NumberMap<Tid, Found>,
-    processes: NumberMap<Pid, Process>,
+    found: FxHashMap<Tid, Found>,
+    processes: FxHashMap<Pid, Process>,
     seen_processes: usize,
-    threads: NumberMap<Tid, Thread>,
+    threads: FxHashMap<Tid, Thread>,
     runnable: usize,
-    cpus: NumberMap<u32, OnCpu>,
+    cpus: FxHashMap<u32, OnCpu>,
     /// CPUs whose occupant changed and was not reported.
     stale: Vec<u32>,
     spaces: Spaces,
@@ -149,12 +149,12 @@ impl Tracker {
         Tracker {
             inherit,
             start,
-            found: NumberMap::default(),
-            processes: NumberMap::default(),
+            found: FxHashMap::default(),
+            processes: FxHashMap::default(),
             seen_processes: 0,
-            threads: NumberMap::default(),
+            threads: FxHashMap::default(),
             runnable: 0,
-            cpus: NumberMap::default(),
+            cpus: FxHashMap::default(),
             stale: vec![],
             spaces: Spaces::default(),
             stacks: Stacks::default(),

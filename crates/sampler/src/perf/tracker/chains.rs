@@ -5,12 +5,12 @@ use std::fmt;
 use std::ops::Range;
 use std::rc::Rc;
 
+use rustc_hash::FxHashMap;
 use whyslow_events::{Event, SpaceId, StackEnd, StackId, StackMemory, Tid, Unwind, UserRegisters};
 
 use super::Tracker;
 use crate::arch::Registers;
 use crate::perf::interner::{Chain, UserHalf, halves};
-use crate::perf::number_map::NumberMap;
 use crate::perf::record::UserStack;
 use crate::session::Readers;
 
@@ -49,7 +49,7 @@ type Place = (u64, u64);
 
 /// Ways on the stack of one thread.
 #[derive(Debug)]
-pub(super) struct Ways<T>(NumberMap<Place, T>);
+pub(super) struct Ways<T>(FxHashMap<Place, T>);
 
 /// Where a thread waited, by program counter and stack pointer.
 pub(super) type Places = Ways<Chain>;
@@ -60,7 +60,7 @@ pub(super) type Beyond = Ways<Rc<[u64]>>;
 
 impl<T> Default for Ways<T> {
     fn default() -> Self {
-        Ways(NumberMap::default())
+        Ways(FxHashMap::default())
     }
 }
 
