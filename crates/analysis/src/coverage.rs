@@ -51,22 +51,25 @@ fn reach_of<'a>(tables: &Tables, pieces: impl Iterator<Item = &'a (Key, Amount)>
             (_, Some(reason)) => *reach.truncated.entry(reason.to_owned()).or_default() += time,
             (end, None) => {
                 reach.complete += time;
-                if end == StackEnd::Extended {
-                    reach.extended += time;
+                match end {
+                    StackEnd::Extended => reach.extended += time,
+                    StackEnd::SamePlace => reach.lent += time,
+                    _ => {}
                 }
             }
         }
     }
     let whole = all.max(1) as f64;
-    let parts = [&mut reach.complete, &mut reach.extended, &mut reach.none];
-    parts.into_iter().chain(reach.truncated.values_mut()).for_each(|part| *part /= whole);
+    let Reach { complete, extended, lent, truncated, none } = &mut reach;
+    let parts = [complete, extended, lent, none].into_iter().chain(truncated.values_mut());
+    parts.for_each(|part| *part /= whole);
     reach
 }
 
 /// Why a chain ends before the thread's first function.
 fn reason(end: StackEnd) -> Option<&'static str> {
     match end {
-        StackEnd::Complete | StackEnd::Extended | StackEnd::None => None,
+        StackEnd::Complete | StackEnd::Extended | StackEnd::SamePlace | StackEnd::None => None,
         StackEnd::CopyTooShort => Some("copy-too-short"),
         StackEnd::NoUnwindInfo => Some("no-unwind-info"),
         StackEnd::BadUnwindInfo => Some("bad-unwind-info"),

@@ -356,6 +356,8 @@ pub struct Reach {
     pub complete: f64,
     /// Of these, the outer part was read a moment after the rest.
     pub extended: f64,
+    /// Of these, the chain was taken from another wait at the same place.
+    pub lent: f64,
     /// It does not, by reason: `copy-too-short`, `no-unwind-info`, `bad-unwind-info`,
     /// `unknown-register`, `too-deep`, `frame-pointers` (not unwound).
     pub truncated: BTreeMap<String, f64>,

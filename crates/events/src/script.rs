@@ -32,6 +32,17 @@ pub struct ScriptCall {
     pub entry: bool,
 }
 
+/// What a read gave.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ScriptRead {
+    /// No interpreter knows this thread.
+    Nothing,
+    /// The thread moved meanwhile, or memory makes no sense.
+    Rejected,
+    /// Its calls, innermost first.
+    Calls(Vec<ScriptCall>),
+}
+
 /// How many reads of running threads were believed, and how many were not: the
 /// thread moved meanwhile.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,20 +72,16 @@ pub trait ReadScripts {
     /// passed over.
     fn observe(&mut self, event: &Event);
 
-    /// The calls of a thread in `space`, innermost first; `None` when no
-    /// interpreter runs there, or the read was rejected. A thread that is
-    /// `blocked` does not move, which the caller proves.
+    /// The calls of a thread in `space`. A thread that is `blocked` does not
+    /// move, which the caller proves.
     fn read(
         &mut self,
         space: SpaceId,
         tid: Tid,
         process: &dyn TargetProcess,
         blocked: bool,
-    ) -> Option<Vec<ScriptCall>>;
+    ) -> ScriptRead;
 
     /// Whether an interpreter was found in `space`, or nobody has looked yet.
     fn may_run_in(&self, space: SpaceId) -> bool;
-
-    /// How the reads went so far.
-    fn reads(&self) -> ScriptReads;
 }

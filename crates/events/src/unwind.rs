@@ -81,6 +81,9 @@ pub enum StackEnd {
     /// There, too, but what lies beyond the copy was read at another moment, and
     /// believed because where both meet the stack was the same.
     Extended,
+    /// There, too, but it is that of another wait with the same program counter
+    /// and stack pointer, which nearly always came the same way.
+    SamePlace,
     /// The copy of the stack ended before the stack did.
     CopyTooShort,
     /// The code of a frame has no unwind information, and no frame pointer led on.

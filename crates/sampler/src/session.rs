@@ -152,13 +152,15 @@ impl Session {
             What::Launch(argv) => Some(spawn(argv)?),
             What::Attach(_) => None,
         };
+        // Before the threads are listed: none that begins meanwhile is missed.
+        let newest = proc.newest();
         let targets = match (&what, &child) {
             (What::Attach(pids), _) if options.inherit => proc.family(pids),
             (What::Attach(pids), _) => pids.clone(),
             (What::Launch(_), child) => child.iter().map(Child::pid).collect(),
         };
         let tids = targets.iter().flat_map(|pid| proc.tids(*pid)).collect();
-        rings.copy_stacks_of(tids, proc.newest())?;
+        rings.copy_stacks_of(tids, newest)?;
         rings.enable()?;
         let host = Host::this();
         Ok(Session {

@@ -72,15 +72,8 @@ impl Inspector {
 
     /// Up to `limit` bytes of memory from `sp` up, and whether the stack ends there.
     pub(crate) fn stack(&self, pid: u32, sp: u64, limit: usize) -> Option<(Vec<u8>, bool)> {
-        let memory = std::fs::File::open(self.proc.path(pid, "mem")).ok()?;
         let mut bytes = vec![0; limit];
-        let mut filled = 0;
-        while filled < limit {
-            match memory.read_at(&mut bytes[filled..], sp.checked_add(filled as u64)?) {
-                Ok(0) | Err(_) => break,
-                Ok(more) => filled += more,
-            }
-        }
+        let filled = process::read(pid, &mut [(sp, &mut bytes)]);
         bytes.truncate(filled);
         (filled > 0).then_some((bytes, filled < limit))
     }

@@ -8,6 +8,25 @@ use whyslow_events::{TargetProcess, Tid};
 
 use crate::proc::Proc;
 
+/// Ranges that one system call reads at most (`UIO_MAXIOV`, linux/uio.h).
+const RANGES: usize = 1 << 10;
+
+/// Reads up to the first page that the process could not read itself; how many
+/// bytes were read. Nothing is read that is guarded, and no driver asked.
+pub(crate) fn read(pid: u32, ranges: &mut [(u64, &mut [u8])]) -> usize {
+    let Ok(pid) = i32::try_from(pid) else { return 0 };
+    let remote: Option<Vec<RemoteIoVec>> = ranges
+        .iter()
+        .map(|(base, into)| {
+            Some(RemoteIoVec { base: usize::try_from(*base).ok()?, len: into.len() })
+        })
+        .collect();
+    let Some(remote) = remote else { return 0 };
+    let mut local: Vec<IoSliceMut<'_>> =
+        ranges.iter_mut().map(|(_, into)| IoSliceMut::new(into)).collect();
+    process_vm_readv(Pid::from_raw(pid), &mut local, &remote).unwrap_or(0)
+}
+
 /// A process by its PID.
 #[derive(Debug)]
 pub(crate) struct Process {
@@ -23,17 +42,10 @@ impl Process {
 
 impl TargetProcess for Process {
     fn read(&self, ranges: &mut [(u64, &mut [u8])]) -> bool {
-        let Ok(pid) = i32::try_from(self.pid) else { return false };
-        let remote: Vec<RemoteIoVec> = ranges
-            .iter()
-            .filter_map(|(base, into)| {
-                Some(RemoteIoVec { base: usize::try_from(*base).ok()?, len: into.len() })
-            })
-            .collect();
-        let wanted: usize = ranges.iter().map(|(_, into)| into.len()).sum();
-        let mut local: Vec<IoSliceMut<'_>> =
-            ranges.iter_mut().map(|(_, into)| IoSliceMut::new(into)).collect();
-        process_vm_readv(Pid::from_raw(pid), &mut local, &remote) == Ok(wanted)
+        ranges.chunks_mut(RANGES).all(|ranges| {
+            let wanted: usize = ranges.iter().map(|(_, into)| into.len()).sum();
+            read(self.pid, ranges) == wanted
+        })
     }
 
     fn inner_tid(&self, tid: Tid) -> Option<u64> {
@@ -60,6 +72,11 @@ mod tests {
         assert!(ours.read(&mut ranges));
         assert_eq!((first, second), (left, right));
         assert!(!ours.read(&mut [(8, &mut [0; 8])]));
+        let mut many = vec![[0u8; 1]; 3 * RANGES];
+        let mut ranges: Vec<(u64, &mut [u8])> =
+            many.iter_mut().map(|into| (left.as_ptr() as u64, &mut into[..])).collect();
+        assert!(ours.read(&mut ranges));
+        assert!(many.iter().all(|read| *read == [1]));
         let main = Tid(std::process::id());
         assert!(ours.inner_tids().contains(&ours.inner_tid(main).unwrap()));
     }

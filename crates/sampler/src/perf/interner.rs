@@ -38,6 +38,18 @@ pub(crate) struct UserHalf {
     pub(crate) script: Rc<[ScriptFrame]>,
 }
 
+impl UserHalf {
+    /// For another wait at the same place. Interpreted calls are not lent: calls
+    /// of any depth wait at the same place of the interpreter.
+    pub(crate) fn lent(&self) -> UserHalf {
+        let end = match self.end {
+            StackEnd::Complete | StackEnd::Extended => StackEnd::SamePlace,
+            end => end,
+        };
+        UserHalf { addresses: self.addresses.clone(), end, script: Rc::default() }
+    }
+}
+
 /// Both halves.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Chain {

@@ -18,7 +18,7 @@ use whyslow_events::{
 };
 
 use super::KernelCalls;
-use super::interner::{Stacks, halves};
+use super::interner::{Chain, Stacks, halves};
 use super::record::{Body, Record};
 use super::spaces::{Mapping, Spaces};
 use super::waits::Waits;
@@ -89,6 +89,12 @@ struct Thread {
     beyond: Beyond,
     /// When it last had a CPU, and what it ran then.
     ran: u64,
+    /// The stack of the wait it is in, until the calls in it are known.
+    waits_in: Option<Chain>,
+    /// When it went to wait last.
+    asleep: u64,
+    /// When it had a CPU first after its last wait.
+    awake: u64,
     lately: Lately,
 }
 
@@ -335,6 +341,8 @@ impl Tracker {
         thread.wait += 1;
         thread.site = None;
         thread.left = None;
+        thread.asleep = time;
+        thread.waits_in = None;
         let (pid, wait) = (thread.pid, thread.wait);
         let (Some(registers), Some(process)) = (registers, self.processes.get(&pid)) else {
             return (nowhere.0, self.stack_of_wait(time, tid, registers, taken).0);
@@ -374,8 +382,13 @@ impl Tracker {
     }
 
     fn resume(&mut self, time: u64, cpu: u32, tid: Tid) {
+        self.end_wait(time, tid);
         self.set(time, tid, Doing::Running);
         if let Some(thread) = self.threads.get_mut(&tid) {
+            // No CPU since it went to wait?
+            if thread.ran <= thread.asleep {
+                thread.awake = time;
+            }
             thread.ran = time;
         }
         self.emit(time, Event::SwitchIn { tid, cpu: Cpu(cpu) });
@@ -392,6 +405,7 @@ impl Tracker {
         } else {
             Wakener::Foreign
         };
+        self.end_wait(time, woken);
         self.emit(time, Event::Wakeup { tid: woken, by });
         if self.threads.get(&woken).is_some_and(|thread| thread.doing == Doing::Waiting) {
             self.set(time, woken, Doing::Runnable);

@@ -77,20 +77,20 @@ impl Image {
     }
 }
 
-/// Go's scheduler takes another stack here and never comes back: what its
-/// unwind information leads to was left long ago.
+/// Go's runtime goes on with another stack here: what the unwind information
+/// leads to on it was left long ago.
 fn beginnings<'data, R: ReadRef<'data>>(
     sections: &SectionTable<'data, Header, R>,
     data: R,
 ) -> Vec<Range<u64>> {
-    const SWITCH: &[u8] = b"runtime.mcall";
+    const SWITCHES: [&[u8]; 3] = [b"runtime.mcall", b"runtime.morestack", b"runtime.systemstack"];
     if sections.section_by_name(LittleEndian, b".gopclntab").is_none() {
         return Vec::new();
     }
     let Ok(symbols) = sections.symbols(LittleEndian, data, SHT_SYMTAB) else { return Vec::new() };
-    let switches = symbols
-        .iter()
-        .filter(|symbol| symbol.name(LittleEndian, symbols.strings()).is_ok_and(|it| it == SWITCH));
+    let name = |symbol: &Sym64<LittleEndian>| symbol.name(LittleEndian, symbols.strings());
+    let switches =
+        symbols.iter().filter(|symbol| name(symbol).is_ok_and(|name| SWITCHES.contains(&name)));
     let range = |symbol: &Sym64<LittleEndian>| {
         let start = symbol.st_value(LittleEndian);
         start..start.saturating_add(symbol.st_size(LittleEndian))

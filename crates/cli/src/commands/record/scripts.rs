@@ -5,27 +5,27 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use whyslow_events::{Event, ReadScripts, ScriptCall, ScriptReads, SpaceId, TargetProcess, Tid};
-use whyslow_python::{Memory, Motion, Read, Reader, Thread, Version, kernel_ids};
+use whyslow_events::{Event, ReadScripts, ScriptCall, ScriptRead, SpaceId, TargetProcess, Tid};
+use whyslow_python::{Memory, Motion, Read, Reader, Rejection, Thread, Version, kernel_ids};
 use whyslow_symbols::Interpreters;
 
 /// Time between two listings of a process's threads, when one is not known.
 const LISTING: Duration = Duration::from_millis(50);
 /// Spaces that are remembered; those of short-lived processes are dropped.
-const SPACES: usize = 4096;
+const SPACES: usize = 1 << 10;
 
 /// The Python programs of a target.
 pub struct Scripts {
     interpreters: Interpreters,
     spaces: HashMap<SpaceId, Option<Python>>,
-    /// Of spaces that were dropped.
-    reads: ScriptReads,
 }
 
 /// A Python program.
 struct Python {
     reader: Reader,
-    threads: HashMap<Tid, Thread>,
+    /// By the number in the innermost PID namespace of the process.
+    threads: HashMap<u64, Thread>,
+    inner: HashMap<Tid, u64>,
     /// When its threads were listed last.
     listed: Option<Instant>,
 }
@@ -34,20 +34,14 @@ impl Scripts {
     /// None yet.
     #[must_use]
     pub fn new(interpreters: Interpreters) -> Self {
-        Scripts { interpreters, spaces: HashMap::new(), reads: ScriptReads::default() }
+        Scripts { interpreters, spaces: HashMap::new() }
     }
 
     fn find(&mut self, space: SpaceId, memory: &Asked<'_>) -> Option<Python> {
         let found = self.interpreters.python(space)?;
         let version = found.version.as_deref().and_then(version);
         let reader = Reader::new(memory, found.runtime, version).ok()?;
-        Some(Python { reader, threads: HashMap::new(), listed: None })
-    }
-
-    fn forget(&mut self, space: SpaceId) {
-        if let Some(Some(python)) = self.spaces.remove(&space) {
-            self.reads = added(self.reads, &python);
-        }
+        Some(Python { reader, threads: HashMap::new(), inner: HashMap::new(), listed: None })
     }
 }
 
@@ -66,21 +60,20 @@ impl ReadScripts for Scripts {
         tid: Tid,
         process: &dyn TargetProcess,
         blocked: bool,
-    ) -> Option<Vec<ScriptCall>> {
+    ) -> ScriptRead {
         let memory = Asked(process);
         if !self.spaces.contains_key(&space) {
             if self.spaces.len() >= SPACES {
-                let all: Vec<SpaceId> = self.spaces.keys().copied().collect();
-                all.into_iter().for_each(|space| self.forget(space));
+                self.spaces.clear();
             }
             let found = self.find(space, &memory);
             self.spaces.insert(space, found);
         }
-        let python = self.spaces.get_mut(&space)?.as_mut()?;
-        let thread = python.thread(tid, &memory)?;
+        let Some(Some(python)) = self.spaces.get_mut(&space) else { return ScriptRead::Nothing };
+        let Some(thread) = python.thread(tid, &memory) else { return ScriptRead::Nothing };
         let motion = if blocked { Motion::Blocked } else { Motion::Running };
         match python.reader.read(&memory, &thread, motion) {
-            Read::Accepted(stack) => Some(
+            Read::Accepted(stack) => ScriptRead::Calls(
                 stack
                     .frames
                     .into_iter()
@@ -92,51 +85,62 @@ impl ReadScripts for Scripts {
                     })
                     .collect(),
             ),
-            Read::Rejected(_) => None,
+            // The interpreter describes it anew, or not at all any more.
+            Read::Rejected(Rejection::Gone) => {
+                python.forget(tid);
+                ScriptRead::Nothing
+            }
+            Read::Rejected(_) => ScriptRead::Rejected,
         }
     }
 
     fn may_run_in(&self, space: SpaceId) -> bool {
         !matches!(self.spaces.get(&space), Some(None))
     }
-
-    fn reads(&self) -> ScriptReads {
-        self.spaces.values().flatten().fold(self.reads, added)
-    }
-}
-
-fn added(sum: ScriptReads, python: &Python) -> ScriptReads {
-    let counted = python.reader.counters();
-    ScriptReads {
-        accepted: sum.accepted + counted.accepted,
-        rejected: sum.rejected + counted.moved + counted.gone + counted.damaged,
-    }
 }
 
 impl Python {
     /// The interpreter's description of a thread.
     fn thread(&mut self, tid: Tid, memory: &Asked<'_>) -> Option<Thread> {
-        if let Some(known) = self.threads.get(&tid) {
-            return Some(*known);
+        let inner = match self.inner.get(&tid) {
+            Some(inner) => *inner,
+            None => {
+                let inner = memory.0.inner_tid(tid)?;
+                self.inner.insert(tid, inner);
+                inner
+            }
+        };
+        if !self.threads.contains_key(&inner)
+            && self.listed.is_none_or(|listed| listed.elapsed() >= LISTING)
+        {
+            self.listed = Some(Instant::now());
+            self.list(memory);
         }
-        if self.listed.is_some_and(|listed| listed.elapsed() < LISTING) {
-            return None;
-        }
-        self.listed = Some(Instant::now());
+        self.threads.get(&inner).copied()
+    }
+
+    fn list(&mut self, memory: &Asked<'_>) -> Option<()> {
         let interpreters = self.reader.interpreters(memory).ok()?;
         let threads: Vec<Thread> =
             interpreters.into_iter().flat_map(|interpreter| interpreter.threads).collect();
-        let inner = memory.0.inner_tid(tid)?;
-        let numbers = match threads.iter().map(|thread| thread.native).collect::<Option<Vec<_>>>() {
+        let noted: Option<Vec<u64>> = threads.iter().map(|thread| thread.native).collect();
+        let numbers = match noted {
             Some(numbers) => numbers,
             None => {
                 let there = memory.0.inner_tids();
                 kernel_ids(memory, &threads, |number| there.contains(&number))?
             }
         };
-        let (_, thread) = numbers.iter().zip(&threads).find(|(number, _)| **number == inner)?;
-        self.threads.insert(tid, *thread);
-        Some(*thread)
+        // Of a thread that several interpreters know, the first is the innermost.
+        self.threads = numbers.into_iter().zip(threads).rev().collect();
+        self.inner.retain(|_, inner| self.threads.contains_key(inner));
+        Some(())
+    }
+
+    fn forget(&mut self, tid: Tid) {
+        if let Some(inner) = self.inner.remove(&tid) {
+            self.threads.remove(&inner);
+        }
     }
 }
 

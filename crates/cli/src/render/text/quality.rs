@@ -39,7 +39,7 @@ fn cut(of: &str, reach: &Reach) -> Option<Line> {
     let none = ("none", reach.none);
     let reasons = reach.truncated.iter().map(|(reason, share)| (reason.as_str(), *share));
     let parts: Vec<String> = reasons
-        .chain([none, ("read on from outside", reach.extended)])
+        .chain([none, ("read on from outside", reach.extended), ("of the same place", reach.lent)])
         .filter(|(_, share)| *share > 0.0)
         .map(|(reason, share)| format!("{reason} {}", percent(share)))
         .collect();

@@ -105,7 +105,9 @@ impl Tracker {
             Some(stack) => self.unwind_copy(time, tid, space, &stack),
             None => frame_pointers(by_pointers),
         };
-        if let Some(script) = self.threads.get(&tid).and_then(|thread| thread.lately.at(time)) {
+        if let Some(script) =
+            self.threads.get(&tid).and_then(|thread| thread.lately.at(time, thread.awake))
+        {
             user.script = script;
         }
         Some(self.number(time, space, &Chain { kernel: kernel.into(), user }))
@@ -139,13 +141,9 @@ impl Tracker {
             (_, None) => Known::No,
         };
         let of_place = before.filter(|_| known == Known::FromBefore);
-        let copied = copied.map(|copied| UserHalf {
-            script: before.map(|chain| chain.user.script.clone()).unwrap_or_default(),
-            ..copied
-        });
         let chain = Chain {
             kernel: kernel.or_else(|| before.map(|chain| chain.kernel.clone())).unwrap_or_default(),
-            user: of_place.map(|chain| chain.user.clone()).or(copied).unwrap_or(UserHalf {
+            user: of_place.map(|chain| chain.user.lent()).or(copied).unwrap_or(UserHalf {
                 addresses: registers.map_or(Rc::default(), |registers| Rc::from([registers.pc])),
                 end: StackEnd::None,
                 script: Rc::default(),
@@ -153,6 +151,9 @@ impl Tracker {
         };
         if let (Known::Exactly, Some(place)) = (known, place) {
             thread.places.remember(place, chain.clone());
+        }
+        if self.scripts.may_run_in(space) {
+            thread.waits_in = Some(chain.clone());
         }
         if chain.user.end == StackEnd::None && chain.kernel.is_empty() {
             return (None, known);
@@ -292,7 +293,7 @@ impl Tracker {
     }
 
     /// The number of a chain; defines it, and the space it is in, when new.
-    fn number(&mut self, time: u64, space: SpaceId, chain: &Chain) -> StackId {
+    pub(super) fn number(&mut self, time: u64, space: SpaceId, chain: &Chain) -> StackId {
         let (id, new) = self.stacks.intern(space, chain);
         if new {
             self.report_space(time, space);

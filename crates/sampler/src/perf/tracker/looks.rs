@@ -19,8 +19,8 @@ const LOOKS_PER_ROUND: usize = 32;
 /// The same of places that are known.
 const SECOND_LOOKS_PER_ROUND: usize = 8;
 /// Looks when the window ends: what was blocked all the time was there to be
-/// looked at, but a short window may not have come to it.
-const LAST_LOOKS: usize = 10_000;
+/// looked at, but a short window may not have come to it. For so long, ns.
+const LAST_LOOKS: u64 = 100_000_000;
 /// Wishes kept at most; of a thread that blocks all the time only the last counts.
 const WISHES: usize = 65_536;
 
@@ -67,6 +67,11 @@ impl Looks {
         wishes.push_back(Wish { since, tid, wait, site, stack });
     }
 
+    /// Whether a first wish is due at `now`.
+    fn has_due(&self, now: u64) -> bool {
+        self.first.front().is_some_and(|wish| wish.since.saturating_add(LONG_WAIT) <= now)
+    }
+
     /// The next wish that is due at `now`.
     fn due(&mut self, first: bool, now: u64) -> Option<Wish> {
         let (wishes, age) =
@@ -86,7 +91,10 @@ impl Tracker {
 
     /// Looks once more before the window ends.
     pub(crate) fn last_looks(&mut self, now: u64, clock: impl Fn() -> u64) {
-        self.look_at(true, now, LAST_LOOKS, &clock);
+        // The rings fill up meanwhile.
+        while clock().saturating_sub(now) < LAST_LOOKS && self.looks.has_due(now) {
+            self.look_at(true, now, LOOKS_PER_ROUND, &clock);
+        }
     }
 
     fn look_at(&mut self, first: bool, now: u64, mut left: usize, clock: &impl Fn() -> u64) {
@@ -135,7 +143,7 @@ impl Tracker {
             }
         };
         let mut user = self.read_stack(self.now, tid, &registers)?;
-        user.script = self.read_script(tid, true).unwrap_or_default();
+        user.script = self.read_script(tid, true).and_then(Result::ok).unwrap_or_default();
         Some((registers, user))
     }
 
@@ -155,6 +163,11 @@ impl Tracker {
                 Reading::Look { tid, wait, site, stack } => {
                     let thread = self.threads.get(&tid);
                     if thread.is_some_and(|t| t.wait == wait && t.doing == Doing::Waiting) {
+                        if let Some(thread) = self.threads.get_mut(&tid)
+                            && stack.as_ref().is_some_and(|(_, user)| !user.script.is_empty())
+                        {
+                            thread.waits_in = None;
+                        }
                         let stack = stack.and_then(|(registers, user)| {
                             self.stack_of_look(read, tid, &registers, user)
                         });

@@ -144,6 +144,9 @@ impl Tracker {
             places: Places::default(),
             beyond: Beyond::default(),
             ran: 0,
+            waits_in: None,
+            asleep: 0,
+            awake: 0,
             lately: Lately::default(),
         });
         if let Some(process) = self.processes.get_mut(&pid) {

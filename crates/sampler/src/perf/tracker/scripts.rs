@@ -7,10 +7,13 @@ use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use whyslow_events::{CodeId, Event, ReadScripts, ScriptCall, ScriptFrame, SpaceId, Tid};
+use whyslow_events::{
+    CodeId, Event, ReadScripts, ScriptCall, ScriptFrame, ScriptRead, ScriptReads, SpaceId, Tid,
+};
 
 use super::{Doing, Tracker};
 use crate::inspect::Process;
+use crate::perf::interner::{Chain, UserHalf};
 
 /// A thread that ran this lately may run now, ns.
 const LATELY: u64 = 100_000_000;
@@ -18,8 +21,18 @@ const LATELY: u64 = 100_000_000;
 const READS_PER_ROUND: usize = 16;
 /// Reads of one thread that are kept, until the records of their time come.
 const KEPT: usize = 8;
-/// A read says nothing of a sample farther away, ns.
+/// A read says nothing of a sample farther away, ns, ...
 const NEAR: u64 = 20_000_000;
+/// ... nor of one that a wait may lie between, if it is this far away.
+const VERY_NEAR: u64 = 5_000_000;
+/// Functions that are told apart: some programs make new ones all the time.
+const CODES: usize = 1 << 17;
+/// The name of all further ones.
+const OTHERS: &str = "[other functions]";
+
+/// The thread moved while it was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Moved;
 
 /// Calls, innermost first.
 pub(super) type Script = Rc<[ScriptFrame]>;
@@ -29,6 +42,7 @@ pub(super) type Script = Rc<[ScriptFrame]>;
 pub(super) struct Scripts {
     reader: Option<Box<dyn ReadScripts>>,
     codes: HashMap<(Arc<str>, Arc<str>), CodeId>,
+    reads: ScriptReads,
     /// Where the next round begins.
     turn: usize,
 }
@@ -55,22 +69,42 @@ impl Scripts {
     }
 }
 
-/// What one thread ran lately, with the time of each read.
+/// A read, and whether the thread ran then.
+#[derive(Clone, Debug)]
+struct Seen {
+    start: u64,
+    end: u64,
+    ran: bool,
+    script: Script,
+}
+
+/// What one thread ran or waited in lately.
 #[derive(Debug, Default)]
-pub(super) struct Lately(VecDeque<(u64, Script)>);
+pub(super) struct Lately(VecDeque<Seen>);
 
 impl Lately {
-    fn push(&mut self, time: u64, script: Script) {
+    fn push(&mut self, seen: Seen) {
         if self.0.len() == KEPT {
             self.0.pop_front();
         }
-        self.0.push_back((time, script));
+        self.0.push_back(seen);
     }
 
-    /// The read nearest to `time`, unless it is far from it.
-    pub(super) fn at(&self, time: u64) -> Option<Script> {
-        let nearest = self.0.iter().min_by_key(|(read, _)| read.abs_diff(time))?;
-        (nearest.0.abs_diff(time) <= NEAR).then(|| nearest.1.clone())
+    /// The read nearest to `time` of those while it ran, unless it is far. The
+    /// thread has not waited from `since` to `time`; what it does later is not known.
+    pub(super) fn at(&self, time: u64, since: u64) -> Option<Script> {
+        let counts = |seen: &&Seen| {
+            let far = if (since..=time).contains(&seen.start) { NEAR } else { VERY_NEAR };
+            seen.ran && seen.start.abs_diff(time) <= far
+        };
+        let near = self.0.iter().filter(counts);
+        near.min_by_key(|seen| seen.start.abs_diff(time)).map(|seen| seen.script.clone())
+    }
+
+    /// What was read wholly between `start` and `end`.
+    fn within(&self, start: u64, end: u64) -> Option<Script> {
+        let inside = |seen: &&Seen| start < seen.start && seen.end < end;
+        self.0.iter().rfind(inside).map(|seen| seen.script.clone())
     }
 }
 
@@ -92,28 +126,62 @@ impl Tracker {
         let turn = if self.scripts.turn < running.len() { self.scripts.turn } else { 0 };
         self.scripts.turn = turn + READS_PER_ROUND;
         for tid in running.into_iter().skip(turn).take(READS_PER_ROUND) {
-            let time = clock();
-            let Some(script) = self.read_script(tid, false) else { continue };
+            let start = clock();
+            let read = self.read_script(tid, false);
             let Some(thread) = self.threads.get_mut(&tid) else { continue };
-            // What a thread waits in says nothing of what it computes before.
-            if self.waits.inspector().runs(thread.pid.0, tid.0) {
-                thread.lately.push(time, script);
+            match read {
+                None => {}
+                Some(Err(Moved)) => self.scripts.reads.rejected += 1,
+                Some(Ok(script)) => {
+                    // What a thread waits in says nothing of what it computes before.
+                    let ran = self.waits.inspector().runs(thread.pid.0, tid.0);
+                    self.scripts.reads.accepted += u64::from(ran);
+                    thread.lately.push(Seen { start, end: clock(), ran, script });
+                }
             }
         }
     }
 
-    /// The interpreted calls of a thread as they are now.
-    pub(super) fn read_script(&mut self, tid: Tid, blocked: bool) -> Option<Script> {
+    /// Gives the wait that ends at `time` the calls that were read in its midst:
+    /// no record says that the thread moved between its beginning and now.
+    pub(super) fn end_wait(&mut self, time: u64, tid: Tid) {
+        let Some(thread) = self.threads.get_mut(&tid) else { return };
+        if thread.doing != Doing::Waiting {
+            return;
+        }
+        let Some(chain) = thread.waits_in.take() else { return };
+        let Some(script) = thread.lately.within(thread.asleep, time) else { return };
+        let Some(site) = thread.site else { return };
+        let Some(space) = self.processes.get(&thread.pid).map(|process| process.space) else {
+            return;
+        };
+        let chain = Chain { user: UserHalf { script, ..chain.user }, ..chain };
+        let stack = Some(self.number(time, space, &chain));
+        self.emit(time, Event::Look { tid, site, stack });
+    }
+
+    /// The interpreted calls of a thread as they are now; `None` when it has none.
+    pub(super) fn read_script(&mut self, tid: Tid, blocked: bool) -> Option<Result<Script, Moved>> {
         let thread = self.threads.get(&tid)?;
         let space = self.processes.get(&thread.pid)?.space;
         let process = Process::new(thread.pid.0);
-        let calls = self.scripts.reader.as_mut()?.read(space, tid, &process, blocked)?;
-        Some(calls.into_iter().map(|call| self.script_frame(call)).collect())
+        match self.scripts.reader.as_mut()?.read(space, tid, &process, blocked) {
+            ScriptRead::Nothing => None,
+            ScriptRead::Rejected => Some(Err(Moved)),
+            ScriptRead::Calls(calls) => {
+                Some(Ok(calls.into_iter().map(|call| self.script_frame(call)).collect()))
+            }
+        }
     }
 
     fn script_frame(&mut self, call: ScriptCall) -> ScriptFrame {
         let ScriptCall { function, file, line, entry } = call;
         let next = CodeId(u32::try_from(self.scripts.codes.len()).unwrap_or(u32::MAX));
+        let (function, file) =
+            match self.scripts.codes.contains_key(&(function.clone(), file.clone())) {
+                false if self.scripts.codes.len() >= CODES => (Arc::from(OTHERS), Arc::from("")),
+                _ => (function, file),
+            };
         let code = *self.scripts.codes.entry((function.clone(), file.clone())).or_insert(next);
         if code == next {
             let event =
@@ -125,10 +193,8 @@ impl Tracker {
 
     /// Says how the reads went, at the end.
     pub(crate) fn note_script_reads(&mut self, time: u64) {
-        if let Some(reader) = &self.scripts.reader {
-            let reads = reader.reads();
-            self.emit(time, Event::ScriptReads(reads));
-        }
+        let reads = self.scripts.reads;
+        self.emit(time, Event::ScriptReads(reads));
     }
 }
 
@@ -141,10 +207,18 @@ mod tests {
         let mut lately = Lately::default();
         let script = |line| Script::from([ScriptFrame { code: CodeId(0), line, entry: true }]);
         for (time, line) in [(10_000_000, 1), (20_000_000, 2), (30_000_000, 3)] {
-            lately.push(time, script(line));
+            lately.push(Seen { start: time, end: time + 1, ran: true, script: script(line) });
         }
-        let line = |time| lately.at(time).map(|script| script[0].line);
+        lately.push(Seen { start: 31_000_000, end: 32_000_000, ran: false, script: script(4) });
+        let line = |time| lately.at(time, 0).map(|script| script[0].line);
         assert_eq!([14_000_000, 16_000_000, 45_000_000].map(line), [Some(1), Some(2), Some(3)]);
         assert_eq!(line(60_000_000), None);
+        let after_a_wait = |time, since| lately.at(time, since).map(|script| script[0].line);
+        assert_eq!(after_a_wait(45_000_000, 40_000_000), None, "of before the wait");
+        assert_eq!(after_a_wait(34_000_000, 32_000_000), Some(3), "so near that it counts");
+        let within = |start, end| lately.within(start, end).map(|script| script[0].line);
+        assert_eq!(within(30_500_000, 33_000_000), Some(4));
+        assert_eq!(within(30_500_000, 32_000_000), None, "the read ended with the wait");
+        assert_eq!(within(31_000_000, 33_000_000), None, "it began with it");
     }
 }

@@ -1,7 +1,7 @@
 //! Which wait and which sample has which call chain. The stacks are simple:
 //! each word is a frame, and the first zero the end.
 
-use whyslow_events::{Off, ReadScripts, ScriptCall, ScriptReads, TargetProcess, Unwound};
+use whyslow_events::{Off, ReadScripts, ScriptRead, TargetProcess, Unwound};
 
 use super::*;
 use crate::perf::KernelCalls;
@@ -38,22 +38,12 @@ struct NoScripts;
 impl ReadScripts for NoScripts {
     fn observe(&mut self, _: &Event) {}
 
-    fn read(
-        &mut self,
-        _: SpaceId,
-        _: Tid,
-        _: &dyn TargetProcess,
-        _: bool,
-    ) -> Option<Vec<ScriptCall>> {
-        None
+    fn read(&mut self, _: SpaceId, _: Tid, _: &dyn TargetProcess, _: bool) -> ScriptRead {
+        ScriptRead::Nothing
     }
 
     fn may_run_in(&self, _: SpaceId) -> bool {
         false
-    }
-
-    fn reads(&self) -> ScriptReads {
-        ScriptReads::default()
     }
 }
 
@@ -155,8 +145,8 @@ fn a_wait_that_was_not_copied_has_the_stack_of_its_place() {
         found,
         [
             whole(&[0xf1], &[PC, 0x11]),
-            whole(&[0xf1], &[PC, 0x11]),
-            whole(&[0xf2], &[PC, 0x11]),
+            Some((vec![0xf1], vec![PC, 0x11], StackEnd::SamePlace)),
+            Some((vec![0xf2], vec![PC, 0x11], StackEnd::SamePlace)),
             None,
             Some((vec![0xf3], vec![PC], StackEnd::None)),
         ]
@@ -178,8 +168,8 @@ fn a_wait_whose_copy_was_too_short_has_the_stack_of_its_place() {
         waits(pid, 0x7000),
     ]);
     let short = Some((vec![], vec![PC, 0x11], StackEnd::CopyTooShort));
-    let place = whole(&[], &[PC, 0x11, 0x12]);
-    assert_eq!(found, [short, place.clone(), place]);
+    let lent = Some((vec![], vec![PC, 0x11, 0x12], StackEnd::SamePlace));
+    assert_eq!(found, [short, whole(&[], &[PC, 0x11, 0x12]), lent]);
 }
 
 #[test]
