@@ -10,6 +10,9 @@ use crate::tables::Tables;
 /// Kernel functions carry it in flamegraphs.
 const KERNEL_SUFFIX: &str = "_[k]";
 
+/// And functions that were inlined this one.
+const INLINED_SUFFIX: &str = "_[i]";
+
 /// A frame of some stack, known by [`Frames::get`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct FrameId(u32);
@@ -26,6 +29,8 @@ pub(crate) struct Named {
     pub(crate) real: bool,
     /// A call of an interpreted program.
     pub(crate) script: bool,
+    /// The compiler put it into its caller.
+    pub(crate) inlined: bool,
 }
 
 /// All frames of the recording, each named once.
@@ -57,13 +62,15 @@ impl<'a> Frames<'a> {
         ids
     }
 
-    /// How flamegraphs show a frame: calls of interpreted programs with their place.
+    /// How flamegraphs show a frame: calls of interpreted programs with their place,
+    /// and inlined functions with their mark.
     pub(crate) fn shown(&self, id: FrameId) -> String {
         let frame = self.get(id);
         match (&frame.file, frame.line) {
             (Some(file), Some(line)) if frame.script => {
                 format!("{} ({}:{line})", frame.name, base(file))
             }
+            _ if frame.inlined => format!("{}{INLINED_SUFFIX}", frame.name),
             _ => frame.name.clone(),
         }
     }
@@ -139,6 +146,7 @@ fn named(known: &[Frame], unknown: impl Fn() -> String, kernel: bool) -> Vec<Nam
             kernel,
             real: false,
             script: false,
+            inlined: false,
         }];
     }
     known
@@ -152,6 +160,7 @@ fn named(known: &[Frame], unknown: impl Fn() -> String, kernel: bool) -> Vec<Nam
             kernel,
             real: !frame.function.contains("+0x") && !frame.function.starts_with("0x"),
             script: false,
+            inlined: frame.inlined,
         })
         .collect()
 }
@@ -183,6 +192,7 @@ fn labelled(frame: Named) -> impl Iterator<Item = Named> {
         kernel: true,
         real: false,
         script: false,
+        inlined: false,
     });
     label.into_iter().chain([frame])
 }

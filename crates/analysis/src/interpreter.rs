@@ -60,6 +60,7 @@ fn named(tables: &Tables, call: ScriptFrame) -> Named {
         kernel: false,
         real: true,
         script: true,
+        inlined: false,
     }
 }
 
@@ -72,6 +73,7 @@ fn mark() -> Named {
         kernel: false,
         real: false,
         script: false,
+        inlined: false,
     }
 }
 

@@ -88,6 +88,7 @@ pub(super) fn bare(name: &str) -> String {
     if name.contains("+0x") {
         return "?".to_owned();
     }
+    let name = name.trim_end_matches("_[i]");
     let mut depth = 0_u32;
     let mut kept = String::new();
     for letter in name.chars() {

@@ -91,6 +91,16 @@ impl Expected {
         self.check(&case);
     }
 
+    /// The report counts the time with whole stacks as we do, but may doubt some
+    /// of Go's: its runtime leaves stacks behind that gdb does not follow either.
+    fn agrees(&self, reach: &Value, stacks: &[Stack], these: impl Fn(&Stack) -> bool) {
+        let whole = share(stacks, &these, |stack| stack.whole);
+        let doubted = if matches!(self.language, Language::Go) { 0.1 } else { 0.0 };
+        let agreed = whole - doubted - AGREEMENT..=whole + AGREEMENT;
+        let reported = reach["complete"].as_f64().unwrap();
+        assert!(agreed.contains(&reported), "{whole} folded, {reach}");
+    }
+
     fn check(&self, case: &Case) {
         let stacks = folded::read(case, "r.folded");
         let report = sound(case.json("r.json"));
@@ -99,8 +109,9 @@ impl Expected {
             let whole = share(&stacks, these, |stack| stack.whole);
             assert!(whole >= WHOLE, "{whole} {incomplete:#?}");
         }
-        agrees(&report["quality"]["stacks"]["cpu"], &stacks, Stack::computes);
-        agrees(&report["quality"]["stacks"]["waits"], &stacks, |stack| !stack.computes());
+        let reach = &report["quality"]["stacks"];
+        self.agrees(&reach["cpu"], &stacks, Stack::computes);
+        self.agrees(&reach["waits"], &stacks, |stack| !stack.computes());
         for path in self.computes {
             let seen = stacks.iter().any(|stack| stack.computes() && stack.goes_through(path));
             assert!(seen, "{path:?} in {stacks:#?}");
@@ -109,14 +120,6 @@ impl Expected {
         let known = share(&stacks, asleep, |stack| stack.goes_through(self.sleeps));
         assert!(known > 0.0, "{:?} in {stacks:#?}", self.sleeps);
     }
-}
-
-/// The report counts the time with whole stacks as we do.
-fn agrees(reach: &Value, stacks: &[Stack], these: impl Fn(&Stack) -> bool) {
-    let whole = share(stacks, &these, |stack| stack.whole);
-    let agreed = whole - AGREEMENT..=whole + AGREEMENT;
-    let reported = reach["complete"].as_f64().unwrap();
-    assert!(agreed.contains(&reported), "{whole} folded, {reach}");
 }
 
 #[test]

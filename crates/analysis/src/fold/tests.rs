@@ -115,7 +115,7 @@ fn chains_go_from_the_root_to_the_kernel_and_inlined_functions_are_frames() {
         ],
         &[(1, sample(Some(900))), (2, end())],
     );
-    let expected = "prog;start;outer;inner;0xf1_[k];vfs_read_[k] 2";
+    let expected = "prog;start;outer;inner_[i];0xf1_[k];vfs_read_[k] 2";
     assert_eq!(lines(&analysis, View::Cpu), [expected]);
     let hot = &analysis.report.hot;
     assert_eq!((hot[0].function.as_str(), hot[0].self_cpu_ns), ("vfs_read_[k]", 2 * MS));

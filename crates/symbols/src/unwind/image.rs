@@ -77,13 +77,14 @@ impl Image {
     }
 }
 
-/// Go's runtime goes on with another stack here: what the unwind information
-/// leads to on it was left long ago.
+/// Go's runtime begins here, or goes on with another stack: what the unwind
+/// information leads to on it was left long ago.
 fn beginnings<'data, R: ReadRef<'data>>(
     sections: &SectionTable<'data, Header, R>,
     data: R,
 ) -> Vec<Range<u64>> {
-    const SWITCHES: [&[u8]; 3] = [b"runtime.mcall", b"runtime.morestack", b"runtime.systemstack"];
+    const SWITCHES: [&[u8]; 4] =
+        [b"runtime.mcall", b"runtime.morestack", b"runtime.systemstack", b"runtime.rt0_go"];
     if sections.section_by_name(LittleEndian, b".gopclntab").is_none() {
         return Vec::new();
     }
