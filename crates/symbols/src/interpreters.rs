@@ -41,17 +41,11 @@ impl Interpreters {
                 self.spaces.entry(*space).or_default().pid = Some(*pid);
                 Some(*space)
             }
-            Event::Mapping { space, start, end, file_offset, path, build_id } => {
-                self.spaces.entry(*space).or_default().mappings.insert(Mapping {
-                    start: *start,
-                    end: *end,
-                    file_offset: *file_offset,
-                    path: path.as_str().into(),
-                    build_id: build_id.as_slice().into(),
-                });
-                Some(*space)
+            _ => {
+                let (space, mapping) = Mapping::of(event)?;
+                self.spaces.entry(space).or_default().mappings.insert(mapping);
+                Some(space)
             }
-            _ => None,
         }
     }
 

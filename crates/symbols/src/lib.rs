@@ -101,16 +101,10 @@ impl Symbolizer {
             Event::Space { space, pid }
             | Event::Process { space, pid, .. }
             | Event::Exec { space, pid, .. } => self.space(*space).pid = Some(*pid),
-            Event::Mapping { space, start, end, file_offset, path, build_id } => {
-                let mapping = Mapping {
-                    start: *start,
-                    end: *end,
-                    file_offset: *file_offset,
-                    path: path.as_str().into(),
-                    build_id: build_id.as_slice().into(),
-                };
-                let known = self.spaces.entry(*space).or_default();
-                self.jits.mapped(*space, known, &mapping, &self.files);
+            Event::Mapping { .. } => {
+                let Some((space, mapping)) = Mapping::of(event) else { return };
+                let known = self.spaces.entry(space).or_default();
+                self.jits.mapped(space, known, &mapping, &self.files);
                 known.mappings.insert(mapping);
             }
             Event::Stack { space, kernel, user, .. } => {

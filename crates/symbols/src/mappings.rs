@@ -47,6 +47,21 @@ impl Mapping {
         }
     }
 
+    /// What an event defines, and in which space.
+    pub(crate) fn of(event: &Event) -> Option<(SpaceId, Mapping)> {
+        let Event::Mapping { space, start, end, file_offset, path, build_id } = event else {
+            return None;
+        };
+        let mapping = Mapping {
+            start: *start,
+            end: *end,
+            file_offset: *file_offset,
+            path: path.as_str().into(),
+            build_id: build_id.as_slice().into(),
+        };
+        Some((*space, mapping))
+    }
+
     /// The event that defines it.
     pub(crate) fn event(&self, space: SpaceId) -> Event {
         Event::Mapping {

@@ -67,14 +67,9 @@ impl Spaces {
                     self.retire(old);
                 }
             }
-            Event::Mapping { space, start, end, file_offset, path, build_id } => {
-                self.known(*space).map(Mapping {
-                    start: *start,
-                    end: *end,
-                    file_offset: *file_offset,
-                    path: path.as_str().into(),
-                    build_id: build_id.as_slice().into(),
-                });
+            Event::Mapping { .. } => {
+                let Some((space, mapping)) = Mapping::of(event) else { return };
+                self.known(space).map(mapping);
             }
             Event::Thread { tid, pid, .. } => {
                 self.threads.insert(*tid, *pid);

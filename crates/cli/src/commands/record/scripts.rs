@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use whyslow_events::{Event, ReadScripts, ScriptCall, ScriptRead, SpaceId, TargetProcess, Tid};
-use whyslow_python::{Memory, Motion, Read, Reader, Rejection, Thread, Version, kernel_ids};
+use whyslow_python::{Memory, Motion, Read, Reader, Rejection, Thread, kernel_ids};
 use whyslow_symbols::Interpreters;
 
 /// Time between two listings of a process's threads, when one is not known.
@@ -39,7 +39,7 @@ impl Scripts {
 
     fn find(&mut self, space: SpaceId, memory: &Asked<'_>) -> Option<Python> {
         let found = self.interpreters.python(space)?;
-        let version = found.version.as_deref().and_then(version);
+        let version = found.version.as_deref().and_then(|text| text.parse().ok());
         let reader = Reader::new(memory, found.runtime, version).ok()?;
         Some(Python { reader, threads: HashMap::new(), inner: HashMap::new(), listed: None })
     }
@@ -157,28 +157,13 @@ impl Memory for Asked<'_> {
     }
 }
 
-/// `3.11.7` as `PY_VERSION_HEX` has it; what is not a number counts as zero.
-fn version(text: &str) -> Option<Version> {
-    /// A final release.
-    const FINAL: u32 = 0xf0;
-    let number = |text: &str| {
-        let digits = text.bytes().take_while(u8::is_ascii_digit);
-        digits
-            .fold(0u32, |sum, digit| sum.saturating_mul(10).saturating_add(u32::from(digit - b'0')))
-    };
-    let mut parts = text.split('.').map(number);
-    let (major, minor) = (parts.next()?, parts.next()?);
-    let micro = parts.next().unwrap_or(0).min(0xff);
-    Some(Version(major.min(0xff) << 24 | minor.min(0xff) << 16 | micro << 8 | FINAL))
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use whyslow_python::Version;
 
     #[test]
     fn versions_are_read_as_python_writes_them() {
-        let hex = |text| version(text).map(|version| version.0);
+        let hex = |text: &str| text.parse::<Version>().ok().map(|version| version.0);
         assert_eq!(hex("3.11.7"), Some(0x030b_07f0));
         assert_eq!(hex("3.13"), Some(0x030d_00f0));
         assert_eq!(hex("3.14.0rc2"), Some(0x030e_00f0));
