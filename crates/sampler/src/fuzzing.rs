@@ -13,7 +13,7 @@ use crate::target::maps::executable;
 
 /// A record of the ring, read as every kind of event may write it.
 pub fn ring_record(bytes: &[u8]) {
-    for kind in [Kind::Clock, Kind::Switch, Kind::Chain, Kind::Dump, Kind::Waking] {
+    for kind in [Kind::Clock, Kind::Switch, Kind::Stack, Kind::Waking, Kind::SideRecords] {
         let _ = parse(bytes, |_| Some(kind));
     }
 }

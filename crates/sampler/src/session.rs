@@ -2,6 +2,7 @@
 //! rounds, stop, close.
 
 mod seeds;
+mod thinning;
 mod upkeep;
 
 use std::io;
@@ -28,6 +29,7 @@ use crate::perf::{Continuity, KernelCalls, Merge, Rings, Tracker, continuity_fal
 use crate::proc::Proc;
 use crate::target::{Child, What, check, spawn};
 use crate::{Error, boot_id, system_facts};
+use thinning::Thinning;
 use upkeep::Upkeep;
 
 /// Time between two rounds when no ring fills up: short enough to look at
@@ -116,10 +118,11 @@ pub struct Session {
     rings: Rings,
     merge: Merge,
     continuity: Continuity,
-    /// CPUs whose switches are recorded twice.
-    mended: usize,
+    /// Whether it was told that switches are recorded twice.
+    mended: bool,
     tracker: Tracker,
     upkeep: Upkeep,
+    thinning: Thinning,
     proc: Proc,
     child: Option<Child>,
     /// Until the window begins; then the tracker has it.
@@ -160,7 +163,7 @@ impl Session {
             (What::Launch(_), child) => child.iter().map(Child::pid).collect(),
         };
         let tids = targets.iter().flat_map(|pid| proc.tids(*pid)).collect();
-        rings.copy_stacks_of(tids, newest)?;
+        rings.take_stacks_of(tids, newest)?;
         rings.enable()?;
         let host = Host::this();
         Ok(Session {
@@ -189,8 +192,9 @@ impl Session {
             rings,
             merge: Merge::default(),
             continuity: Continuity::default(),
-            mended: 0,
+            mended: false,
             upkeep: Upkeep::default(),
+            thinning: Thinning::default(),
             proc,
             child,
             kernel,
@@ -352,6 +356,9 @@ impl Session {
         }
         self.tracker.look(round, || now().unwrap_or(u64::MAX));
         self.tracker.read_scripts(round, || now().unwrap_or(u64::MAX));
+        for (cpu, take) in self.thinning.round(round, self.tracker.take_waits()) {
+            self.rings.take_stacks_on(cpu, take)?;
+        }
         self.upkeep.round(&self.proc, &mut self.tracker)
     }
 
@@ -369,11 +376,10 @@ impl Session {
     }
 
     fn mend_continuity(&mut self) -> Result<(), Error> {
-        let broken = &self.continuity.broken()[self.mended..];
-        let first = self.mended == 0 && !broken.is_empty();
-        self.mended += broken.len();
-        broken.iter().try_for_each(|cpu| self.rings.enable_switch_records(*cpu))?;
-        if first {
+        let mut broken = self.continuity.broken().to_vec();
+        broken.retain(|cpu| self.tracker.may_run_on(*cpu));
+        self.rings.record_switches_of(&broken)?;
+        if !broken.is_empty() && !std::mem::replace(&mut self.mended, true) {
             let header = (!self.begun).then_some(&mut self.header);
             do_without(continuity_fallback(), header, &mut self.tracker, self.merge.given());
         }

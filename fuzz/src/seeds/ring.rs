@@ -11,9 +11,10 @@ pub(crate) fn records() -> Vec<Vec<u8>> {
     let side = SIDE_RECORDS.filter(|kind| *kind != SAMPLE);
     side.map(|kind| record(kind, &[side_fields(), sample_id()].concat()))
         .chain(
-            [chain(), raw_and_registers(), [chain(), user_stack()].concat(), user_stack()]
+            [chain(), [chain(), user_stack()].concat()]
                 .map(|fields| record(SAMPLE, &[leading_fields(), fields].concat())),
         )
+        .chain([record(SAMPLE, &[words(&[1_000, 1]), raw_and_registers()].concat())])
         .collect()
 }
 

@@ -59,7 +59,7 @@ mod tests {
 
     fn switch(previous: u32, next: u32) -> Record {
         let body = Body::Switch { previous, state: 1, next, registers: None };
-        Record { time: 0, pid: previous, tid: previous, body }
+        Record { time: 0, tid: previous, body }
     }
 
     #[test]
@@ -81,7 +81,7 @@ mod tests {
         let mut continuity = Continuity::default();
         continuity.see(0, &switch(1, 2));
         let body = Body::Lost { records: 1 };
-        continuity.see(0, &Record { time: 0, pid: 0, tid: 0, body });
+        continuity.see(0, &Record { time: 0, tid: 0, body });
         continuity.see(0, &switch(7, 2));
         assert!(continuity.broken().is_empty());
     }

@@ -58,7 +58,7 @@ mod tests {
     use super::*;
 
     fn corrected(delay: &mut Delay, time: u64, tid: u32, body: Body) -> u64 {
-        let mut record = Record { time, pid: tid, tid, body };
+        let mut record = Record { time, tid, body };
         delay.correct(1, &mut record, 0);
         record.time
     }

@@ -97,7 +97,7 @@ mod tests {
     use crate::perf::record::Body;
 
     fn at(time: u64) -> Record {
-        Record { time, pid: 1, tid: 1, body: Body::Other }
+        Record { time, tid: 1, body: Body::Other }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Opening the events, one ring per CPU.
 
-use std::ffi::{CStr, CString};
+use std::ffi::CString;
 use std::fs;
 use std::io;
 use std::path::PathBuf;
@@ -25,17 +25,14 @@ use crate::error::errno_of;
 use crate::preflight::{RING_REMEDY, open_event_remedy, tracepoint_id};
 use crate::sys::redirect;
 
-/// Call chains of waits per second and CPU at most. The kernel itself raises
-/// the period to keep to it; below the limit every wait has its chain. At 4 µs
-/// a chain this is 1.6 % of a CPU at the very most.
-const CHAIN_FREQUENCY: u64 = 3989;
-/// Chains are for waits of programs: not of the idle task (PID 0), not of
-/// threads that were preempted (state 0), not of the kernel's own workers (0x80).
-const CHAIN_FILTER: &CStr = c"prev_pid != 0 && prev_state & 0x7f";
-/// User stacks of the target's waits per second and CPU, as far as they are
-/// copied at the switch: every wait of a program with few of them, and of one
-/// with many enough to know its places. Some 8 µs each.
-const DUMP_FREQUENCY: u64 = 997;
+/// Stacks of the target's waits per second and CPU at most, taken at the switch.
+/// The kernel itself raises the period to keep to it: every wait of a program
+/// with few of them has its stack, and one with many gives enough to know its
+/// places. Some 12 µs each.
+const STACK_FREQUENCY: u64 = 1499;
+/// They are for waits: not of threads that were preempted (state 0), nor of
+/// the kernel's own workers (0x80).
+const WAITS: &str = "prev_state & 0x7f";
 /// Ring memory of one CPU: at 200,000 switches a second some 300 ms of records.
 const RING_BYTES: u64 = 16 << 20;
 /// Ring memory of all CPUs together.
@@ -43,17 +40,21 @@ const ALL_RINGS_BYTES: u64 = 256 << 20;
 /// Below this a ring is of no use.
 const SMALLEST_RING_BYTES: u64 = 64 << 10;
 
+/// What failed when the kernel does not tell an event's id.
+const ASK_ID: &str = "ask for the id of an event";
+
 /// The events of one CPU. The clock's ring takes the records of all.
 struct CpuEvents {
     cpu: u32,
     clock: Counter,
     /// In the order to enable them: the tracepoint hands a switch to the event
-    /// enabled last first, so that a chain stands before its switch.
+    /// enabled last first, so that a stack stands before its switch.
     others: Vec<Counter>,
-    /// Copies stacks at switches, for a record before the chain.
-    copies: Option<Counter>,
-    /// Records every switch a second time. Not enabled before it is needed.
-    switches: Counter,
+    /// Takes the stack at some switches.
+    stacks: Counter,
+    /// Records every switch a second time. Not open before it is needed: an
+    /// event of this sort makes every switch of the machine dearer.
+    switches: Option<Counter>,
     sampler: Sampler,
 }
 
@@ -92,24 +93,14 @@ impl Rings {
             let sampler = rings.map(&clock, cpu, &mut ring_bytes, facts.page_size)?;
             rings.learn(&clock, cpu, Kind::Clock)?;
             let mut others = vec![];
-            for (name, id, kind) in [
-                ("sched_switch", switch, Kind::Switch),
-                ("sched_waking", waking, Kind::Waking),
-                ("sched_switch", switch, Kind::Chain),
-            ] {
-                let counter = rings.tracepoint((name, id), cpu, kind, stack_bytes, &clock)?;
-                if kind == Kind::Chain {
-                    filter(&counter, cpu, CHAIN_FILTER)?;
-                }
-                others.push(counter);
+            for (name, id, kind) in
+                [("sched_switch", switch, Kind::Switch), ("sched_waking", waking, Kind::Waking)]
+            {
+                others.push(rings.tracepoint((name, id), cpu, kind, stack_bytes, &clock)?);
             }
-            let copies = (stack_bytes > 0).then(|| {
-                rings.tracepoint(("sched_switch", switch), cpu, Kind::Dump, stack_bytes, &clock)
-            });
-            let switches = open_event("switch records", Software::Dummy, cpu, &switch_opts())?;
-            redirect(switches.file(), clock.file()).map_err(|errno| redirect_error(cpu, errno))?;
-            let copies = copies.transpose()?;
-            rings.cpus.push(CpuEvents { cpu, clock, others, copies, switches, sampler });
+            let stacks = ("sched_switch", switch);
+            let stacks = rings.tracepoint(stacks, cpu, Kind::Stack, stack_bytes, &clock)?;
+            rings.cpus.push(CpuEvents { cpu, clock, others, stacks, switches: None, sampler });
         }
         Ok(rings)
     }
@@ -167,22 +158,36 @@ impl Rings {
     }
 
     fn learn(&mut self, counter: &Counter, cpu: u32, kind: Kind) -> Result<(), Error> {
-        let id = counter.id().map_err(event_error("ask for the id of an event", cpu))?;
+        let id = counter.id().map_err(event_error(ASK_ID, cpu))?;
         self.kinds.insert(id, kind);
         Ok(())
     }
 
-    /// Copies stacks at the switches of these threads, and of all that begin
+    /// Takes stacks at the switches of these threads, and of all that begin
     /// after the thread `newest`, before recording starts.
     ///
     /// # Errors
     /// When the kernel refuses.
-    pub(crate) fn copy_stacks_of(&self, tids: Vec<u32>, newest: u32) -> Result<(), Error> {
+    pub(crate) fn take_stacks_of(&self, tids: Vec<u32>, newest: u32) -> Result<(), Error> {
         let threads = threads::filter(tids, newest);
-        let text = format!("{} && ({threads})", CHAIN_FILTER.to_string_lossy());
-        let text = CString::new(text).expect("a filter has no zero byte");
-        let copies = self.cpus.iter().filter_map(|cpu| Some((cpu.cpu, cpu.copies.as_ref()?)));
-        copies.into_iter().try_for_each(|(cpu, counter)| filter(counter, cpu, &text))
+        let text = CString::new(format!("{WAITS} && ({threads})"));
+        let text = text.expect("a filter has no zero byte");
+        self.cpus.iter().try_for_each(|events| {
+            let action = event_error("filter an event", events.cpu);
+            events.stacks.with_ftrace_filter(&text).map_err(action)
+        })
+    }
+
+    /// Takes stacks of waits on a CPU from now on, or no more.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub(crate) fn take_stacks_on(&self, cpu: u32, take: bool) -> Result<(), Error> {
+        self.cpus.iter().filter(|events| events.cpu == cpu).try_for_each(|events| {
+            let stacks = &events.stacks;
+            let done = if take { stacks.enable() } else { stacks.disable() };
+            done.map_err(event_error("thin out stacks", cpu))
+        })
     }
 
     /// Starts recording.
@@ -193,14 +198,25 @@ impl Rings {
         self.each(|counter| counter.enable(), "enable an event")
     }
 
-    /// Records the switches of a CPU also as switch records, from now on.
+    /// Records the switches of these CPUs, and of no other, also as switch
+    /// records from now on.
     ///
     /// # Errors
     /// When the kernel refuses.
-    pub(crate) fn enable_switch_records(&self, cpu: u32) -> Result<(), Error> {
-        self.cpus.iter().filter(|events| events.cpu == cpu).try_for_each(|events| {
-            events.switches.enable().map_err(event_error("enable switch records", cpu))
-        })
+    pub(crate) fn record_switches_of(&mut self, cpus: &[u32]) -> Result<(), Error> {
+        for events in &mut self.cpus {
+            match (cpus.contains(&events.cpu), &events.switches) {
+                (true, None) => {
+                    let switches = switch_records(events.cpu, &events.clock)?;
+                    let id = switches.id().map_err(event_error(ASK_ID, events.cpu))?;
+                    self.kinds.insert(id, Kind::SideRecords);
+                    events.switches = Some(switches);
+                }
+                (false, Some(_)) => events.switches = None,
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     /// Stops recording; what is in the rings stays there to be read.
@@ -218,7 +234,7 @@ impl Rings {
     ) -> Result<(), Error> {
         for events in &self.cpus {
             let counters = std::iter::once(&events.clock).chain(&events.others);
-            for counter in counters.chain(&events.copies) {
+            for counter in counters.chain([&events.stacks]) {
                 act(counter).map_err(event_error(action, events.cpu))?;
             }
         }
@@ -249,8 +265,11 @@ fn event_error(action: &'static str, cpu: u32) -> impl Fn(io::Error) -> Error {
     move |error| Error::Event { action, cpu, errno: errno_of(&error) }
 }
 
-fn filter(counter: &Counter, cpu: u32, text: &CStr) -> Result<(), Error> {
-    counter.with_ftrace_filter(text).map_err(event_error("filter an event", cpu))
+fn switch_records(cpu: u32, clock: &Counter) -> Result<Counter, Error> {
+    let switches = open_event("switch records", Software::Dummy, cpu, &switch_opts())?;
+    redirect(switches.file(), clock.file()).map_err(|errno| redirect_error(cpu, errno))?;
+    switches.enable().map_err(event_error("enable switch records", cpu))?;
+    Ok(switches)
 }
 
 fn open_event<E>(name: &'static str, event: E, cpu: u32, opts: &Opts) -> Result<Counter, Error>
@@ -263,7 +282,8 @@ where
     })
 }
 
-/// What all events have in common: the leading fields of every record.
+/// What all events have in common, the leading fields of nearly every record
+/// among it.
 fn common_opts() -> Opts {
     Opts {
         timer: Some(Clock::Monotonic),
@@ -284,10 +304,7 @@ fn clock_opts(frequency: u32, ring_bytes: u64, stack_bytes: u32) -> Opts {
         // The idle task is nobody's work.
         exclude: Priv { idle: true, ..Priv::default() },
         sample_on: SampleOn::Freq(frequency.into()),
-        sample_format: SampleFormat {
-            call_chain: Some(call_chain(stack_bytes)),
-            ..user_stack(stack_bytes)
-        },
+        sample_format: stack(stack_bytes),
         extra_record: ExtraRecord {
             task: true,
             comm: true,
@@ -302,10 +319,11 @@ fn clock_opts(frequency: u32, ring_bytes: u64, stack_bytes: u32) -> Opts {
     }
 }
 
-/// Registers and stack, if any of it is wanted.
-fn user_stack(stack_bytes: u32) -> SampleFormat {
+/// The call chain, and registers and stack if any of it is wanted.
+fn stack(stack_bytes: u32) -> SampleFormat {
     let wanted = stack_bytes > 0;
     SampleFormat {
+        call_chain: Some(call_chain(stack_bytes)),
         user_regs: wanted.then_some(RegsMask(GeneralRegisters::MASK)),
         user_stack: wanted.then_some(Size(stack_bytes)),
         ..SampleFormat::default()
@@ -319,18 +337,18 @@ fn tracepoint_opts(kind: Kind, stack_bytes: u32) -> Opts {
             user_regs: Some(RegsMask(Registers::MASK)),
             ..SampleFormat::default()
         },
-        Kind::Chain => {
-            SampleFormat { call_chain: Some(call_chain(stack_bytes)), ..SampleFormat::default() }
-        }
-        Kind::Dump => user_stack(stack_bytes),
-        Kind::Waking | Kind::Clock => SampleFormat { raw: true, ..SampleFormat::default() },
+        Kind::Stack | Kind::Clock => stack(stack_bytes),
+        Kind::Waking => SampleFormat { raw: true, ..SampleFormat::default() },
+        Kind::SideRecords => SampleFormat::default(),
     };
     let sample_on = match kind {
-        Kind::Chain => SampleOn::Freq(CHAIN_FREQUENCY),
-        Kind::Dump => SampleOn::Freq(DUMP_FREQUENCY),
+        Kind::Stack => SampleOn::Freq(STACK_FREQUENCY),
         _ => SampleOn::Count(1),
     };
-    Opts { sample_on, sample_format, ..common_opts() }
+    let mut opts = Opts { sample_on, sample_format, ..common_opts() };
+    opts.record_id_format.task = kind.tells_task();
+    opts.record_id_format.cpu = kind.tells_task();
+    opts
 }
 
 fn switch_opts() -> Opts {

@@ -1,7 +1,7 @@
 //! Ring records, from bytes. Layout: `perf_event_open(2)`, linux/perf_event.h.
 //!
-//! All events of the engine share the leading sample fields (task, time, id,
-//! CPU), so that one parser serves a ring that several events write into.
+//! All events of the engine begin alike, with or without the task, so that one
+//! parser serves a ring that several events write into.
 //! Bytes come from the kernel, but are treated as anybody's: whatever does not
 //! fit is [`Body::Other`], never a panic.
 
@@ -16,12 +16,21 @@ pub enum Kind {
     Clock,
     /// `sched_switch`: raw data and user registers.
     Switch,
-    /// `sched_switch` at a limited rate: a call chain.
-    Chain,
-    /// `sched_switch` at a low rate: registers and stack.
-    Dump,
+    /// `sched_switch` at a limited rate: what the clock carries.
+    Stack,
     /// `sched_waking`: raw data.
     Waking,
+    /// No samples: what the kernel tells by the way.
+    SideRecords,
+}
+
+impl Kind {
+    /// Whether the leading fields hold the task and the CPU. What happens at
+    /// every switch goes without: the raw data and the ring tell both, and to
+    /// find and write them takes an eighth of the time of a switch.
+    pub(crate) fn tells_task(self) -> bool {
+        !matches!(self, Kind::Switch | Kind::Waking)
+    }
 }
 
 /// One record.
@@ -29,8 +38,6 @@ pub enum Kind {
 pub struct Record {
     /// When, on `CLOCK_MONOTONIC`, ns.
     pub time: u64,
-    /// The process that was current.
-    pub pid: u32,
     /// The thread that was current.
     pub tid: u32,
     /// What it says.
@@ -60,14 +67,11 @@ pub enum Body {
         /// The user stack, where it was asked for and there is one.
         user: Option<Box<UserStack>>,
     },
-    /// A call chain of the switch that follows on the same CPU.
-    Chain {
-        /// Innermost first, with context marks.
+    /// The stack at the switch that follows on the same CPU.
+    Stack {
+        /// The call chain, innermost first, with context marks.
         chain: Box<[u64]>,
-    },
-    /// The user stack at the switch that follows on the same CPU.
-    Dump {
-        /// `None` for kernel threads.
+        /// The user stack, where it was asked for; `None` for kernel threads.
         user: Option<Box<UserStack>>,
     },
     /// One thread left the CPU for another.
@@ -90,7 +94,7 @@ pub enum Body {
         /// From an interrupt, not by the current thread.
         interrupt: bool,
     },
-    /// A thread was born. `pid` and `tid` of the record are not set by it.
+    /// A thread was born. The record's own `tid` is not set by it.
     Fork {
         /// Process of the new thread.
         pid: u32,
@@ -164,6 +168,8 @@ const MISC_KERNEL: u16 = 1;
 mod raw {
     /// `common_flags`: the bits of hard and soft interrupt context.
     pub(super) const FLAGS: usize = 2;
+    /// `common_pid`: the current thread.
+    pub(super) const PID: usize = 4;
     pub(super) const IN_INTERRUPT: u8 = 0x08 | 0x10;
     pub(super) const SWITCH_PREV_PID: usize = 24;
     pub(super) const SWITCH_PREV_STATE: usize = 32;
@@ -214,39 +220,59 @@ pub fn parse(bytes: &[u8], kind_of: impl Fn(u64) -> Option<Kind>) -> Option<Reco
     let mut header = Fields(bytes);
     let (kind, misc, size) = (header.u32()?, header.u16()?, header.u16()?);
     let body = bytes.get(8..usize::from(size))?;
-    if kind == kind::SAMPLE { sample(body, misc, kind_of) } else { side_record(kind, misc, body) }
+    if kind == kind::SAMPLE {
+        sample(body, misc, kind_of)
+    } else {
+        side_record(kind, misc, body, kind_of)
+    }
 }
 
 fn sample(body: &[u8], misc: u16, kind_of: impl Fn(u64) -> Option<Kind>) -> Option<Record> {
     let mut fields = Fields(body);
-    let (pid, tid, time, id) = (fields.u32()?, fields.u32()?, fields.u64()?, fields.u64()?);
-    fields.u64()?; // CPU, which the ring tells too
-    let body = match kind_of(id)? {
-        Kind::Clock => Body::Clock {
-            kernel: misc & MISC_CPUMODE_MASK == MISC_KERNEL,
-            chain: fields.words()?,
-            user: user_stack(&mut fields),
-        },
-        Kind::Dump => Body::Dump { user: user_stack(&mut fields) },
-        Kind::Chain => Body::Chain { chain: fields.words()? },
+    let (task, time, kind) = leading(&mut fields, kind_of)?;
+    let (tid, body) = match kind {
+        Kind::Clock => {
+            let kernel = misc & MISC_CPUMODE_MASK == MISC_KERNEL;
+            let (chain, user) = (fields.words()?, user_stack(&mut fields));
+            (task?, Body::Clock { kernel, chain, user })
+        }
+        Kind::Stack => {
+            (task?, Body::Stack { chain: fields.words()?, user: user_stack(&mut fields) })
+        }
+        Kind::SideRecords => return None,
         Kind::Switch => {
             let data = raw_data(&mut fields)?;
-            Body::Switch {
-                previous: Fields(data.get(raw::SWITCH_PREV_PID..)?).u32()?,
-                state: Fields(data.get(raw::SWITCH_PREV_STATE..)?).u64()?,
-                next: Fields(data.get(raw::SWITCH_NEXT_PID..)?).u32()?,
-                registers: registers(&mut fields),
-            }
+            let previous = Fields(data.get(raw::SWITCH_PREV_PID..)?).u32()?;
+            let state = Fields(data.get(raw::SWITCH_PREV_STATE..)?).u64()?;
+            let next = Fields(data.get(raw::SWITCH_NEXT_PID..)?).u32()?;
+            (previous, Body::Switch { previous, state, next, registers: registers(&mut fields) })
         }
         Kind::Waking => {
             let data = raw_data(&mut fields)?;
-            Body::Waking {
-                woken: Fields(data.get(raw::WAKING_PID..)?).u32()?,
-                interrupt: data.get(raw::FLAGS)? & raw::IN_INTERRUPT != 0,
-            }
+            let woken = Fields(data.get(raw::WAKING_PID..)?).u32()?;
+            let interrupt = data.get(raw::FLAGS)? & raw::IN_INTERRUPT != 0;
+            (Fields(data.get(raw::PID..)?).u32()?, Body::Waking { woken, interrupt })
         }
     };
-    Some(Record { time, pid, tid, body })
+    Some(Record { time, tid, body })
+}
+
+/// The current thread where it stands here, the time, and what follows: task,
+/// time, id, CPU; or time and id alone ([`Kind::tells_task`]).
+fn leading(
+    fields: &mut Fields<'_>,
+    kind_of: impl Fn(u64) -> Option<Kind>,
+) -> Option<(Option<u32>, u64, Kind)> {
+    let (first, second) = (fields.u64()?, fields.u64()?);
+    // Where the long form has its time the short one has its id. Ids count from
+    // 1, the time is in ns since the machine started.
+    if let Some(kind) = kind_of(second).filter(|kind| !kind.tells_task()) {
+        return Some((None, first, kind));
+    }
+    let kind = kind_of(fields.u64()?).filter(|kind| kind.tells_task())?;
+    fields.u64()?; // CPU
+    let [_pid @ .., a, b, c, d] = first.to_ne_bytes();
+    Some((Some(u32::from_ne_bytes([a, b, c, d])), second, kind))
 }
 
 /// A length, the data, and padding to 8 bytes, the length's own 4 included.
@@ -290,13 +316,14 @@ fn user_stack(fields: &mut Fields<'_>) -> Option<Box<UserStack>> {
     Some(Box::new(UserStack { registers, bytes, whole: filled < room }))
 }
 
-/// A record other than a sample: its own fields, then the sample id (task,
-/// time, id, CPU: 32 bytes).
-fn side_record(kind: u32, misc: u16, body: &[u8]) -> Option<Record> {
-    const SAMPLE_ID: usize = 32;
-    let (body, sample_id) = body.split_at_checked(body.len().checked_sub(SAMPLE_ID)?)?;
-    let mut fields = Fields(sample_id);
-    let (pid, tid, time) = (fields.u32()?, fields.u32()?, fields.u64()?);
+/// A record other than a sample: its own fields, then the sample id.
+fn side_record(
+    kind: u32,
+    misc: u16,
+    body: &[u8],
+    kind_of: impl Fn(u64) -> Option<Kind>,
+) -> Option<Record> {
+    let (body, tid, time) = trailing(body, kind_of)?;
     let mut fields = Fields(body);
     let body = match kind {
         kind::LOST => {
@@ -324,7 +351,25 @@ fn side_record(kind: u32, misc: u16, body: &[u8]) -> Option<Record> {
         kind::THROTTLE => Body::Throttled,
         _ => Body::Other,
     };
-    Some(Record { time, pid, tid, body })
+    Some(Record { time, tid, body })
+}
+
+/// What is before the sample id, and the task, if it is there, and time of
+/// that: task, time, id, CPU; or time and id alone. Of an event that writes
+/// short samples only losses are told so.
+fn trailing(body: &[u8], kind_of: impl Fn(u64) -> Option<Kind>) -> Option<(&[u8], u32, u64)> {
+    const SHORT: usize = 16;
+    const LONG: usize = 32;
+    let (before, last) = body.split_at_checked(body.len().checked_sub(SHORT)?)?;
+    let mut fields = Fields(last);
+    let (time, id) = (fields.u64()?, fields.u64()?);
+    if kind_of(id).is_some_and(|kind| !kind.tells_task()) && kind_of(time).is_none() {
+        return Some((before, 0, time));
+    }
+    let (before, last) = body.split_at_checked(body.len().checked_sub(LONG)?)?;
+    let mut fields = Fields(last);
+    let (_pid, tid, time) = (fields.u32()?, fields.u32()?, fields.u64()?);
+    Some((before, tid, time))
 }
 
 #[cfg(test)]

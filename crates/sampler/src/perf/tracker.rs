@@ -122,6 +122,8 @@ struct OnCpu {
     reported: Occupant,
     /// The thread that is about to leave, and what was recorded of it.
     taken: Option<(Tid, Taken)>,
+    /// Waits of the target that began here, since they were asked for.
+    waits: u64,
     last: u64,
 }
 
@@ -193,6 +195,11 @@ impl Tracker {
         self.seen_processes
     }
 
+    /// How many waits began on each CPU since the last call.
+    pub(crate) fn take_waits(&mut self) -> impl Iterator<Item = (u32, u64)> {
+        self.cpus.iter_mut().map(|(cpu, on_cpu)| (*cpu, std::mem::take(&mut on_cpu.waits)))
+    }
+
     /// Whether the target has no thread left.
     pub(crate) fn is_over(&self) -> bool {
         self.threads.is_empty() && self.found.is_empty()
@@ -229,8 +236,7 @@ impl Tracker {
                     self.emit(time, Event::Sample { tid: by, cpu: Cpu(cpu), kernel, stack });
                 }
             }
-            Body::Chain { chain } => self.taken(cpu, by, |taken| taken.chain = Some(chain)),
-            Body::Dump { user } => self.taken(cpu, by, |taken| taken.dump = user),
+            Body::Stack { chain, user } => self.taken(cpu, by, Taken { chain, user }),
             Body::Switch { previous, state, next, registers } => {
                 self.switch(time, cpu, (Tid(previous), state, registers), Tid(next));
             }
@@ -265,7 +271,7 @@ impl Tracker {
         let taken = taken.filter(|(of, _)| *of == previous).map(|(_, taken)| taken);
         let ours_left = self.knows(previous, time);
         if ours_left {
-            self.leave(time, cpu, previous, state, registers, taken.unwrap_or_default());
+            self.leave(time, cpu, previous, state, registers, taken);
         }
         self.arrive(time, cpu, next, ours_left);
     }
@@ -311,7 +317,7 @@ impl Tracker {
         tid: Tid,
         state: u64,
         registers: Option<Registers>,
-        taken: Taken,
+        taken: Option<Taken>,
     ) {
         let (off, stack) = match off_of(state) {
             Off::Blocked { uninterruptible, .. } => {
@@ -320,6 +326,9 @@ impl Tracker {
             off @ Off::Stopped => (off, self.stack_of_wait(time, tid, registers, taken).0),
             off @ (Off::Preempted | Off::Dead) => (off, None),
         };
+        if matches!(off, Off::Blocked { .. }) {
+            self.cpus.entry(cpu).or_default().waits += 1;
+        }
         self.emit(time, Event::SwitchOut { tid, cpu: Cpu(cpu), off, stack });
         match off {
             Off::Dead => self.dead(tid),
@@ -334,7 +343,7 @@ impl Tracker {
         tid: Tid,
         uninterruptible: bool,
         registers: Option<Registers>,
-        taken: Taken,
+        taken: Option<Taken>,
     ) -> (Off, Option<StackId>) {
         let nowhere = (Off::Blocked { site: None, uninterruptible }, None);
         let Some(thread) = self.threads.get_mut(&tid) else { return nowhere };
@@ -348,7 +357,7 @@ impl Tracker {
             return (nowhere.0, self.stack_of_wait(time, tid, registers, taken).0);
         };
         let space = process.space;
-        let kernel = taken.chain.as_deref().map(|chain| halves(chain).0);
+        let kernel = taken.as_ref().map(|taken| halves(&taken.chain).0);
         let mut new = vec![];
         let begun = self
             .waits
@@ -370,14 +379,9 @@ impl Tracker {
     }
 
     /// What was recorded of the thread that leaves its CPU next.
-    fn taken(&mut self, cpu: u32, by: Tid, put: impl FnOnce(&mut Taken)) {
-        if !self.threads.contains_key(&by) {
-            return;
-        }
-        let place = &mut self.cpus.entry(cpu).or_default().taken;
-        match place {
-            Some((of, taken)) if *of == by => put(taken),
-            _ => put(&mut place.insert((by, Taken::default())).1),
+    fn taken(&mut self, cpu: u32, by: Tid, taken: Taken) {
+        if self.threads.contains_key(&by) {
+            self.cpus.entry(cpu).or_default().taken = Some((by, taken));
         }
     }
 

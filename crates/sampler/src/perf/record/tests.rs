@@ -5,18 +5,18 @@ use proptest::prelude::*;
 use super::*;
 
 const SWITCH: u64 = 7;
-const CHAIN: u64 = 8;
+const STACK: u64 = 8;
 const WAKING: u64 = 9;
 const CLOCK: u64 = 10;
-const DUMP: u64 = 11;
+const SIDE: u64 = 11;
 
 fn kind_of(id: u64) -> Option<Kind> {
     match id {
         SWITCH => Some(Kind::Switch),
-        CHAIN => Some(Kind::Chain),
+        STACK => Some(Kind::Stack),
         WAKING => Some(Kind::Waking),
         CLOCK => Some(Kind::Clock),
-        DUMP => Some(Kind::Dump),
+        SIDE => Some(Kind::SideRecords),
         _ => None,
     }
 }
@@ -31,15 +31,18 @@ fn record(kind: u32, misc: u16, body: &[u8]) -> Vec<u8> {
     [&kind.to_ne_bytes()[..], &misc.to_ne_bytes(), &size.to_ne_bytes(), body].concat()
 }
 
-/// PID 100, TID 101, time 5000, CPU 1: at the start of a sample, and at the
-/// end of everything else.
+/// PID 100, TID 101, time 5000, and a CPU whose number is also an id; or time
+/// and id alone: at the start of a sample, and at the end of everything else.
 fn leading(id: u64) -> Vec<u8> {
+    if kind_of(id).is_some_and(|kind| !kind.tells_task()) {
+        return words(&[5000, id]);
+    }
     [
         &100u32.to_ne_bytes()[..],
         &101u32.to_ne_bytes(),
         &5000u64.to_ne_bytes(),
         &id.to_ne_bytes(),
-        &1u64.to_ne_bytes(),
+        &SWITCH.to_ne_bytes(),
     ]
     .concat()
 }
@@ -75,7 +78,7 @@ fn a_switch_tells_who_left_why_and_for_whom() {
     assert!(registers.in_syscall());
     assert_eq!((registers.arguments, registers.pc), ([1, 2, 3], 0x4000));
     assert_eq!((registers.sp, registers.bp), (0x7f00, 0x7f10));
-    assert_eq!((found.time, found.pid, found.tid), (5000, 100, 101));
+    assert_eq!((found.time, found.tid), (5000, 101));
 }
 
 #[test]
@@ -89,8 +92,11 @@ fn a_waking_tells_whom_and_whether_from_an_interrupt() {
     let waking = |flags: u8| {
         let mut data = vec![0; 36];
         data[2] = flags;
+        data[4..8].copy_from_slice(&76u32.to_ne_bytes());
         data[24..28].copy_from_slice(&77u32.to_ne_bytes());
-        read(&sample(WAKING, &[&raw_of(&data)])).unwrap().body
+        let found = read(&sample(WAKING, &[&raw_of(&data)])).unwrap();
+        assert_eq!((found.time, found.tid), (5000, 76));
+        found.body
     };
     assert_eq!(waking(0), Body::Waking { woken: 77, interrupt: false });
     assert_eq!(waking(0x08), Body::Waking { woken: 77, interrupt: true });
@@ -99,9 +105,11 @@ fn a_waking_tells_whom_and_whether_from_an_interrupt() {
 
 #[test]
 fn chains_are_kept_whole() {
-    let body = |id| read(&sample(id, &[&words(&[2, 11, 12]), &raw_of(&[0; 68])])).unwrap().body;
-    assert_eq!(body(CHAIN), Body::Chain { chain: Box::from([11, 12]) });
-    assert_eq!(body(CLOCK), Body::Clock { kernel: true, chain: Box::from([11, 12]), user: None });
+    let found = |id| read(&sample(id, &[&words(&[2, 11, 12]), &raw_of(&[0; 68])])).unwrap();
+    let chain: Box<[u64]> = Box::from([11, 12]);
+    assert_eq!(found(STACK).body, Body::Stack { chain: chain.clone(), user: None });
+    assert_eq!(found(CLOCK).body, Body::Clock { kernel: true, chain, user: None });
+    assert_eq!((found(STACK).time, found(STACK).tid), (5000, 101));
 }
 
 /// ABI, 17 registers, room for 16 bytes of stack, and how much was filled.
@@ -112,10 +120,14 @@ fn copied(abi: u64, filled: u64) -> Vec<u8> {
 
 #[test]
 fn a_copied_stack_has_its_registers_and_what_was_filled() {
-    let dump = |abi, filled| match read(&sample(DUMP, &[&copied(abi, filled)])).unwrap().body {
-        Body::Dump { user } => user,
+    let stack = |id, abi, filled| match read(&sample(id, &[&words(&[1, 11]), &copied(abi, filled)]))
+        .unwrap()
+        .body
+    {
+        Body::Stack { user, .. } | Body::Clock { user, .. } => user,
         other => panic!("{other:?}"),
     };
+    let dump = |abi, filled| stack(STACK, abi, filled);
     let part = dump(2, 8).unwrap();
     assert_eq!((part.registers.pc, part.registers.sp()), (8, 7));
     assert_eq!((&*part.bytes, part.whole), (&words(&[21])[..], true));
@@ -124,26 +136,28 @@ fn a_copied_stack_has_its_registers_and_what_was_filled() {
     assert_eq!(dump(0, 8), None, "a kernel thread");
     assert_eq!(dump(1, 8), None, "a 32-bit program");
     assert_eq!(dump(2, 17), None, "more than there was room for");
-    let clock = read(&sample(CLOCK, &[&words(&[1, 11]), &copied(2, 8)])).unwrap().body;
-    assert!(matches!(clock, Body::Clock { user: Some(user), .. } if user == part));
+    assert_eq!(stack(CLOCK, 2, 8), Some(part));
 }
 
 #[test]
 fn side_records_carry_their_own_fields_and_the_time_behind() {
-    let side = |kind, misc, fields: &[&[u8]]| {
-        read(&record(kind, misc, &[fields.concat(), leading(CLOCK)].concat())).unwrap()
+    let side_of = |id, kind, misc, fields: &[&[u8]]| {
+        read(&record(kind, misc, &[fields.concat(), leading(id)].concat())).unwrap()
     };
+    let side = |kind, misc, fields: &[&[u8]]| side_of(CLOCK, kind, misc, fields);
     let (pid, tid) = (7u32.to_ne_bytes(), 8u32.to_ne_bytes());
     let exec = side(kind::COMM, MISC_COMM_EXEC, &[&pid, &tid, b"make\0\0\0\0"]);
     assert_eq!(exec.time, 5000);
     assert_eq!(exec.body, Body::Comm { pid: 7, tid: 8, exec: true, name: "make".into() });
     let fork = side(kind::FORK, 0, &[&pid, &100u32.to_ne_bytes(), &tid, &[0; 12]]);
     assert_eq!(fork.body, Body::Fork { pid: 7, tid: 8, parent: 100 });
-    let switched = |misc| side(kind::SWITCH_CPU_WIDE, misc, &[&pid, &tid]);
+    let switched = |misc| side_of(SIDE, kind::SWITCH_CPU_WIDE, misc, &[&pid, &tid]);
     assert_eq!((switched(0).body, switched(0).tid), (Body::SwitchedIn, 101));
     assert_eq!(switched(MISC_SWITCH_OUT).body, Body::Other);
-    let lost = side(kind::LOST, 0, &[&words(&[SWITCH, 33])]);
-    assert_eq!(lost.body, Body::Lost { records: 33 });
+    for id in [CLOCK, SWITCH, WAKING] {
+        let lost = side_of(id, kind::LOST, 0, &[&words(&[id, 33])]);
+        assert_eq!((lost.body, lost.time), (Body::Lost { records: 33 }, 5000));
+    }
     let mapped = side(
         kind::MMAP2,
         0,
@@ -181,7 +195,7 @@ proptest! {
 
     #[test]
     fn a_count_that_lies_is_refused(count in any::<u64>()) {
-        let lying = sample(CHAIN, &[&words(&[count, 1])]);
+        let lying = sample(STACK, &[&words(&[count, 1])]);
         let chain = read(&lying).map(|record| record.body);
         prop_assert_eq!(chain.is_some(), count <= 1);
     }

@@ -37,10 +37,10 @@ impl fmt::Debug for Unwinding {
 }
 
 /// What was recorded of the thread that is about to leave a CPU.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Taken {
-    pub(super) chain: Option<Box<[u64]>>,
-    pub(super) dump: Option<Box<UserStack>>,
+    pub(super) chain: Box<[u64]>,
+    pub(super) user: Option<Box<UserStack>>,
 }
 
 /// A program counter and where on the stack: with both equal, the way there
@@ -119,17 +119,20 @@ impl Tracker {
         time: u64,
         tid: Tid,
         registers: Option<Registers>,
-        taken: Taken,
+        taken: Option<Taken>,
     ) -> (Option<StackId>, Known) {
         let Some((_, space)) = self.space_of(tid) else { return (None, Known::Exactly) };
-        let halves = taken.chain.as_deref().map(halves);
+        let (halves, copy) = match &taken {
+            Some(taken) => (Some(halves(&taken.chain)), taken.user.as_deref()),
+            None => (None, None),
+        };
         if self.unwinding.0.is_none() {
             let chain = halves
                 .map(|(kernel, user)| Chain { kernel: kernel.into(), user: frame_pointers(user) });
             return (chain.map(|chain| self.number(time, space, &chain)), Known::Exactly);
         }
         let kernel: Option<Rc<[u64]>> = halves.map(|(kernel, _)| kernel.into());
-        let copied = taken.dump.map(|stack| self.unwind_copy(time, tid, space, &stack));
+        let copied = copy.map(|stack| self.unwind_copy(time, tid, space, stack));
         let Some(thread) = self.threads.get_mut(&tid) else { return (None, Known::Exactly) };
         thread.left = registers.map(|registers| registers.user());
         thread.kernel = kernel.clone().unwrap_or_default();

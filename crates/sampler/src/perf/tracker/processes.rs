@@ -3,7 +3,7 @@
 use std::collections::hash_map::Entry;
 use std::rc::Rc;
 
-use whyslow_events::{CpuSet, Entrance, Event, Off, Pid, Seen, Tid};
+use whyslow_events::{Cpu, CpuSet, Entrance, Event, Off, Pid, Seen, Tid};
 
 use super::chains::{Beyond, Known, Places};
 use super::scripts::Lately;
@@ -72,6 +72,13 @@ impl Tracker {
     /// Takes in a thread of an adopted process that begins now.
     pub(crate) fn begin_thread(&mut self, time: u64, pid: u32, tid: u32, name: String) {
         self.join(time, Pid(pid), Tid(tid), name, Entrance::Born, Doing::Runnable);
+    }
+
+    /// Whether a thread may run on a CPU, by the affinities that were read so
+    /// far; any may as long as there is none.
+    pub(crate) fn may_run_on(&self, cpu: u32) -> bool {
+        let may = |thread: &Thread| thread.cpus.as_ref().is_none_or(|cpus| cpus.contains(Cpu(cpu)));
+        self.threads.is_empty() || self.threads.values().any(may)
     }
 
     /// The CPUs a thread may use, as they were at `time`.

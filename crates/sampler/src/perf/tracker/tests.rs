@@ -9,7 +9,7 @@ const ROOT: u32 = 100;
 const START: u64 = 1000;
 
 fn record(time: u64, tid: u32, body: Body) -> Record {
-    Record { time, pid: tid, tid, body }
+    Record { time, tid, body }
 }
 
 fn switch(time: u64, previous: u32, state: u64, next: u32) -> Record {
@@ -211,7 +211,8 @@ fn the_target_is_over_with_its_last_thread() {
 #[test]
 fn a_chain_belongs_to_the_switch_of_its_own_thread_only() {
     let chain = |time, tid| {
-        (0, record(time, tid, Body::Chain { chain: Box::from([u64::MAX - 511, 0x10]) }))
+        let chain = Box::from([u64::MAX - 511, 0x10]);
+        (0, record(time, tid, Body::Stack { chain, user: None }))
     };
     let stacks = |records: Vec<(u32, Record)>| {
         let found = events(tracker(true), records);

@@ -64,12 +64,9 @@ fn copy(sp: u64, words: &[u64]) -> Option<Box<UserStack>> {
     Some(Box::new(UserStack { registers, bytes, whole: false }))
 }
 
-fn dump(sp: u64, words: &[u64]) -> Body {
-    Body::Dump { user: copy(sp, words) }
-}
-
-fn chain(address: u64) -> Body {
-    Body::Chain { chain: Box::from([KERNEL, address]) }
+/// The stack of the thread, with one kernel frame.
+fn stack(address: u64, sp: u64, words: &[u64]) -> Body {
+    Body::Stack { chain: Box::from([KERNEL, address]), user: copy(sp, words) }
 }
 
 /// The thread goes to wait with its stack pointer there.
@@ -90,7 +87,7 @@ fn stacks(bodies: Vec<Body>) -> Vec<Option<Halves>> {
     let (mut tracker, pid) = tracker();
     for (time, body) in (START + 1..).zip(bodies) {
         let tid = if matches!(body, Body::Switch { previous: 7, .. }) { 7 } else { pid };
-        tracker.record(0, Record { time, pid: tid, tid, body });
+        tracker.record(0, Record { time, tid, body });
     }
     let events: Vec<Event> = tracker.take_events().map(|timed| timed.event).collect();
     let defined = |wanted: StackId| {
@@ -117,8 +114,7 @@ fn whole(kernel: &[u64], user: &[u64]) -> Option<Halves> {
 #[test]
 fn a_wait_has_the_stack_that_was_copied_at_its_switch() {
     let pid = std::process::id();
-    let found =
-        stacks(vec![runs(pid), chain(0xf1), dump(0x7000, &[0x11, 0x12, 0]), waits(pid, 0x7000)]);
+    let found = stacks(vec![runs(pid), stack(0xf1, 0x7000, &[0x11, 0x12, 0]), waits(pid, 0x7000)]);
     assert_eq!(found, [whole(&[0xf1], &[PC, 0x11, 0x12])]);
 }
 
@@ -127,18 +123,11 @@ fn a_wait_that_was_not_copied_has_the_stack_of_its_place() {
     let pid = std::process::id();
     let found = stacks(vec![
         runs(pid),
-        chain(0xf1),
-        dump(0x7000, &[0x11, 0]),
+        stack(0xf1, 0x7000, &[0x11, 0]),
         waits(pid, 0x7000),
         runs(pid),
         waits(pid, 0x7000),
         runs(pid),
-        chain(0xf2),
-        waits(pid, 0x7000),
-        runs(pid),
-        waits(pid, 0x6000),
-        runs(pid),
-        chain(0xf3),
         waits(pid, 0x6000),
     ]);
     assert_eq!(
@@ -146,9 +135,7 @@ fn a_wait_that_was_not_copied_has_the_stack_of_its_place() {
         [
             whole(&[0xf1], &[PC, 0x11]),
             Some((vec![0xf1], vec![PC, 0x11], StackEnd::SamePlace)),
-            Some((vec![0xf2], vec![PC, 0x11], StackEnd::SamePlace)),
             None,
-            Some((vec![0xf3], vec![PC], StackEnd::None)),
         ]
     );
 }
@@ -158,18 +145,18 @@ fn a_wait_whose_copy_was_too_short_has_the_stack_of_its_place() {
     let pid = std::process::id();
     let found = stacks(vec![
         runs(pid),
-        dump(0x7000, &[0x11]),
+        stack(0xf1, 0x7000, &[0x11]),
         waits(pid, 0x7000),
         runs(pid),
-        dump(0x7000, &[0x11, 0x12, 0]),
+        stack(0xf2, 0x7000, &[0x11, 0x12, 0]),
         waits(pid, 0x7000),
         runs(pid),
-        dump(0x7000, &[0x11]),
+        stack(0xf3, 0x7000, &[0x11]),
         waits(pid, 0x7000),
     ]);
-    let short = Some((vec![], vec![PC, 0x11], StackEnd::CopyTooShort));
-    let lent = Some((vec![], vec![PC, 0x11, 0x12], StackEnd::SamePlace));
-    assert_eq!(found, [short, whole(&[], &[PC, 0x11, 0x12]), lent]);
+    let short = Some((vec![0xf1], vec![PC, 0x11], StackEnd::CopyTooShort));
+    let lent = Some((vec![0xf3], vec![PC, 0x11, 0x12], StackEnd::SamePlace));
+    assert_eq!(found, [short, whole(&[0xf2], &[PC, 0x11, 0x12]), lent]);
 }
 
 #[test]
@@ -209,7 +196,7 @@ fn where_a_copy_has_changed_since_what_lay_beyond_it_before_is_believed() {
     let sampled = |tracker: &mut Tracker, time, stack: &[u64]| {
         let user = copy(sp, &stack[..COPIED]);
         let body = Body::Clock { kernel: false, chain: Box::from([]), user };
-        tracker.record(0, Record { time, pid, tid: pid, body });
+        tracker.record(0, Record { time, tid: pid, body });
     };
     let before = stack.clone();
     sampled(&mut tracker, START + 1, &before);
