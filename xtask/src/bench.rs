@@ -9,6 +9,7 @@ mod loss;
 mod overhead;
 mod profilers;
 mod programs;
+mod python;
 mod recorder;
 mod reporting;
 mod stacks;
@@ -43,6 +44,7 @@ pub(crate) struct Arguments {
 struct Results {
     losses: Vec<loss::Loss>,
     overhead: Vec<overhead::Overhead>,
+    python: Vec<overhead::Overhead>,
     stacks: stacks::Stacks,
     reporting: reporting::Reporting,
 }
@@ -71,6 +73,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let results = Results {
         losses: loss::measure(&programs, &whyslow, &folder, rounds)?,
         overhead: overhead::measure(&programs, &whyslow, &folder, rounds)?,
+        python: python::measure(&whyslow, &folder, rounds)?,
         stacks: stacks::measure(&programs, &whyslow, &flamegraph, &folder, rounds)?,
         reporting: reporting::measure(&programs, &whyslow, &flamegraph, &folder)?,
     };

@@ -41,6 +41,8 @@ pub(crate) const FOR_BENCH: &[Tool] = &[
     tool("c++", &["g++", "libc6-dev"]),
     tool("perf", &["linux-perf"]),
     tool("strace", &["strace"]),
+    // The profilers of Python come from its package index.
+    tool("python3", &["python3", "python3-venv"]),
 ];
 
 impl Tool {

@@ -45,7 +45,8 @@ pub(super) fn measure(
     programs.timed().iter().map(measure).collect()
 }
 
-fn measure_one(
+/// Runs one program with every profiler.
+pub(super) fn measure_one(
     program: &Program,
     profilers: &[Profiler],
     whyslow: &Path,

@@ -17,9 +17,12 @@ const IN_MEMORY: &str = "writing to memory does not fail";
 /// All tables.
 pub(super) fn markdown(Judged { results, goals }: &Judged) -> String {
     let mut out = losses(&results.losses);
-    for table in
-        [overheads(&results.overhead), stacks(&results.stacks), reporting(&results.reporting)]
-    {
+    for table in [
+        overheads(&results.overhead),
+        overheads(&results.python),
+        stacks(&results.stacks),
+        reporting(&results.reporting),
+    ] {
         out.push('\n');
         out.push_str(&table);
     }
