@@ -209,6 +209,32 @@ fn a_stack_without_a_user_half_is_lent_a_whole_one() {
 }
 
 #[test]
+fn two_callers_at_one_site_are_told_apart_or_counted_as_lent() {
+    let symbol = |at, name| symbol(Some(SPACE), at, vec![function(name)]);
+    let definitions = vec![
+        stack(901, &[], &[0xf, 0xa]),
+        stack(902, &[], &[0xf, 0xb]),
+        symbol(0xa, "a"),
+        symbol(0xb, "b"),
+        symbol(0xf, "wait"),
+    ];
+    let turns = [
+        (1, sleeps(Some(901))),
+        (3, wakes()),
+        (4, sleeps(Some(902))),
+        (6, wakes()),
+        (7, sleeps(None)),
+        (11, wakes()),
+        (12, end()),
+    ];
+    let analysis = play(definitions, &turns);
+    let expected = ["prog;a;wait;[sleep] 2", "prog;b;wait;[sleep] 6"];
+    assert_eq!(lines(&analysis, View::OffCpu), expected);
+    let waits = &analysis.report.quality.stacks.waits;
+    assert_eq!((waits.complete, waits.lent), (1.0, 0.5));
+}
+
+#[test]
 fn the_reach_of_stacks_is_told_by_reason() {
     let ends = [StackEnd::Complete, StackEnd::Extended, StackEnd::NoUnwindInfo, StackEnd::None];
     let definitions = ends.iter().zip(1..).map(|(end, id)| ended(id, &[0xa], *end)).collect();
