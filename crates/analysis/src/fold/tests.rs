@@ -245,6 +245,19 @@ fn the_reach_of_stacks_is_told_by_reason() {
     assert_eq!(reach.truncated, [("no-unwind-info".to_owned(), 0.25)].into());
 }
 
+#[test]
+fn a_call_and_its_trampoline_are_shown_once() {
+    let script = [(1, 7, true), (0, 3, true)];
+    let mut events = interpreted(&[2, 9, 2, 8, 1, 5], &script);
+    for (at, name) in [(8, "<module>"), (9, "work")] {
+        let file = Some("/srv/app.py".to_owned());
+        let frame = Frame { module: "[jit]".to_owned(), file, ..function(name) };
+        events.push(symbol(Some(SPACE), at, vec![frame]));
+    }
+    let analysis = play(events, &[(1, sample(Some(900))), (2, end())]);
+    assert_eq!(lines(&analysis, View::Cpu), ["prog;clone3;<module> (app.py:3);work (app.py:7) 2"]);
+}
+
 /// A Python program: `main` calls `work` in the same evaluation, `work` a native
 /// library that calls `key` back in another.
 fn interpreted(user: &[u64], script: &[(u32, u32, bool)]) -> Vec<(u64, Event)> {
