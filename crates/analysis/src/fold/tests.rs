@@ -251,7 +251,8 @@ fn a_call_and_its_trampoline_are_shown_once() {
     let mut events = interpreted(&[2, 9, 2, 8, 1, 5], &script);
     for (at, name) in [(8, "<module>"), (9, "work")] {
         let file = Some("/srv/app.py".to_owned());
-        let frame = Frame { module: "[jit]".to_owned(), file, ..function(name) };
+        let module = "[jit]".to_owned();
+        let frame = Frame { module, file, line: None, ..function(name) };
         events.push(symbol(Some(SPACE), at, vec![frame]));
     }
     let analysis = play(events, &[(1, sample(Some(900))), (2, end())]);
