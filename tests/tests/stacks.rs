@@ -6,3 +6,4 @@ mod gdb;
 mod program;
 mod reach;
 mod shares;
+mod trampoline;

@@ -119,7 +119,7 @@ fn read(source: &mut dyn EventSource) -> (Tables, Timeline, Option<String>) {
         }
     };
     let mut timeline = builder.finish();
-    timeline.settle(|stack| tables.reaches_out(stack));
+    timeline.settle(&mut tables);
     timeline.correct(tables.kernel_cpu_all, tables.tick());
     (tables, timeline, damage)
 }

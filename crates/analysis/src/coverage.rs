@@ -71,6 +71,7 @@ fn reason(end: StackEnd) -> Option<&'static str> {
     match end {
         StackEnd::Complete | StackEnd::Extended | StackEnd::SamePlace | StackEnd::None => None,
         StackEnd::CopyTooShort => Some("copy-too-short"),
+        StackEnd::OverBudget => Some("over-budget"),
         StackEnd::NoUnwindInfo => Some("no-unwind-info"),
         StackEnd::BadUnwindInfo => Some("bad-unwind-info"),
         StackEnd::UnknownRegister => Some("unknown-register"),

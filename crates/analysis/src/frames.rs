@@ -115,6 +115,7 @@ impl<'a> Frames<'a> {
         if stack.script.is_empty() {
             return user.chain(kernel).collect();
         }
+        let user = user.filter(|frame| !is_trampoline(frame));
         interpreter::merge(self.tables, user.collect(), &stack.script)
             .into_iter()
             .chain(kernel)
@@ -199,6 +200,11 @@ fn labelled(frame: Named) -> impl Iterator<Item = Named> {
 
 fn base(path: &str) -> &str {
     path.rsplit('/').next().unwrap_or(path)
+}
+
+/// Python's trampoline for a function (`-X perf`): the call it makes stands for itself.
+fn is_trampoline(frame: &Named) -> bool {
+    frame.module == "[jit]" && frame.file.is_some() && frame.line.is_none()
 }
 
 /// The C library and the loader wait on behalf of their callers.

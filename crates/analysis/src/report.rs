@@ -358,7 +358,8 @@ pub struct Reach {
     pub extended: f64,
     /// Of these, the chain was taken from another wait at the same place.
     pub lent: f64,
-    /// It does not, by reason: `copy-too-short`, `no-unwind-info`, `bad-unwind-info`,
+    /// It does not, by reason: `copy-too-short`, `over-budget` (more of it was not
+    /// read, for it would have cost too much), `no-unwind-info`, `bad-unwind-info`,
     /// `unknown-register`, `too-deep`, `frame-pointers` (not unwound).
     pub truncated: BTreeMap<String, f64>,
     /// No user half is known.

@@ -24,6 +24,8 @@ pub(crate) struct Tables {
     pub(crate) events: u64,
     spaces: HashMap<SpaceId, Space>,
     symbols: HashMap<SymbolKey, Vec<Frame>>,
+    /// Copies of stacks that stand for other waits at the same site.
+    lent: HashMap<StackId, StackId>,
 }
 
 #[derive(Debug)]
@@ -93,6 +95,7 @@ impl Tables {
             events: 0,
             spaces: HashMap::new(),
             symbols: HashMap::new(),
+            lent: HashMap::new(),
         }
     }
 
@@ -208,6 +211,27 @@ impl Tables {
     /// Whether a stack has a user half.
     pub(crate) fn reaches_out(&self, stack: StackId) -> bool {
         self.stacks.get(&stack).is_some_and(|stack| stack.end != StackEnd::None)
+    }
+
+    /// `stack` for another wait at the same site. Interpreted calls are not lent:
+    /// calls of any depth wait at the same place of the interpreter.
+    pub(crate) fn lent(&mut self, stack: StackId) -> Option<StackId> {
+        if let Some(lent) = self.lent.get(&stack) {
+            return Some(*lent);
+        }
+        let Stack { space, kernel, user, end, .. } = self.stacks.get(&stack)?;
+        let end = match end {
+            StackEnd::Complete | StackEnd::Extended => StackEnd::SamePlace,
+            end => *end,
+        };
+        let (kernel, user) = (kernel.clone(), user.clone());
+        let copy = Stack { space: *space, kernel, user, end, script: vec![] };
+        // The recorder counts up from zero.
+        let last = u32::MAX.checked_sub(u32::try_from(self.lent.len()).ok()?)?;
+        let id = (0..=last).rev().map(StackId).find(|id| !self.stacks.contains_key(id))?;
+        self.stacks.insert(id, copy);
+        self.lent.insert(stack, id);
+        Some(id)
     }
 
     /// How many addresses of a user call chain, innermost first, can be true.

@@ -46,7 +46,7 @@ impl<S: EventSource> Symbolized<S> {
         self.last = timed.time;
         self.named |= matches!(timed.event, Event::Symbols(_));
         if let Some(symbolizer) = &mut self.symbolizer {
-            symbolizer.observe(&timed.event);
+            symbolizer.observe_at(timed.time, &timed.event);
         }
         next
     }

@@ -99,6 +99,9 @@ pub enum StackEnd {
     FramePointers,
     /// There is no user half.
     None,
+    /// The copy of the stack ended before the stack did, and what lay beyond was not
+    /// read: too much had been.
+    OverBudget,
 }
 
 /// The user half of a call chain.

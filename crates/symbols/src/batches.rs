@@ -4,8 +4,8 @@ use std::iter;
 
 use whyslow_events::{Frame, SymbolKey};
 
-/// Addresses in one batch.
-const KEYS: usize = 4096;
+/// Addresses in one batch: a chunk of a recording that is cut short loses few names.
+const KEYS: usize = 4 << 10;
 
 /// Bytes of names after which a batch is full.
 const TEXT: usize = 1 << 20;

@@ -7,7 +7,7 @@ use whyslow_events::Frame;
 
 /// Bytes of a function or file name that are kept: more than the longest
 /// template instance a reader would read.
-const NAME_LIMIT: usize = 4096;
+const NAME_LIMIT: usize = 4 << 10;
 
 /// Functions inlined at one address that are kept, innermost first.
 const INLINE_LIMIT: usize = 64;

@@ -8,6 +8,7 @@ use object::read::ReadCache;
 use crate::elf::{self, ElfFile};
 use crate::jit::codes::{Codes, Room};
 use crate::jit::dump::Dump;
+use crate::jit::written::Written;
 use crate::jit::{frame, perf_map as map};
 use crate::plt::Plt;
 use crate::runtime::python;
@@ -27,20 +28,21 @@ pub fn perf_map(bytes: &[u8]) {
 /// A jitdump file, which comes in two pieces.
 pub fn jitdump(bytes: &[u8]) {
     let mut dump = Dump::default();
-    in_two_pieces(bytes, |piece, codes, room| dump.read(piece, codes, room));
+    in_two_pieces(bytes, |piece, into| dump.read(piece, into));
 }
 
-fn in_two_pieces(bytes: &[u8], mut read: impl FnMut(&[u8], &mut Codes, &mut Room) -> usize) {
+fn in_two_pieces(bytes: &[u8], mut read: impl FnMut(&[u8], &mut Written<'_>) -> usize) {
     let (mut codes, mut room) = (Codes::default(), Room::new(MEMORY));
     let half = &bytes[..bytes.len() / 2];
-    let taken = read(half, &mut codes, &mut room);
+    let taken = read(half, &mut Written::at(1, &mut codes, &mut room).long_ago());
     assert!(taken <= half.len(), "more was taken than there is");
-    read(&bytes[taken..], &mut codes, &mut room);
+    read(&bytes[taken..], &mut Written::at(2, &mut codes, &mut room));
     for address in ADDRESSES {
-        if let Some((code, offset)) = codes.find(address) {
+        if let Some((code, offset)) = codes.find(address, 1) {
             frame::of(&code.name, code.line(offset));
         }
     }
+    codes.end(&mut room);
 }
 
 /// An ELF file that says it is Python.

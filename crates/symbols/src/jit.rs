@@ -1,25 +1,29 @@
 //! Code that a runtime compiled while it ran, named by the runtime itself: in
 //! `/tmp/perf-PID.map`, or in a jitdump file that it maps.
 //!
-//! Such code comes and goes. An address gets the name that stands for it when
-//! the files are read, which happens again and again while the target runs.
+//! Such code comes and goes. An address gets the name of the code that was there
+//! when it first stood in a stack, as far as the files tell: jitdump has times,
+//! and of a map only between which two readings a line was written. The files are
+//! read again and again while the target runs.
 
 pub(crate) mod codes;
 pub(crate) mod dump;
 pub(crate) mod frame;
 pub(crate) mod perf_map;
 mod tail;
+pub(crate) mod written;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use whyslow_events::{Frame, SpaceId};
+use whyslow_events::{Fallback, Frame, SpaceId};
 
 use self::codes::{Codes, Room};
 use self::dump::Dump;
 use self::tail::Tail;
+use self::written::Written;
 use crate::files::Files;
 use crate::mappings::Mapping;
 use crate::space::Space;
@@ -36,11 +40,15 @@ const MEMORY: usize = 256 << 20;
 pub(crate) struct Jits {
     spaces: BTreeMap<SpaceId, Jit>,
     room: Room,
+    /// There were more spaces than are looked into.
+    too_many: bool,
+    /// It was told that something was left out.
+    told: bool,
 }
 
 impl Default for Jits {
     fn default() -> Self {
-        Jits { spaces: BTreeMap::new(), room: Room::new(MEMORY) }
+        Jits { spaces: BTreeMap::new(), room: Room::new(MEMORY), too_many: false, told: false }
     }
 }
 
@@ -50,10 +58,12 @@ struct Jit {
     map: Tail,
     dump: Option<(Tail, Dump)>,
     codes: Codes,
-    /// Addresses in stacks that have no name yet.
-    nameless: BTreeSet<u64>,
+    /// Addresses in stacks that have no name yet, and when they came.
+    nameless: BTreeMap<u64, u64>,
     /// An address came since the last reading.
     asked: bool,
+    /// The process was gone at the last reading.
+    gone: bool,
 }
 
 impl Jits {
@@ -71,10 +81,16 @@ impl Jits {
         }
     }
 
-    /// An address in memory without a file stands in a stack.
-    pub(crate) fn ask(&mut self, id: SpaceId, space: &Space, address: u64, files: &Files) {
+    /// An address in memory without a file stands in a stack of `time`.
+    pub(crate) fn ask(
+        &mut self,
+        id: SpaceId,
+        space: &Space,
+        (address, time): (u64, u64),
+        files: &Files,
+    ) {
         if let Some(jit) = self.of_space(id, space, files) {
-            jit.nameless.insert(address);
+            jit.nameless.entry(address).or_insert(time);
             jit.asked = true;
         }
     }
@@ -84,19 +100,19 @@ impl Jits {
     /// look for, or that none is wanted.
     pub(crate) fn read(
         &mut self,
-        limit: u64,
+        (limit, now): (u64, u64),
         executing: impl Fn(SpaceId, u64) -> Option<u64>,
     ) -> Vec<(SpaceId, u64, Frame)> {
         let mut named = Vec::new();
         for (&id, jit) in self.spaces.iter_mut().filter(|(_, jit)| !jit.nameless.is_empty()) {
-            let new = jit.read(limit, &mut self.room);
+            let new = jit.read(limit, now, &mut self.room);
             if !new && !std::mem::take(&mut jit.asked) {
                 continue;
             }
             let codes = &jit.codes;
-            jit.nameless.retain(|&address| {
+            jit.nameless.retain(|&address, time| {
                 let Some(executing) = executing(id, address) else { return false };
-                let Some((code, offset)) = codes.find(executing) else { return true };
+                let Some((code, offset)) = codes.find(executing, *time) else { return true };
                 named.push((id, address, frame::of(&code.name, code.line(offset))));
                 false
             });
@@ -104,8 +120,39 @@ impl Jits {
         named
     }
 
+    /// Forgets the code of processes that were gone before the last reading:
+    /// their stacks have come by then. `is_gone` tells which are.
+    pub(crate) fn end(&mut self, is_gone: impl Fn(SpaceId) -> bool) {
+        let mut ended = Vec::new();
+        for (&id, jit) in &mut self.spaces {
+            if std::mem::replace(&mut jit.gone, is_gone(id)) {
+                ended.push(id);
+            }
+        }
+        for id in ended {
+            let Some(jit) = self.spaces.remove(&id) else { continue };
+            jit.codes.end(&mut self.room);
+        }
+    }
+
+    /// That code was left out, once.
+    pub(crate) fn take_failure(&mut self) -> Option<Fallback> {
+        if self.told || !(self.too_many || self.room.is_full()) {
+            return None;
+        }
+        self.told = true;
+        let errno = if self.too_many { "too many processes" } else { "too many names" };
+        Some(Fallback {
+            wanted: "names of all code that runtimes compiled".to_owned(),
+            got: format!("those of {SPACES} processes at a time, {} MiB", MEMORY >> 20),
+            errno: errno.to_owned(),
+            remedy: "record fewer processes at once".to_owned(),
+        })
+    }
+
     fn of_space(&mut self, id: SpaceId, space: &Space, files: &Files) -> Option<&mut Jit> {
         if self.spaces.len() >= SPACES && !self.spaces.contains_key(&id) {
+            self.too_many = true;
             return None;
         }
         let proc = files.proc();
@@ -121,17 +168,25 @@ impl Jits {
 impl Jit {
     fn new(map: Tail) -> Jit {
         let (codes, nameless) = Default::default();
-        Jit { map, dump: None, codes, nameless, asked: false }
+        Jit { map, dump: None, codes, nameless, asked: false, gone: false }
     }
 
     /// Whether there was something new.
-    fn read(&mut self, limit: u64, room: &mut Room) -> bool {
+    fn read(&mut self, limit: u64, now: u64, room: &mut Room) -> bool {
         let codes = &mut self.codes;
-        let map = self.map.read(limit, |bytes| perf_map::read(bytes, codes, room));
-        let dump = self
-            .dump
-            .as_mut()
-            .is_some_and(|(tail, dump)| tail.read(limit, |bytes| dump.read(bytes, codes, room)));
+        codes.forget(room);
+        let known = self.map.is_caught_up();
+        let map = self.map.read(limit, |bytes| {
+            let into = Written::at(now, codes, room);
+            perf_map::read(bytes, &mut if known { into } else { into.long_ago() })
+        });
+        let dump = self.dump.as_mut().is_some_and(|(tail, dump)| {
+            let known = tail.is_caught_up();
+            tail.read(limit, |bytes| {
+                let into = Written::at(now, codes, room);
+                dump.read(bytes, &mut if known { into } else { into.long_ago() })
+            })
+        });
         map || dump
     }
 }

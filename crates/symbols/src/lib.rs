@@ -33,7 +33,7 @@ mod vdso;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use whyslow_events::{Event, SpaceId, SymbolKey, SystemFacts};
+use whyslow_events::{Event, Ns, Pid, SpaceId, SymbolKey, SystemFacts};
 
 use crate::addresses::Addresses;
 pub use crate::debuginfod::Debuginfod;
@@ -62,6 +62,8 @@ pub struct Symbolizer {
     files: Files,
     debug_files: DebugFiles,
     jits: Jits,
+    /// When the events happened that pass by.
+    now: Ns,
     /// Mappings whose build id was found.
     identified: Vec<Event>,
 }
@@ -72,7 +74,8 @@ impl Symbolizer {
     pub fn new(facts: SystemFacts) -> Self {
         let (spaces, addresses, files, debug_files, jits) = Default::default();
         let identified = Vec::new();
-        Symbolizer { facts, spaces, addresses, files, debug_files, jits, identified }
+        let now = Ns(0);
+        Symbolizer { facts, spaces, addresses, files, debug_files, jits, now, identified }
     }
 
     /// Asks these servers for debug files that are not on this host. Nothing
@@ -93,6 +96,13 @@ impl Symbolizer {
     #[must_use]
     pub fn interpreters(&self) -> Interpreters {
         Interpreters::new(self.facts.page_size, self.files.clone())
+    }
+
+    /// The same as [`Symbolizer::observe`] of an event that happened at `time`:
+    /// compiled code is named as it was then.
+    pub fn observe_at(&mut self, time: Ns, event: &Event) {
+        self.now = self.now.max(time);
+        self.observe(event);
     }
 
     /// Learns spaces, mappings and stacks from the events that pass by.
@@ -134,6 +144,7 @@ impl Symbolizer {
         events.extend(batches::of(named).map(Event::Symbols));
         let servers = self.debug_files.servers.as_mut();
         events.extend(servers.and_then(Client::take_failure).map(Event::Fallback));
+        events.extend(self.jits.take_failure().map(Event::Fallback));
         events
     }
 
@@ -156,6 +167,10 @@ impl Symbolizer {
     pub fn refresh(&mut self) -> Vec<Event> {
         let mut events = std::mem::take(&mut self.identified);
         events.extend(self.compiled(REFRESH_LIMIT));
+        let (spaces, proc) = (&self.spaces, self.files.proc());
+        let pid = |space| spaces.get(&space).and_then(|space: &Space| space.pid);
+        self.jits
+            .end(|space| pid(space).is_none_or(|Pid(pid)| !proc.join(pid.to_string()).exists()));
         events
     }
 
@@ -163,7 +178,8 @@ impl Symbolizer {
     fn compiled(&mut self, limit: u64) -> Vec<Event> {
         let key = |space, address| SymbolKey { space: Some(space), address };
         let addresses = &self.addresses;
-        let found = self.jits.read(limit, |space, at| addresses.executing(key(space, at)));
+        let found =
+            self.jits.read((limit, self.now.0), |space, at| addresses.executing(key(space, at)));
         let named = found.into_iter().map(|(space, at, frame)| (key(space, at), vec![frame]));
         let named: Vec<_> = named.collect();
         self.addresses.named(named.iter().map(|(key, _)| key));
@@ -189,7 +205,7 @@ impl Symbolizer {
                         known.mappings.insert(mapping);
                     }
                 }
-                _ => self.jits.ask(space, known, address, &self.files),
+                _ => self.jits.ask(space, known, (address, self.now.0), &self.files),
             }
         }
     }

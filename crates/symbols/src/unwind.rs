@@ -12,12 +12,14 @@ mod frame_pointer;
 pub mod fuzzing;
 mod image;
 mod lost;
+mod memory;
 mod modules;
 mod registers;
 mod rule;
 mod spaces;
 mod table;
 mod walk;
+mod way_out;
 
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
@@ -27,6 +29,7 @@ use whyslow_events::{Event, SpaceId, StackEnd, StackMemory, Unwind, Unwound, Use
 
 use crate::files::Files;
 use crate::unwind::cache::Cache;
+use crate::unwind::memory::Piece;
 use crate::unwind::modules::Modules;
 use crate::unwind::registers::Registers;
 use crate::unwind::spaces::{Known, Spaces};
@@ -69,6 +72,7 @@ impl Unwind for Unwinder {
         let Some(space) = self.spaces.get_mut(space) else {
             return Unwound { addresses: vec![registers.pc], end: StackEnd::NoUnwindInfo };
         };
+        space.memory.next_stack();
         let mut code = Mapped { space, files: &mut self.files };
         let walk = || walk::walk(&mut code, Registers::from(registers), stack);
         // The parsers meet whatever file the target has mapped: a broken one
@@ -120,5 +124,11 @@ impl Code for Mapped<'_> {
         }
         self.files.modules.read_code(space, mapping, address, bytes)?;
         Some(bytes)
+    }
+
+    fn in_memory(&mut self, address: u64) -> Option<Piece> {
+        let Known { space, memory, .. } = &mut *self.space;
+        let mapping = space.mappings.find(address)?;
+        if mapping.is_memory() { memory.at(space.pid?, address) } else { None }
     }
 }

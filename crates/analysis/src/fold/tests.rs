@@ -209,6 +209,32 @@ fn a_stack_without_a_user_half_is_lent_a_whole_one() {
 }
 
 #[test]
+fn two_callers_at_one_site_are_told_apart_or_counted_as_lent() {
+    let symbol = |at, name| symbol(Some(SPACE), at, vec![function(name)]);
+    let definitions = vec![
+        stack(901, &[], &[0xf, 0xa]),
+        stack(902, &[], &[0xf, 0xb]),
+        symbol(0xa, "a"),
+        symbol(0xb, "b"),
+        symbol(0xf, "wait"),
+    ];
+    let turns = [
+        (1, sleeps(Some(901))),
+        (3, wakes()),
+        (4, sleeps(Some(902))),
+        (6, wakes()),
+        (7, sleeps(None)),
+        (11, wakes()),
+        (12, end()),
+    ];
+    let analysis = play(definitions, &turns);
+    let expected = ["prog;a;wait;[sleep] 2", "prog;b;wait;[sleep] 6"];
+    assert_eq!(lines(&analysis, View::OffCpu), expected);
+    let waits = &analysis.report.quality.stacks.waits;
+    assert_eq!((waits.complete, waits.lent), (1.0, 0.5));
+}
+
+#[test]
 fn the_reach_of_stacks_is_told_by_reason() {
     let ends = [StackEnd::Complete, StackEnd::Extended, StackEnd::NoUnwindInfo, StackEnd::None];
     let definitions = ends.iter().zip(1..).map(|(end, id)| ended(id, &[0xa], *end)).collect();
@@ -217,6 +243,20 @@ fn the_reach_of_stacks_is_told_by_reason() {
     let reach = &analysis.report.quality.stacks.cpu;
     assert_eq!((reach.complete, reach.extended, reach.none), (0.5, 0.25, 0.25));
     assert_eq!(reach.truncated, [("no-unwind-info".to_owned(), 0.25)].into());
+}
+
+#[test]
+fn a_call_and_its_trampoline_are_shown_once() {
+    let script = [(1, 7, true), (0, 3, true)];
+    let mut events = interpreted(&[2, 9, 2, 8, 1, 5], &script);
+    for (at, name) in [(8, "<module>"), (9, "work")] {
+        let file = Some("/srv/app.py".to_owned());
+        let module = "[jit]".to_owned();
+        let frame = Frame { module, file, line: None, ..function(name) };
+        events.push(symbol(Some(SPACE), at, vec![frame]));
+    }
+    let analysis = play(events, &[(1, sample(Some(900))), (2, end())]);
+    assert_eq!(lines(&analysis, View::Cpu), ["prog;clone3;<module> (app.py:3);work (app.py:7) 2"]);
 }
 
 /// A Python program: `main` calls `work` in the same evaluation, `work` a native

@@ -6,20 +6,21 @@ use whyslow_events::{SiteId, StackId};
 
 use super::counts::Counted;
 use super::{Doing, Queue, Thread, Timeline};
+use crate::tables::Tables;
 
 /// Of the time a thread is found runnable, on the CPU for this many percent is
 /// all of it, and for the rest of them none.
 const ALMOST_ALL: u64 = 90;
 
 impl Timeline {
-    /// `reaches_out` tells which call chains have a user half.
-    pub(crate) fn settle(&mut self, reaches_out: impl Fn(StackId) -> bool) {
+    /// The call chains of waits are in `tables`; those that are lent are added.
+    pub(crate) fn settle(&mut self, tables: &mut Tables) {
         for thread in &mut self.threads {
             determine(thread);
         }
-        let by_site = first_stacks(&self.threads, &reaches_out);
+        let by_site = first_stacks(&self.threads, tables);
         for thread in &mut self.threads {
-            lend_stacks(thread, &by_site, &reaches_out);
+            lend_stacks(thread, &by_site, tables);
         }
     }
 }
@@ -47,17 +48,14 @@ fn determine(thread: &mut Thread) {
     }
 }
 
-fn first_stacks(
-    threads: &[Thread],
-    reaches_out: &impl Fn(StackId) -> bool,
-) -> FxHashMap<SiteId, StackId> {
+fn first_stacks(threads: &[Thread], tables: &Tables) -> FxHashMap<SiteId, StackId> {
     let mut found = FxHashMap::default();
     for interval in threads.iter().flat_map(|thread| &thread.intervals) {
         if let (Doing::Blocked(wait), Some(stack)) = (interval.doing, interval.stack)
             && let Some(site) = wait.site
         {
             let known = found.entry(site).or_insert(stack);
-            if !reaches_out(*known) {
+            if !tables.reaches_out(*known) {
                 *known = stack;
             }
         }
@@ -66,13 +64,10 @@ fn first_stacks(
 }
 
 /// A wait without a call chain, or without its user half, has that of the
-/// thread's last wait at the same site, or of any; a turn in the run queue that
-/// of what came before it.
-fn lend_stacks(
-    thread: &mut Thread,
-    by_site: &FxHashMap<SiteId, StackId>,
-    reaches_out: &impl Fn(StackId) -> bool,
-) {
+/// thread's last wait at the same site, or of any, and counts as lent: another
+/// caller may have come there. A turn in the run queue has that of what came
+/// before it.
+fn lend_stacks(thread: &mut Thread, by_site: &FxHashMap<SiteId, StackId>, tables: &mut Tables) {
     let mut recent: FxHashMap<SiteId, StackId> = FxHashMap::default();
     let mut samples = thread.samples.iter().peekable();
     let mut before = None;
@@ -83,17 +78,18 @@ fn lend_stacks(
         match interval.doing {
             Doing::Blocked(wait) => {
                 let site = wait.site;
-                let lent = || site.and_then(|site| recent.get(&site).or(by_site.get(&site)));
-                let own = interval.stack.filter(|stack| reaches_out(*stack));
-                let stack = own.or_else(|| lent().copied()).or(interval.stack);
-                if let (Some(site), Some(stack)) = (site, stack) {
+                let known = || site.and_then(|site| recent.get(&site).or(by_site.get(&site)));
+                let own = interval.stack.filter(|stack| tables.reaches_out(*stack));
+                let lent = if own.is_none() { known().copied() } else { None };
+                if let (Some(site), Some(stack)) = (site, own.or(lent).or(interval.stack)) {
                     recent.insert(site, stack);
                 }
+                let stack = own.or_else(|| tables.lent(lent?)).or(interval.stack);
                 interval.stack = stack;
                 before = stack;
             }
             Doing::Runq { .. } => {
-                let own = interval.stack.filter(|stack| reaches_out(*stack));
+                let own = interval.stack.filter(|stack| tables.reaches_out(*stack));
                 interval.stack = own.or(before).or(interval.stack);
                 before = interval.stack;
             }

@@ -7,8 +7,6 @@ mod process;
 mod sets;
 mod sockets;
 
-use std::os::unix::fs::FileExt;
-
 use procfs::process::Syscall;
 use whyslow_events::Object;
 
@@ -66,7 +64,7 @@ impl Inspector {
     /// The bytes of code that end at `pc`.
     pub(crate) fn code_before(&self, pid: u32, pc: u64) -> Option<[u8; CODE_BEFORE]> {
         let mut code = [0; CODE_BEFORE];
-        self.memory(pid, pc.checked_sub(CODE_BEFORE as u64)?, &mut code)?;
+        Self::memory(pid, pc.checked_sub(CODE_BEFORE as u64)?, &mut code)?;
         Some(code)
     }
 
@@ -79,9 +77,9 @@ impl Inspector {
     }
 
     /// Fills `into` from the target's memory at `address`.
-    fn memory(&self, pid: u32, address: u64, into: &mut [u8]) -> Option<()> {
-        let memory = std::fs::File::open(self.proc.path(pid, "mem")).ok()?;
-        memory.read_exact_at(into, address).ok()
+    fn memory(pid: u32, address: u64, into: &mut [u8]) -> Option<()> {
+        let wanted = into.len();
+        (process::read(pid, &mut [(address, into)]) == wanted).then_some(())
     }
 
     /// What is behind a file descriptor.
@@ -105,7 +103,7 @@ impl Inspector {
     pub(crate) fn poll(&mut self, pid: u32, address: u64, count: u64) -> Object {
         let (count, complete) = sets::bounded(count);
         let mut bytes = vec![0; count * sets::POLLFD_BYTES];
-        match self.memory(pid, address, &mut bytes) {
+        match Self::memory(pid, address, &mut bytes) {
             Some(()) => self.set(pid, sets::poll_members(&bytes), complete),
             None if count == 0 => self.set(pid, vec![], complete),
             None => Object::Unseen,
@@ -119,7 +117,7 @@ impl Inspector {
         let mut fds = vec![];
         for address in sets.into_iter().filter(|address| *address != 0) {
             let mut bits = vec![0; count.div_ceil(64) * 8];
-            if self.memory(pid, address, &mut bits).is_none() {
+            if Self::memory(pid, address, &mut bits).is_none() {
                 return Object::Unseen;
             }
             fds.extend(sets::select_members(&bits, count));

@@ -55,4 +55,11 @@ fn our_own_memory_is_read_as_it_is() {
     let end = bytes.as_ptr() as u64 + bytes.len() as u64;
     let code = Inspector::default().code_before(std::process::id(), end);
     assert_eq!(code.as_ref(), Some(b"3456789"));
+    let (reader, _writer) = std::io::pipe().unwrap();
+    let mut wanted = [0; 8];
+    wanted[..4].copy_from_slice(&reader.as_raw_fd().to_ne_bytes());
+    let inspect = |address, count| Inspector::default().poll(std::process::id(), address, count);
+    let members = vec![look(&reader)];
+    assert_eq!(inspect(wanted.as_ptr() as u64, 1), Object::Set { members, complete: true });
+    assert_eq!(inspect(8, 1), Object::Unseen, "nothing is mapped there");
 }

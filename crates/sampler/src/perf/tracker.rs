@@ -4,6 +4,7 @@
 //! on each CPU, and which waits deserve a closer look. Time is passed in: a
 //! replayed stream of records gives the same events.
 
+mod budget;
 mod chains;
 mod looks;
 mod processes;
@@ -23,6 +24,7 @@ use super::record::{Body, Record};
 use super::spaces::{Mapping, Spaces};
 use super::waits::Waits;
 use crate::arch::Registers;
+use budget::Budget;
 use chains::{Beyond, Known, Places, Taken, Unwinding};
 use looks::Looks;
 use scripts::{Lately, Scripts};
@@ -144,6 +146,7 @@ pub(crate) struct Tracker {
     spaces: Spaces,
     stacks: Stacks,
     unwinding: Unwinding,
+    reads: Budget,
     scripts: Scripts,
     waits: Waits,
     looks: Looks,
@@ -167,6 +170,7 @@ impl Tracker {
             spaces: Spaces::default(),
             stacks: Stacks::default(),
             unwinding: Unwinding::default(),
+            reads: Budget::default(),
             scripts: Scripts::default(),
             waits: Waits::new(kernel),
             looks: Looks::default(),

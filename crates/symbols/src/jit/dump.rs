@@ -12,7 +12,8 @@ use linux_perf_data::jitdump::{
 };
 use linux_perf_data::linux_perf_event_reader::RawData;
 
-use crate::jit::codes::{Code, Codes, Line, Room};
+use crate::jit::codes::{Code, Line, text};
+use crate::jit::written::Written;
 
 /// Bytes before the body of a record: kind, length, time.
 const FRAME: usize = 16;
@@ -20,13 +21,15 @@ const FRAME: usize = 16;
 /// Bytes of the smallest source line in a record.
 const SMALLEST_LINE: usize = 17;
 
-/// Bytes of a name that are kept.
-const NAME_LIMIT: usize = 4096;
+/// Flag of a file whose times are those of a CPU's counter.
+const CPU_CLOCK: u64 = 1;
 
 /// A file that is being read, piece by piece.
 #[derive(Debug, Default)]
 pub(crate) struct Dump {
     endian: Option<Endianness>,
+    /// Its times are not on the clock of our events.
+    other_clock: bool,
     /// Source lines of the code at this address, which comes next.
     lines: Option<(u64, Vec<Line>)>,
     broken: bool,
@@ -35,12 +38,12 @@ pub(crate) struct Dump {
 impl Dump {
     /// Takes in the whole records at the beginning of `bytes`, and gives their
     /// length.
-    pub(crate) fn read(&mut self, bytes: &[u8], codes: &mut Codes, room: &mut Room) -> usize {
+    pub(crate) fn read(&mut self, bytes: &[u8], into: &mut Written<'_>) -> usize {
         if self.broken {
             return bytes.len();
         }
         let mut read = 0;
-        while let Some(length) = self.step(&bytes[read..], codes, room) {
+        while let Some(length) = self.step(&bytes[read..], into) {
             read += length;
         }
         if self.broken { bytes.len() } else { read }
@@ -48,7 +51,7 @@ impl Dump {
 
     /// The length of the header or record that `bytes` begin with; `None` when
     /// it is not there as a whole.
-    fn step(&mut self, bytes: &[u8], codes: &mut Codes, room: &mut Room) -> Option<usize> {
+    fn step(&mut self, bytes: &[u8], into: &mut Written<'_>) -> Option<usize> {
         let Some(endian) = self.endian else { return self.header(bytes) };
         let kind = JitDumpRecordType(word(endian, bytes, 0)?);
         let length = word(endian, bytes, 4)? as usize;
@@ -57,7 +60,8 @@ impl Dump {
             return None;
         }
         let body = RawData::Single(bytes.get(FRAME..length)?);
-        self.record(kind, endian, body, codes, room);
+        let time = long(endian, bytes, 8).filter(|_| !self.other_clock);
+        self.record((kind, time), endian, body, into);
         Some(length)
     }
 
@@ -69,29 +73,29 @@ impl Dump {
             return None;
         };
         let little = header.magic == *b"DTiJ";
+        self.other_clock = header.flags & CPU_CLOCK != 0;
         self.endian = Some(if little { Endianness::LittleEndian } else { Endianness::BigEndian });
         Some(header.total_size as usize)
     }
 
     fn record(
         &mut self,
-        kind: JitDumpRecordType,
+        (kind, time): (JitDumpRecordType, Option<u64>),
         endian: Endianness,
         body: RawData<'_>,
-        codes: &mut Codes,
-        room: &mut Room,
+        into: &mut Written<'_>,
     ) {
         match kind {
             JitDumpRecordType::JIT_CODE_LOAD => {
                 let Ok(load) = JitCodeLoadRecord::parse(endian, body) else { return };
                 let lines = self.lines.take().filter(|(address, _)| *address == load.code_addr);
                 let lines = lines.map_or(Rc::default(), |(_, lines)| lines.into());
-                let code = Code { name: text(load.function_name), lines };
-                codes.insert(load.code_addr, load.code_bytes.len() as u64, code, room);
+                let code = Code::new(&load.function_name.as_slice(), lines);
+                into.load(load.code_addr, load.code_bytes.len() as u64, code, time);
             }
             JitDumpRecordType::JIT_CODE_MOVE => {
                 let Ok(shift) = JitCodeMoveRecord::parse(endian, body) else { return };
-                codes.shift(shift.old_code_addr, shift.new_code_addr, room);
+                into.shift(shift.old_code_addr, shift.new_code_addr, time);
             }
             JitDumpRecordType::JIT_CODE_DEBUG_INFO => self.lines = lines(endian, body),
             _ => {}
@@ -101,11 +105,7 @@ impl Dump {
 
 fn lines(endian: Endianness, body: RawData<'_>) -> Option<(u64, Vec<Line>)> {
     // The library makes room for as many as the record claims to have.
-    let count = body.as_slice().get(8..16).and_then(|it| it.first_chunk().copied());
-    let count = match endian {
-        Endianness::LittleEndian => u64::from_le_bytes(count?),
-        Endianness::BigEndian => u64::from_be_bytes(count?),
-    };
+    let count = long(endian, &body.as_slice(), 8)?;
     if count > (body.len() / SMALLEST_LINE) as u64 {
         return None;
     }
@@ -115,18 +115,13 @@ fn lines(endian: Endianness, body: RawData<'_>) -> Option<(u64, Vec<Line>)> {
     for entry in &info.entries {
         let path = entry.file_path.as_slice();
         if path.as_ref() != file.as_bytes() {
-            file = text(entry.file_path);
+            file = text(&path);
         }
         let offset = entry.code_addr.saturating_sub(info.code_addr);
         lines.push(Line { offset, file: Rc::clone(&file), line: entry.line });
     }
     lines.sort_by_key(|line| line.offset);
     Some((info.code_addr, lines))
-}
-
-fn text(name: RawData<'_>) -> Rc<str> {
-    let name = name.as_slice();
-    String::from_utf8_lossy(&name[..name.len().min(NAME_LIMIT)]).as_ref().into()
 }
 
 fn word(endian: Endianness, bytes: &[u8], at: usize) -> Option<u32> {
@@ -137,20 +132,35 @@ fn word(endian: Endianness, bytes: &[u8], at: usize) -> Option<u32> {
     })
 }
 
+fn long(endian: Endianness, bytes: &[u8], at: usize) -> Option<u64> {
+    let bytes = *bytes.get(at..)?.first_chunk()?;
+    Some(match endian {
+        Endianness::LittleEndian => u64::from_le_bytes(bytes),
+        Endianness::BigEndian => u64::from_be_bytes(bytes),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::jit::codes::{Codes, Room};
 
     /// A file with the records of these kinds and bodies.
     fn file(records: &[(u32, Vec<u8>)]) -> Vec<u8> {
+        let timed: Vec<_> = records.iter().map(|record| (0, record.clone())).collect();
+        timed_file(&timed)
+    }
+
+    /// The same with the time of each.
+    fn timed_file(records: &[(u64, (u32, Vec<u8>))]) -> Vec<u8> {
         let mut file = b"DTiJ".to_vec();
         for word in [1u32, 40, 62, 0, 7, 0, 0, 0, 0] {
             file.extend(word.to_le_bytes());
         }
-        for (kind, body) in records {
+        for (time, (kind, body)) in records {
             file.extend(kind.to_le_bytes());
             file.extend(u32::try_from(FRAME + body.len()).unwrap().to_le_bytes());
-            file.extend(0u64.to_le_bytes());
+            file.extend(time.to_le_bytes());
             file.extend(body);
         }
         file
@@ -176,7 +186,7 @@ mod tests {
     }
 
     fn found(codes: &Codes, address: u64) -> Option<(String, Option<(String, u32)>)> {
-        let (code, offset) = codes.find(address)?;
+        let (code, offset) = codes.find(address, u64::MAX)?;
         let line = code.line(offset).map(|line| (line.file.to_string(), line.line));
         Some((code.name.to_string(), line))
     }
@@ -197,7 +207,7 @@ mod tests {
         let (mut pending, mut read) = (Vec::new(), 0);
         for byte in &bytes {
             pending.push(*byte);
-            let taken = dump.read(&pending, &mut codes, &mut room);
+            let taken = dump.read(&pending, &mut Written::at(0, &mut codes, &mut room));
             pending.drain(..taken);
             read += taken;
         }
@@ -218,10 +228,29 @@ mod tests {
         for bytes in [&bytes, &broken] {
             let (mut codes, mut room) = (Codes::default(), Room::new(1 << 20));
             let mut dump = Dump::default();
-            assert_eq!(dump.read(bytes, &mut codes, &mut room), bytes.len());
+            assert_eq!(dump.read(bytes, &mut Written::at(0, &mut codes, &mut room)), bytes.len());
             assert_eq!(found(&codes, 0x1000), Some(("kept".to_owned(), None)));
         }
         let mut dump = Dump::default();
-        assert_eq!(dump.read(&[7; 99], &mut Codes::default(), &mut Room::new(9)), 99);
+        let (mut codes, mut room) = (Codes::default(), Room::new(9));
+        assert_eq!(dump.read(&[7; 99], &mut Written::at(0, &mut codes, &mut room)), 99);
+    }
+
+    #[test]
+    fn code_is_there_from_the_time_its_record_says() {
+        let shift = (1, numbers(&[0, 0x9000, 0x1000, 0x9000, 0x10, 1]));
+        let bytes = timed_file(&[
+            (100, load(0x1000, 0x10, "first")),
+            (200, shift),
+            (200, load(0x1000, 0x10, "second")),
+            // On no clock of ours: it came when it was read.
+            (1 << 60, load(0x1000, 0x10, "third")),
+        ]);
+        let (mut codes, mut room) = (Codes::default(), Room::new(1 << 20));
+        Dump::default().read(&bytes, &mut Written::at(300, &mut codes, &mut room));
+        let at = |address, time| codes.find(address, time).map(|(code, _)| code.name.to_string());
+        let times = [50, 150, 250, 350].map(|time| at(0x1004, time).unwrap());
+        assert_eq!(times, ["first", "first", "second", "third"]);
+        assert_eq!(at(0x9004, 250).as_deref(), Some("first"));
     }
 }

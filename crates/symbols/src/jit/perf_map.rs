@@ -1,20 +1,16 @@
 //! `perf-PID.map`: a line for each piece of code, `START SIZE NAME`, the
 //! numbers in hexadecimal.
 
-use crate::jit::codes::{Code, Codes, Room};
-
-/// Bytes of a name that are kept.
-const NAME_LIMIT: usize = 4096;
+use crate::jit::codes::Code;
+use crate::jit::written::Written;
 
 /// Takes in the whole lines at the beginning of `bytes`, and gives their
 /// length. A line that is none of ours is passed over.
-pub(crate) fn read(bytes: &[u8], codes: &mut Codes, room: &mut Room) -> usize {
+pub(crate) fn read(bytes: &[u8], into: &mut Written<'_>) -> usize {
     let Some(last) = bytes.iter().rposition(|byte| *byte == b'\n') else { return 0 };
     for line in bytes[..last].split(|byte| *byte == b'\n') {
         if let Some((start, size, name)) = parse(line) {
-            let name = String::from_utf8_lossy(&name[..name.len().min(NAME_LIMIT)]);
-            let code = Code { name: name.as_ref().into(), lines: [].into() };
-            codes.insert(start, size, code, room);
+            into.load(start, size, Code::new(name, [].into()), None);
         }
     }
     last + 1
@@ -36,11 +32,13 @@ fn number(text: &[u8]) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::jit::codes::{Codes, Room};
 
     fn names(text: &str, addresses: &[u64]) -> (usize, Vec<Option<String>>) {
-        let (mut codes, mut room) = (Codes::default(), Room::new(1 << 20));
-        let length = read(text.as_bytes(), &mut codes, &mut room);
-        let name = |at: &u64| codes.find(*at).map(|(code, _)| code.name.to_string());
+        let mut codes = Codes::default();
+        let length =
+            read(text.as_bytes(), &mut Written::at(0, &mut codes, &mut Room::new(1 << 20)));
+        let name = |at: &u64| codes.find(*at, 0).map(|(code, _)| code.name.to_string());
         (length, addresses.iter().map(name).collect())
     }
 

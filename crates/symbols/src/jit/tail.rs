@@ -21,12 +21,14 @@ pub(crate) struct Tail {
     owner: u32,
     file: Option<File>,
     offset: u64,
+    /// Its end was reached once: what is new came after.
+    caught_up: bool,
 }
 
 impl Tail {
     /// The file at `path`, as soon as there is one.
     pub(crate) fn at(path: PathBuf, owner: u32) -> Tail {
-        let mut tail = Tail { path: Some(path), owner, file: None, offset: 0 };
+        let mut tail = Tail { path: Some(path), owner, file: None, offset: 0, caught_up: false };
         tail.reopen();
         tail
     }
@@ -34,7 +36,7 @@ impl Tail {
     /// A file that is open already.
     pub(crate) fn of(file: File, owner: u32) -> Tail {
         let ours = file.metadata().is_ok_and(|found| is_readable(&found, owner));
-        Tail { path: None, owner, file: ours.then_some(file), offset: 0 }
+        Tail { path: None, owner, file: ours.then_some(file), offset: 0, caught_up: false }
     }
 
     /// Gives `take` what is new, at most about `limit` bytes. It says how much
@@ -60,7 +62,13 @@ impl Tail {
             }
             self.offset += taken as u64;
         }
+        self.caught_up |= self.offset - begin < limit;
         self.offset != begin
+    }
+
+    /// Whether what the next reading finds was not there at the last.
+    pub(crate) fn is_caught_up(&self) -> bool {
+        self.caught_up
     }
 
     /// Opens what has the name now, if it is another file than the one held.

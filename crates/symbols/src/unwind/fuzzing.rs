@@ -7,6 +7,7 @@ use gimli::UnwindContext;
 use whyslow_events::{StackMemory, Unwound};
 
 use crate::unwind::image::Image;
+use crate::unwind::memory::Piece;
 use crate::unwind::registers::{PC, Registers, SP};
 use crate::unwind::table::{Section, Sections, Table};
 use crate::unwind::walk::{self, Code, Known};
@@ -82,5 +83,12 @@ impl Code for OneFile {
     fn bytes<'a>(&mut self, _: u64, bytes: &'a mut [u8]) -> Option<&'a [u8]> {
         bytes.fill(0xe8);
         Some(bytes)
+    }
+
+    /// A trampoline, wherever there is no rule and the address is odd.
+    fn in_memory(&mut self, address: u64) -> Option<Piece> {
+        let mut piece = Piece::default();
+        piece[..5].copy_from_slice(&[0x48, 0x83, 0xc4, 8, 0xc3]);
+        (address & 1 == 1).then_some(piece)
     }
 }

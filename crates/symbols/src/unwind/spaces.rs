@@ -6,6 +6,7 @@ use whyslow_events::{Event, Pid, SpaceId, Tid};
 
 use crate::mappings::Mapping;
 use crate::space::Space;
+use crate::unwind::memory::Memory;
 use crate::unwind::modules::{ModuleId, Modules};
 
 /// Spaces kept after their process: a thread that exits runs a little longer.
@@ -21,6 +22,8 @@ pub(crate) struct Known {
     recent: Option<Region>,
     /// No module is older than this.
     oldest: ModuleId,
+    /// Code in memory without a file.
+    pub(crate) memory: Memory,
 }
 
 /// A mapping, and what is mapped there.

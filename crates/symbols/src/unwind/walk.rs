@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use whyslow_events::{StackEnd, StackMemory, Unwound};
 
+use crate::unwind::memory::Piece;
 use crate::unwind::registers::{BP, PC, Registers, SP};
 use crate::unwind::rule::{Rule, Stop};
-use crate::unwind::{frame_pointer, lost};
+use crate::unwind::{frame_pointer, lost, way_out};
 
 /// Frames that are kept, innermost first.
 pub(crate) const DEEPEST: usize = 1024;
@@ -33,6 +34,9 @@ pub(crate) trait Code {
 
     /// Fills `bytes` from `address` on, if all of it is one file's code.
     fn bytes<'a>(&mut self, address: u64, bytes: &'a mut [u8]) -> Option<&'a [u8]>;
+
+    /// The code at `address` in memory without a file.
+    fn in_memory(&mut self, address: u64) -> Option<Piece>;
 }
 
 /// A frame on the way up.
@@ -120,7 +124,7 @@ fn caller(
     known: Known,
     stack: StackMemory<'_>,
 ) -> Result<Frame, StackEnd> {
-    let Known::Rule(rule, function) = known else { return frame_pointer::caller(frame, stack) };
+    let Known::Rule(rule, function) = known else { return without_rule(code, frame, stack) };
     let mut callee = frame.registers;
     let mut registers = rule.apply(&callee, stack);
     if registers == Err(Stop::Unknown(BP)) {
@@ -139,6 +143,19 @@ fn caller(
         return Err(StackEnd::BadUnwindInfo);
     }
     Ok(Frame { registers, from: From::Call })
+}
+
+/// By what the code itself tells, and else by the frame pointer.
+fn without_rule(
+    code: &mut impl Code,
+    frame: &Frame,
+    stack: StackMemory<'_>,
+) -> Result<Frame, StackEnd> {
+    let straight = code
+        .in_memory(frame.pc())
+        .and_then(|piece| way_out::caller(frame, &piece, stack))
+        .filter(|caller| !matches!(code.at(caller.executing()), Known::Nothing));
+    straight.map_or_else(|| frame_pointer::caller(frame, stack), Ok)
 }
 
 fn end(stop: Stop, stack: StackMemory<'_>) -> StackEnd {

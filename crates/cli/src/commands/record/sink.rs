@@ -52,7 +52,7 @@ impl Sink {
     /// When the file cannot be written.
     pub fn push(&mut self, timed: &Timed) -> io::Result<()> {
         self.last = timed.time;
-        self.symbolizer.observe(&timed.event);
+        self.symbolizer.observe_at(timed.time, &timed.event);
         if matches!(timed.event, Event::End { .. }) {
             self.end = Some(timed.clone());
             return Ok(());

@@ -177,7 +177,11 @@ impl Tracker {
         self.report_space(time, space);
         let mut best = None;
         for limit in READS {
+            if !self.reads.allows(time) {
+                return Some(best.map_or_else(|| only(registers.pc), not_read_on));
+            }
             let (bytes, whole) = self.waits.inspector().stack(pid, registers.sp(), limit)?;
+            self.reads.spend(bytes.len());
             let memory = StackMemory { start: registers.sp(), bytes: &bytes, whole };
             let user = self.unwind(space, registers, memory);
             let done = user.end != StackEnd::CopyTooShort;
@@ -241,7 +245,8 @@ impl Tracker {
             return user;
         }
         let Some(proof) = proof(bytes, &user.addresses) else { return user };
-        let extended = self.unwind_extended(tid, space, copy, &proof);
+        let refused = !self.reads.allows(time);
+        let extended = if refused { None } else { self.unwind_extended(time, tid, copy, &proof) };
         let Some(thread) = self.threads.get_mut(&tid) else { return user };
         let outermost = user.addresses.last().copied().unwrap_or_default();
         let place = (outermost, registers.sp().wrapping_add(proof.start as u64));
@@ -260,6 +265,7 @@ impl Tracker {
                     end: StackEnd::Extended,
                     script: Rc::default(),
                 },
+                None if refused => not_read_on(user),
                 None => user,
             },
         }
@@ -267,16 +273,17 @@ impl Tracker {
 
     fn unwind_extended(
         &mut self,
+        time: u64,
         tid: Tid,
-        space: SpaceId,
         copy: &UserStack,
         proof: &Range<usize>,
     ) -> Option<UserHalf> {
         let UserStack { registers, bytes, .. } = copy;
-        let pid = self.threads.get(&tid)?.pid.0;
+        let (pid, space) = self.space_of(tid)?;
         let start = registers.sp().checked_add(proof.start as u64)?;
         for limit in READS {
             let (rest, whole) = self.waits.inspector().stack(pid, start, limit)?;
+            self.reads.spend(rest.len());
             if !rest.starts_with(&bytes[proof.clone()]) {
                 return None;
             }
@@ -285,7 +292,8 @@ impl Tracker {
             let mut user = self.unwind(space, registers, memory);
             match user.end {
                 StackEnd::Complete => user.end = StackEnd::Extended,
-                StackEnd::CopyTooShort => continue,
+                StackEnd::CopyTooShort if self.reads.allows(time) => continue,
+                StackEnd::CopyTooShort => user.end = StackEnd::OverBudget,
                 // What lies there now does not belong to the copy.
                 StackEnd::BadUnwindInfo => return None,
                 _ => {}
@@ -309,9 +317,20 @@ impl Tracker {
     }
 }
 
+/// What would have told more was not read: too much had been.
+fn not_read_on(user: UserHalf) -> UserHalf {
+    let short = user.end == StackEnd::CopyTooShort;
+    UserHalf { end: if short { StackEnd::OverBudget } else { user.end }, ..user }
+}
+
+/// A program counter of which nothing more was read.
+fn only(pc: u64) -> UserHalf {
+    UserHalf { addresses: Rc::from([pc]), end: StackEnd::OverBudget, script: Rc::default() }
+}
+
 /// Whether another look at the same wait would tell no more.
 fn settled(end: StackEnd) -> bool {
-    !matches!(end, StackEnd::CopyTooShort | StackEnd::BadUnwindInfo)
+    !matches!(end, StackEnd::CopyTooShort | StackEnd::OverBudget | StackEnd::BadUnwindInfo)
 }
 
 /// Where a copy shows that the frames beyond it are still those of its time:

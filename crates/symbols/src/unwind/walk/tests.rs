@@ -15,7 +15,16 @@ impl Code for Bare {
     fn bytes<'a>(&mut self, _: u64, _: &'a mut [u8]) -> Option<&'a [u8]> {
         None
     }
+
+    /// A trampoline at one address.
+    fn in_memory(&mut self, address: u64) -> Option<Piece> {
+        let mut piece = Piece::default();
+        piece[..5].copy_from_slice(&[0x48, 0x83, 0xc4, 8, 0xc3]);
+        (address == TRAMPOLINE).then_some(piece)
+    }
 }
+
+const TRAMPOLINE: u64 = 0x1a00;
 
 const CODE: Bare = Bare(0x1000..0x2000);
 const STACK: u64 = 0x8000;
@@ -86,4 +95,29 @@ fn a_thread_where_no_code_is_has_one_frame() {
     let stack = StackMemory { start: STACK, bytes: &[], whole: false };
     let unwound = walk(&mut { CODE }, Registers::from(&user), stack);
     assert_eq!((unwound.addresses, unwound.end), (vec![0x5000], StackEnd::NoUnwindInfo));
+}
+
+#[test]
+fn a_trampoline_is_passed_by_its_own_code() {
+    // The frame pointer is that of the trampoline's caller, or means nothing.
+    for bp in [None, Some(STACK + 40), Some(77)] {
+        let mut user = UserRegisters::new(TRAMPOLINE, STACK);
+        bp.into_iter().for_each(|bp| user.set(BP.into(), bp));
+        let words = [0, TRAMPOLINE, 0, 0x1100, 0, STACK + 64, 0x1200];
+        let bytes: Vec<u8> = words.iter().flat_map(|word: &u64| word.to_ne_bytes()).collect();
+        let stack = StackMemory { start: STACK, bytes: &bytes, whole: true };
+        let unwound = walk(&mut { CODE }, Registers::from(&user), stack);
+        assert!(unwound.addresses.starts_with(&[TRAMPOLINE, TRAMPOLINE, 0x1100]), "{unwound:x?}");
+    }
+}
+
+#[test]
+fn what_looks_like_a_trampoline_and_returns_to_no_code_has_a_frame_pointer() {
+    let mut user = UserRegisters::new(TRAMPOLINE, STACK);
+    user.set(BP.into(), STACK + 16);
+    let words = [0, 0x7777, 0, 0x1100];
+    let bytes: Vec<u8> = words.iter().flat_map(|word: &u64| word.to_ne_bytes()).collect();
+    let stack = StackMemory { start: STACK, bytes: &bytes, whole: true };
+    let unwound = walk(&mut { CODE }, Registers::from(&user), stack);
+    assert_eq!(unwound.addresses, [TRAMPOLINE, 0x1100]);
 }

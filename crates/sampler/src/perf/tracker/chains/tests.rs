@@ -212,6 +212,35 @@ fn where_a_copy_has_changed_since_what_lay_beyond_it_before_is_believed() {
 }
 
 #[test]
+fn no_more_of_large_stacks_is_read_than_the_recorder_can_pay_for() {
+    const COPIED: usize = 100;
+    const SAMPLES: u64 = 100;
+    let pid = std::process::id();
+    let mut stack: Vec<u64> = vec![1; 1 << 17];
+    stack.push(0);
+    let sp = stack.as_ptr() as u64;
+    let (mut tracker, _) = tracker();
+    // A megabyte lies beyond each copy, and never beyond the same call.
+    let mut sample = |time: u64| {
+        stack[COPIED - 1] = time;
+        let user = copy(sp, &std::hint::black_box(&stack)[..COPIED]);
+        let body = Body::Clock { kernel: false, chain: Box::from([]), user };
+        tracker.record(0, Record { time, pid, tid: pid, body });
+        let ends = tracker.take_events().filter_map(|timed| match timed.event {
+            Event::Stack { end, .. } => Some(end),
+            _ => None,
+        });
+        ends.last()
+    };
+    let ends: Vec<_> = (1..=SAMPLES).filter_map(|after| sample(START + after)).collect();
+    let count = |wanted| ends.iter().filter(|end| **end == wanted).count() as u64;
+    let (read, refused) = (count(StackEnd::Extended), count(StackEnd::OverBudget));
+    assert_eq!(read + refused, SAMPLES, "{ends:?}");
+    assert!((20..=32).contains(&read), "{read} MiB in no time");
+    assert_eq!(sample(START + 1_000_000_000), Some(StackEnd::Extended), "a second later");
+}
+
+#[test]
 fn what_proves_a_copy_is_its_outermost_call_and_without_one_its_end() {
     let bytes: Vec<u8> = [5_u64, 8, 9, 7].iter().flat_map(|word| word.to_ne_bytes()).collect();
     assert_eq!(proof(&bytes, &[PC, 5, 8]), Some(8..16));
