@@ -26,6 +26,8 @@ pub struct ScriptCall {
     pub function: Arc<str>,
     /// The source file as the interpreter names it.
     pub file: Arc<str>,
+    /// Where its definition begins.
+    pub first_line: u32,
     /// 0 when it is at none.
     pub line: u32,
     /// See [`ScriptFrame::entry`].

@@ -80,6 +80,7 @@ impl ReadScripts for Scripts {
                     .map(|frame| ScriptCall {
                         function: Arc::clone(&frame.code.function),
                         file: Arc::clone(&frame.code.file),
+                        first_line: frame.code.first_line,
                         line: frame.line.unwrap_or(0),
                         entry: frame.entry,
                     })
