@@ -82,15 +82,19 @@ impl<'a> Frames<'a> {
         }
     }
 
-    /// `function (file:line)` of the innermost user frame with a name, those
-    /// of the C library passed over when there is another.
+    /// `function (file:line)` of the innermost call of an interpreted program, else of
+    /// the innermost user frame with a name, those of the C library passed over when
+    /// there is another.
     pub(crate) fn place(&mut self, stack: StackId) -> Option<String> {
         let ids = self.of(stack);
         let real = || {
             let innermost_first = ids.iter().rev().map(|id| self.get(*id));
             innermost_first.filter(|frame| frame.real && !frame.kernel)
         };
-        let frame = real().find(|frame| !is_system(&frame.module)).or_else(|| real().next())?;
+        let frame = real()
+            .find(|frame| frame.script && !self.native)
+            .or_else(|| real().find(|frame| !is_system(&frame.module)))
+            .or_else(|| real().next())?;
         let place = match (&frame.file, frame.line) {
             (Some(file), Some(line)) => format!("{}:{line}", base(file)),
             (Some(file), None) => base(file).to_owned(),

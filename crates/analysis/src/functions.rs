@@ -4,7 +4,8 @@
 //! The functions of a stack are those of the interpreted program where it runs
 //! one: what they call in C is their own time, as far as nobody asks for more.
 //! Elsewhere they are those of the user code. What the kernel does is time of
-//! the function that called it.
+//! the function that called it. Where the calls of an interpreted program were not
+//! read they are one function.
 
 mod column;
 
@@ -16,6 +17,7 @@ pub use column::{Column, Side};
 
 use crate::State;
 use crate::frames::{Frames, Named};
+use crate::interpreter::is_evaluation;
 use crate::pieces::{Amount, Key, Place};
 use crate::report::{self, Functions, Spent};
 
@@ -34,9 +36,15 @@ impl Default for Order {
     }
 }
 
-/// Tells one function from another. Of functions of one name in one file, those of
-/// a program that an interpreter runs differ in where they begin.
+/// Calls of an interpreted program that are not known.
+const NOT_READ: &str = "[calls not read]";
+
+/// Name, file and, where an interpreter tells, the line on which it begins: of one
+/// name in one file there may be several.
 type Function = (String, Option<String>, Option<u32>);
+
+/// A function in a stack, and the line it is at.
+type Call = (Function, Option<u32>);
 
 #[derive(Debug, Default)]
 struct Time {
@@ -65,15 +73,14 @@ pub(crate) fn functions(
             Place::NoStack | Place::NotSampled | Place::Nowhere => Vec::new(),
         };
         let named: Vec<&Named> = chain.iter().map(|id| frames.get(*id)).collect();
-        if !add(&mut sums, &counted(&named, native), *state, *thread_ns) {
+        let calls = if native { native_calls(&named) } else { calls(&named) };
+        if !add(&mut sums, &calls, *state, *thread_ns) {
             without_stack.count(*state, *thread_ns);
         }
     }
     let mut rows: Vec<report::Function> = sums.into_iter().map(row).collect();
     // Stable: what is equal stays in the order of the names.
-    rows.sort_by_key(|row| {
-        Reverse((order.by.of(row), row.alone.total_ns, row.total.total_ns))
-    });
+    rows.sort_by_key(|row| Reverse((order.by.of(row), row.alone.total_ns, row.total.total_ns)));
     let others = rows.split_off(order.limit.min(rows.len()));
     let alone = others.iter().fold(Spent::default(), |sum, row| sum + row.alone);
     Functions {
@@ -85,27 +92,47 @@ pub(crate) fn functions(
     }
 }
 
-/// The frames of a stack that count as functions, outermost first.
-fn counted<'a>(chain: &[&'a Named], native: bool) -> Vec<&'a Named> {
-    let is_script = !native && chain.iter().any(|frame| frame.script);
-    let counts = |frame: &&&Named| match is_script {
-        true => frame.script,
-        false => !frame.kernel && !frame.marks,
-    };
-    let functions: Vec<&Named> = chain.iter().filter(counts).copied().collect();
+/// The functions of a stack, outermost first.
+fn calls(chain: &[&Named]) -> Vec<Call> {
+    if chain.iter().any(|frame| frame.script) {
+        return chain.iter().filter(|frame| frame.script).map(|frame| call(frame)).collect();
+    }
+    if chain.iter().any(|frame| is_evaluation(frame)) {
+        return vec![((NOT_READ.to_owned(), None, None), None)];
+    }
+    native_calls(chain)
+}
+
+/// The same with those of the interpreter and of libraries below a call.
+fn native_calls(chain: &[&Named]) -> Vec<Call> {
+    let user = chain.iter().filter(|frame| !frame.kernel && !frame.marks);
+    let calls: Vec<Call> = user.map(|frame| call(frame)).collect();
     // Of a thread of the kernel's, or where only the kernel's half is known.
-    if functions.is_empty() { chain.first().copied().into_iter().collect() } else { functions }
+    match calls.is_empty() {
+        true => chain.first().map(|frame| call(frame)).into_iter().collect(),
+        false => calls,
+    }
+}
+
+/// Code without symbols is one function for each file.
+fn call(frame: &Named) -> Call {
+    let unnamed = if frame.real || frame.script { None } else { frame.name.rsplit_once("+0x") };
+    match unnamed {
+        Some((module, _)) => ((format!("[{module}]"), None, None), None),
+        None => {
+            let function = (frame.name.clone(), frame.file.clone(), frame.defined);
+            (function, frame.defined.or(frame.line))
+        }
+    }
 }
 
 /// False when there is no function to add it to.
-fn add(sums: &mut BTreeMap<Function, Time>, chain: &[&Named], state: State, ns: u64) -> bool {
+fn add(sums: &mut BTreeMap<Function, Time>, calls: &[Call], state: State, ns: u64) -> bool {
     // A recursive function counts once.
     let mut seen = BTreeSet::new();
-    for (depth, frame) in chain.iter().rev().enumerate() {
-        let function = identity(frame);
+    for (depth, (function, line)) in calls.iter().rev().enumerate() {
         let time = sums.entry(function.clone()).or_default();
-        let line = frame.defined.or(frame.line);
-        time.line = [time.line, line].into_iter().flatten().min();
+        time.line = [time.line, *line].into_iter().flatten().min();
         if depth == 0 {
             time.alone.count(state, ns);
         }
@@ -113,16 +140,7 @@ fn add(sums: &mut BTreeMap<Function, Time>, chain: &[&Named], state: State, ns: 
             time.total.count(state, ns);
         }
     }
-    !chain.is_empty()
-}
-
-/// Code without symbols is one function for each file.
-fn identity(frame: &Named) -> Function {
-    let unnamed = if frame.real || frame.script { None } else { frame.name.rsplit_once("+0x") };
-    match unnamed {
-        Some((module, _)) => (format!("[{module}]"), None, None),
-        None => (frame.name.clone(), frame.file.clone(), frame.defined),
-    }
+    !calls.is_empty()
 }
 
 fn row(((function, file, _), time): (Function, Time)) -> report::Function {

@@ -75,7 +75,8 @@ fn mark() -> Named {
     Named { name: MARK.to_owned(), marks: true, ..Named::default() }
 }
 
-fn is_evaluation(frame: &Named) -> bool {
+/// Whether this native frame runs calls.
+pub(crate) fn is_evaluation(frame: &Named) -> bool {
     // Compilers move the cold half of it away, and mark what they changed.
     frame.name.strip_prefix(EVALUATION).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }

@@ -300,9 +300,7 @@ pub struct OtherFunctions {
 }
 
 /// Thread time, by what the thread did.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema,
-)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Spent {
     /// All of it; the sum of the others.
     pub total_ns: u64,

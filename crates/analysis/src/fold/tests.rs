@@ -56,11 +56,7 @@ fn play(definitions: Vec<(u64, Event)>, events: &[(u64, Event)]) -> Analysis {
     play_in(Detail::default(), definitions, events)
 }
 
-fn play_in(
-    detail: Detail,
-    definitions: Vec<(u64, Event)>,
-    events: &[(u64, Event)],
-) -> Analysis {
+fn play_in(detail: Detail, definitions: Vec<(u64, Event)>, events: &[(u64, Event)]) -> Analysis {
     let mut all = Script::new(1).events();
     all.pop();
     all.push((

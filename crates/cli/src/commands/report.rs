@@ -22,7 +22,8 @@ use crate::symbols::Symbolized;
 pub(crate) fn run(args: &ReportArgs) -> anyhow::Result<Ending> {
     let plan = OutputPlan::for_report(&args.output)?;
     let (name, input) = open(&args.recording)?;
-    let (header, analysis) = replay(input, args.output.detail()).with_context(|| format!("cannot read {name}"))?;
+    let (header, analysis) =
+        replay(input, args.output.detail()).with_context(|| format!("cannot read {name}"))?;
     deliver(&analysis, &header, &plan)?;
     Ok(Ending::SUCCESS)
 }
@@ -72,7 +73,9 @@ mod tests {
                 assert!(analysis.report.quality.damage.is_some(), "cut at {length}");
             }
         }
-        assert!(replay(whole.as_slice(), Detail::default()).unwrap().1.report.quality.damage.is_none());
+        assert!(
+            replay(whole.as_slice(), Detail::default()).unwrap().1.report.quality.damage.is_none()
+        );
     }
 
     #[test]

@@ -60,7 +60,7 @@ pub(crate) fn report(
     let rows = share_out(room, &tables);
     let used: usize = tables.iter().zip(&rows).map(|(table, rows)| table.fixed() + rows).sum();
     // An empty line before each part, where there is room for all of them.
-    let gap = (used + tables.len() <= room).then(Line::new);
+    let gap = (used + tables.len() <= room || layout.functions.is_some()).then(Line::new);
     let mut lines = head;
     for (table, rows) in tables.into_iter().zip(rows) {
         if !table.rows.is_empty() {

@@ -5,8 +5,10 @@ use crate::Order;
 use crate::report::{Function, Functions};
 use crate::{Column, Side};
 
-const NATIVE: Detail =
-    Detail { native: true, functions: Order { by: Column { total: false, side: None }, limit: 500 } };
+const NATIVE: Detail = Detail {
+    native: true,
+    functions: Order { by: Column { total: false, side: None }, limit: 500 },
+};
 
 /// `name file:line self total` of each row, in ms.
 fn rows(functions: &Functions) -> Vec<String> {
@@ -45,6 +47,26 @@ fn the_interpreters_frames_are_shown_when_they_are_wanted() {
     assert_eq!(rows[0], "list_sort list_sort.c:10 2 2", "{rows:?}");
     assert_eq!(rows.len(), 8, "each function once: {rows:?}");
     assert!(rows.contains(&"key app.py:8 0 2".to_owned()), "{rows:?}");
+}
+
+#[test]
+fn calls_that_were_not_read_are_one_function() {
+    let analysis =
+        play(interpreted(&[3, 2, 4, 3, 2, 1, 5], &[]), &[(1, sample(Some(900))), (2, end())]);
+    assert_eq!(rows(&analysis.report.functions), ["[calls not read] -:- 2 2"]);
+}
+
+#[test]
+fn a_wait_is_in_the_line_that_waits() {
+    let script = [(1, 7, false), (0, 3, true)];
+    let place = |native| {
+        let detail = Detail { native, ..Detail::default() };
+        let turns = [(1, sleeps(Some(900))), (3, wakes()), (4, end())];
+        let analysis = play_in(detail, interpreted(&[4, 3, 2, 1, 5], &script), &turns);
+        analysis.report.waits[0].r#where.clone()
+    };
+    assert_eq!(place(false).as_deref(), Some("work (app.py:7)"));
+    assert_eq!(place(true).as_deref(), Some("sort (sort.c:10)"));
 }
 
 #[test]

@@ -6,8 +6,8 @@ use whyslow_events::{
     Cpu, CpuSet, Entrance, Event, InMemory, Ns, Off, Pid, Seen, SiteId, StackId, Tid, Wakener,
 };
 
-use crate::script::{MS, START, Script, header};
 use crate::report::{Functions, Spent};
+use crate::script::{MS, START, Script, header};
 use crate::{Analysis, Column, Detail, Order, State, View, analyze_in};
 
 /// Thread time, by state, of the whole ledger.

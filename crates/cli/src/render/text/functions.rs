@@ -1,7 +1,7 @@
 //! The function table, with as many of its columns as there is room for.
 
-use whyslow_analysis::report::{Function, Functions, Report};
 use whyslow_analysis::Column;
+use whyslow_analysis::report::{Function, Functions, Report};
 
 use super::line::{Line, bold, columns as columns_of, dim};
 use super::tables::{SPAN, named};
@@ -9,7 +9,7 @@ use crate::render::units::{count, span};
 
 const LABEL: &str = "Functions";
 /// What divides the times further has room only beyond this, for the names.
-const ROOM_FOR_NAMES: usize = 30;
+const ROOM_FOR_NAMES: usize = 24;
 
 /// The first `limit` rows, and what the others sum to.
 pub(super) fn lines(report: &Report, limit: usize, width: usize) -> Vec<Line> {
@@ -17,7 +17,7 @@ pub(super) fn lines(report: &Report, limit: usize, width: usize) -> Vec<Line> {
     if table.rows.is_empty() {
         return Vec::new();
     }
-    let shown = columns(table, width);
+    let shown = columns(table, limit, width);
     let names: String = shown.iter().map(|column| cell(*column, column.key())).collect();
     let heading = Line::new().push(bold(), LABEL).push(dim(), format!("{names}  function"));
     let rows = table.rows.iter().take(limit).map(|function| row(function, &shown, width));
@@ -27,10 +27,11 @@ pub(super) fn lines(report: &Report, limit: usize, width: usize) -> Vec<Line> {
 
 /// The times and the one that the rows are sorted by first; then what they are
 /// made of, where any of the rows has some.
-fn columns(table: &Functions, width: usize) -> Vec<Column> {
+fn columns(table: &Functions, limit: usize, width: usize) -> Vec<Column> {
     let all = Column::all();
     let sorted = all.iter().copied().find(|column| column.key() == table.sort).unwrap_or_default();
-    let filled = |column: &&Column| table.rows.iter().any(|row| column.of(row) > 0);
+    let rows = || table.rows.iter().take(limit);
+    let filled = |column: &&Column| rows().any(|row| column.of(row) > 0);
     let parts = |total: bool| {
         let parts = all.iter().filter(move |it| it.total == total && it.side.is_some());
         parts.filter(filled)

@@ -196,8 +196,12 @@ impl Tracker {
         ScriptFrame { code, line, entry }
     }
 
-    /// Says how the reads went, at the end.
+    /// Says how the reads went, and what could not be read, at the end.
     pub(crate) fn note_script_reads(&mut self, time: u64) {
+        let refusals = self.scripts.reader.as_ref().map(|reader| reader.refusals());
+        for refusal in refusals.unwrap_or_default() {
+            self.emit(time, Event::Fallback(refusal));
+        }
         let reads = self.scripts.reads;
         self.emit(time, Event::ScriptReads(reads));
     }
