@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 use whyslow_events::{
     Event, Fallback, ReadScripts, ScriptCall, ScriptRead, SpaceId, TargetProcess, Tid,
 };
-use whyslow_python::{Memory, Motion, Read, Reader, Rejection, Thread, Trouble, kernel_ids};
+use whyslow_python::{
+    Memory, Motion, Read, Reader, Rejection, Thread, Trouble, Unsupported, kernel_ids,
+};
 use whyslow_symbols::Interpreters;
 
 /// Time between two listings of a process's threads, when one is not known.
@@ -30,6 +32,8 @@ enum Found {
     Nothing,
     /// One that cannot be read.
     Refused(Fallback),
+    /// The same, which is no news if it has just ended.
+    Unreadable(Fallback),
     /// One that can.
     Python(Box<Python>),
 }
@@ -67,6 +71,9 @@ impl Scripts {
                 listed: None,
                 listing: None,
             })),
+            Err(why @ Unsupported::Unreadable) => {
+                Found::Unreadable(refusal::unsupported(&found, why))
+            }
             Err(why) => Found::Refused(refusal::unsupported(&found, why)),
         }
     }
@@ -125,12 +132,18 @@ impl ReadScripts for Scripts {
     }
 
     fn may_run_in(&self, space: SpaceId) -> bool {
-        !matches!(self.spaces.get(&space), Some(Found::Nothing | Found::Refused(_)))
+        !matches!(
+            self.spaces.get(&space),
+            Some(Found::Nothing | Found::Refused(_) | Found::Unreadable(_))
+        )
     }
 
     fn refusals(&self) -> Vec<Fallback> {
+        let mut all = self.spaces.values();
+        let any = all.any(|found| matches!(found, Found::Python(_)));
         let told = |found: &Found| match found {
             Found::Nothing => None,
+            Found::Unreadable(why) => (!any).then(|| why.clone()),
             Found::Refused(why) => Some(why.clone()),
             Found::Python(python) => {
                 let Python { reader, listing, .. } = &**python;

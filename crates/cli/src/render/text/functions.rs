@@ -17,21 +17,21 @@ pub(super) fn lines(report: &Report, limit: usize, width: usize) -> Vec<Line> {
     if table.rows.is_empty() {
         return Vec::new();
     }
-    let shown = columns(table, limit, width);
-    let names: String = shown.iter().map(|column| cell(*column, column.key())).collect();
+    let rows = &table.rows[..limit.min(table.rows.len())];
+    let shown = columns(table, rows, width);
+    let names: String = shown.iter().map(|(column, room)| cell(column.key(), *room)).collect();
     let heading = Line::new().push(bold(), LABEL).push(dim(), format!("{names}  function"));
-    let rows = table.rows.iter().take(limit).map(|function| row(function, &shown, width));
+    let rows = rows.iter().map(|function| row(function, &shown, width));
     let rest = rest(table, limit).map(|text| Line::new().push(dim(), text));
     [heading].into_iter().chain(rows).chain(rest).chain([Line::new()]).collect()
 }
 
 /// The times and the one that the rows are sorted by first; then what they are
 /// made of, where any of the rows has some.
-fn columns(table: &Functions, limit: usize, width: usize) -> Vec<Column> {
+fn columns(table: &Functions, rows: &[Function], width: usize) -> Vec<(Column, usize)> {
     let all = Column::all();
     let sorted = all.iter().copied().find(|column| column.key() == table.sort).unwrap_or_default();
-    let rows = || table.rows.iter().take(limit);
-    let filled = |column: &&Column| rows().any(|row| column.of(row) > 0);
+    let filled = |column: &&Column| rows.iter().any(|row| column.of(row) > 0);
     let parts = |total: bool| {
         let parts = all.iter().filter(move |it| it.total == total && it.side.is_some());
         parts.filter(filled)
@@ -42,28 +42,38 @@ fn columns(table: &Functions, limit: usize, width: usize) -> Vec<Column> {
     let mut chosen: Vec<Column> = Vec::new();
     let mut used = LABEL.len();
     for column in wanted {
-        let length = cell(column, "").len();
+        let length = room(column, rows);
         let fits = used + length + ROOM_FOR_NAMES <= width || chosen.is_empty();
         if fits && !chosen.contains(&column) {
             used += length;
             chosen.push(column);
         }
     }
-    all.into_iter().filter(|column| chosen.contains(column)).collect()
+    let chosen = all.into_iter().filter(|column| chosen.contains(column));
+    chosen.map(|column| (column, room(column, rows))).collect()
+}
+
+/// How wide `column` is, its gap included.
+fn room(column: Column, rows: &[Function]) -> usize {
+    let times = rows.iter().map(|row| columns_of(&time(column, row)));
+    times.fold(column.key().len().max(SPAN - 2), usize::max) + 2
+}
+
+fn time(column: Column, function: &Function) -> String {
+    match column.of(function) {
+        0 => "–".to_owned(),
+        ns => span(ns),
+    }
 }
 
 /// `text` on the right of its column.
-fn cell(column: Column, text: &str) -> String {
-    let wide = SPAN.max(column.key().len() + 2);
-    format!("{}{text}", " ".repeat(wide.saturating_sub(columns_of(text))))
+fn cell(text: &str, room: usize) -> String {
+    format!("{}{text}", " ".repeat(room.saturating_sub(columns_of(text))))
 }
 
-fn row(function: &Function, shown: &[Column], width: usize) -> Line {
-    let time = |column: &Column| match column.of(function) {
-        0 => cell(*column, "–"),
-        ns => cell(*column, &span(ns)),
-    };
-    let times: String = shown.iter().map(time).collect();
+fn row(function: &Function, shown: &[(Column, usize)], width: usize) -> Line {
+    let times: String =
+        shown.iter().map(|(column, room)| cell(&time(*column, function), *room)).collect();
     let line = Line::new().pad_to(LABEL.len()).plain(times).plain("  ");
     let room = width.saturating_sub(line.width());
     line.plain(named(&function.function, function.file.as_deref(), function.line, room))
