@@ -80,8 +80,9 @@ fn the_function_table_has_the_columns_that_fit() {
         line.split_whitespace().skip(1).map(str::to_owned).collect::<Vec<_>>()
     };
     assert_eq!(heading(20, "gil"), ["gil", "…"]);
-    assert_eq!(heading(60, "self"), ["self", "total", "function"]);
-    assert_eq!(heading(80, "self"), ["self", "cpu", "runq", "total", "function"]);
+    assert_eq!(heading(50, "self"), ["self", "function"]);
+    assert_eq!(heading(60, "self"), ["self", "cpu", "total", "function"]);
+    assert_eq!(heading(80, "self"), ["self", "cpu", "runq", "total", "total-cpu", "function"]);
     let total = ["self", "total", "total-cpu", "total-io", "function"];
     assert_eq!(heading(80, "total"), total);
     assert_eq!(heading(200, "total-io").len(), 8);
