@@ -110,6 +110,7 @@ fn definitions() -> Vec<Event> {
             script: vec![ScriptFrame { code: CodeId(0), line: 3, entry: true }],
         },
         Event::Code { id: CodeId(0), function: "main".into(), file: "app.py".into() },
+        Event::Definition { code: CodeId(0), line: 2 },
         Event::Symbols(vec![(kernel, vec![frame])]),
     ]
 }

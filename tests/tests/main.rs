@@ -7,6 +7,7 @@ mod attach;
 mod beside;
 mod case;
 mod follow;
+mod interpreters;
 mod interrupt;
 mod launch;
 mod outputs;

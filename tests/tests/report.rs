@@ -11,6 +11,7 @@ const ROUNDING: f64 = 1e-9;
 pub(crate) fn sound(report: Value) -> Value {
     valid(&report);
     closes(&report);
+    functions_close(&report);
     shares_sum_to_one(&report);
     interval_holds_the_share(&report);
     report
@@ -73,6 +74,22 @@ fn closes(report: &Value) {
     let mut process = states(&report["ledger"]["process"]);
     process.retain(|_, ns| *ns > 0);
     assert_eq!(process, sums);
+}
+
+/// The functions alone and the time without one make up all time but idle.
+fn functions_close(report: &Value) {
+    let number = |value: &Value| value.as_u64().expect("a time");
+    let table = &report["functions"];
+    for column in table["total"].as_object().unwrap().keys() {
+        let rows = table["rows"].as_array().unwrap().iter();
+        let alone: u64 = rows.map(|row| number(&row["self"][column])).sum();
+        let rest =
+            number(&table["others"]["self"][column]) + number(&table["without_stack"][column]);
+        assert_eq!(alone + rest, number(&table["total"][column]), "{column}: {table}");
+    }
+    let process = report["ledger"]["process"].as_object().unwrap();
+    let all: u64 = process.iter().filter(|(key, _)| *key != "idle").map(|(_, ns)| number(ns)).sum();
+    assert_eq!(number(&table["total"]["total_ns"]), all);
 }
 
 fn shares_sum_to_one(report: &Value) {

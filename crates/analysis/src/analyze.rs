@@ -4,6 +4,7 @@ use whyslow_events::{EventSource, Mode, ScriptReads};
 
 use crate::fold::{Stacks, fold};
 use crate::frames::Frames;
+use crate::functions::{Order, functions};
 use crate::ledger::{self, PerState};
 use crate::phases::Slices;
 use crate::pieces::{Amount, Key, pieces};
@@ -38,14 +39,28 @@ pub struct Anomalies {
     pub disagreements: u64,
 }
 
+/// How the code is shown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Detail {
+    /// An interpreter's own frames stay beside the calls of its program.
+    pub native: bool,
+    /// The function table.
+    pub functions: Order,
+}
+
 /// Reads `source` to its end, or to where it is damaged, and judges.
 pub fn analyze(source: &mut dyn EventSource) -> Analysis {
+    analyze_in(source, Detail::default())
+}
+
+/// The same, in such detail.
+pub fn analyze_in(source: &mut dyn EventSource, detail: Detail) -> Analysis {
     let (tables, timeline, damage) = read(source);
     let quotas = quotas(&tables, &timeline);
     let (accounts, disagreements) = account::accounts(&tables, &timeline, &quotas);
     let fair = bottleneck::fair_share(&timeline, &accounts);
     let pieces = pieces(&timeline, &quotas, &accounts, &fair);
-    let mut frames = Frames::new(&tables);
+    let mut frames = Frames::new(&tables, detail.native);
     let by_thread = ledger::by_thread(&timeline, &pieces);
     let threads = ledger::total(&by_thread);
     let shares = shares(&timeline, &pieces, fair.idle);
@@ -77,6 +92,7 @@ pub fn analyze(source: &mut dyn EventSource) -> Analysis {
         phases: phases(&fair.slices, &verdict),
         verdict,
         hot: hot::hot(&pieces, &mut frames),
+        functions: functions(&pieces, &mut frames, detail.native, detail.functions),
         prescription: None,
         quality: Quality {
             lost: timeline.lost,

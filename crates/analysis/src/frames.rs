@@ -17,12 +17,14 @@ const INLINED_SUFFIX: &str = "_[i]";
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct FrameId(u32);
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Named {
     /// As flamegraphs show it.
     pub(crate) name: String,
     pub(crate) file: Option<String>,
     pub(crate) line: Option<u32>,
+    /// The line on which its definition begins.
+    pub(crate) defined: Option<u32>,
     pub(crate) module: String,
     pub(crate) kernel: bool,
     /// The name is a function's, no mere address.
@@ -31,20 +33,25 @@ pub(crate) struct Named {
     pub(crate) script: bool,
     /// The compiler put it into its caller.
     pub(crate) inlined: bool,
+    /// It says something of the stack, and is no function.
+    pub(crate) marks: bool,
 }
 
 /// All frames of the recording, each named once.
 #[derive(Debug)]
 pub(crate) struct Frames<'a> {
     tables: &'a Tables,
+    /// An interpreter's own frames stay beside the calls of its program.
+    native: bool,
     all: Vec<Named>,
     ids: HashMap<Named, FrameId>,
     stacks: HashMap<StackId, Vec<FrameId>>,
 }
 
 impl<'a> Frames<'a> {
-    pub(crate) fn new(tables: &'a Tables) -> Self {
-        Frames { tables, all: Vec::new(), ids: HashMap::new(), stacks: HashMap::new() }
+    pub(crate) fn new(tables: &'a Tables, native: bool) -> Self {
+        let (ids, stacks) = (HashMap::new(), HashMap::new());
+        Frames { tables, native, all: Vec::new(), ids, stacks }
     }
 
     pub(crate) fn get(&self, id: FrameId) -> &Named {
@@ -75,15 +82,19 @@ impl<'a> Frames<'a> {
         }
     }
 
-    /// `function (file:line)` of the innermost user frame with a name, those
-    /// of the C library passed over when there is another.
+    /// `function (file:line)` of the innermost call of an interpreted program, else of
+    /// the innermost user frame with a name, those of the C library passed over when
+    /// there is another.
     pub(crate) fn place(&mut self, stack: StackId) -> Option<String> {
         let ids = self.of(stack);
         let real = || {
             let innermost_first = ids.iter().rev().map(|id| self.get(*id));
             innermost_first.filter(|frame| frame.real && !frame.kernel)
         };
-        let frame = real().find(|frame| !is_system(&frame.module)).or_else(|| real().next())?;
+        let frame = real()
+            .find(|frame| frame.script && !self.native)
+            .or_else(|| real().find(|frame| !is_system(&frame.module)))
+            .or_else(|| real().next())?;
         let place = match (&frame.file, frame.line) {
             (Some(file), Some(line)) => format!("{}:{line}", base(file)),
             (Some(file), None) => base(file).to_owned(),
@@ -116,7 +127,7 @@ impl<'a> Frames<'a> {
             return user.chain(kernel).collect();
         }
         let user = user.filter(|frame| !is_trampoline(frame));
-        interpreter::merge(self.tables, user.collect(), &stack.script)
+        interpreter::merge(self.tables, user.collect(), &stack.script, self.native)
             .into_iter()
             .chain(kernel)
             .collect()
@@ -139,16 +150,7 @@ fn named(known: &[Frame], unknown: impl Fn() -> String, kernel: bool) -> Vec<Nam
     let suffix = if kernel { KERNEL_SUFFIX } else { "" };
     if known.is_empty() {
         let name = format!("{}{suffix}", unknown());
-        return vec![Named {
-            name,
-            file: None,
-            line: None,
-            module: String::new(),
-            kernel,
-            real: false,
-            script: false,
-            inlined: false,
-        }];
+        return vec![Named { name, kernel, ..Named::default() }];
     }
     known
         .iter()
@@ -160,8 +162,8 @@ fn named(known: &[Frame], unknown: impl Fn() -> String, kernel: bool) -> Vec<Nam
             module: base(&frame.module).to_owned(),
             kernel,
             real: !frame.function.contains("+0x") && !frame.function.starts_with("0x"),
-            script: false,
             inlined: frame.inlined,
+            ..Named::default()
         })
         .collect()
 }
@@ -187,13 +189,8 @@ fn labelled(frame: Named) -> impl Iterator<Item = Named> {
     });
     let label = label.map(|(_, label)| Named {
         name: format!("[{label}]{KERNEL_SUFFIX}"),
-        file: None,
-        line: None,
-        module: String::new(),
         kernel: true,
-        real: false,
-        script: false,
-        inlined: false,
+        ..Named::default()
     });
     label.into_iter().chain([frame])
 }

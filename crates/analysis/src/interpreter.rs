@@ -4,7 +4,7 @@
 //! Each native evaluation belongs to the calls from one that began it up to the
 //! next such. Where there are as many evaluations on the one side as on the
 //! other, the calls stand in their place, and the rest of the interpreter's own
-//! frames is left out. Where not, the two were read at moments too far apart:
+//! frames is left out; or both stay, when that is asked for. Where not, the two were read at moments too far apart:
 //! both are kept, with a mark between.
 
 use whyslow_events::ScriptFrame;
@@ -19,7 +19,13 @@ const EVALUATION: &str = "_PyEval_EvalFrameDefault";
 const MARK: &str = "[native, of another moment]";
 
 /// `native` user frames, outermost first, merged with `script`, innermost first.
-pub(crate) fn merge(tables: &Tables, native: Vec<Named>, script: &[ScriptFrame]) -> Vec<Named> {
+/// The interpreter's own are left out unless `all` are wanted.
+pub(crate) fn merge(
+    tables: &Tables,
+    native: Vec<Named>,
+    script: &[ScriptFrame],
+    all: bool,
+) -> Vec<Named> {
     let mut calls = evaluations(script);
     let evaluations = native.iter().filter(|frame| is_evaluation(frame)).count();
     if evaluations != calls.len() {
@@ -29,10 +35,12 @@ pub(crate) fn merge(tables: &Tables, native: Vec<Named>, script: &[ScriptFrame])
     calls.reverse();
     let mut merged = Vec::new();
     for frame in native {
-        if is_evaluation(&frame) {
-            merged.extend(calls.pop().into_iter().flatten().map(|call| named(tables, call)));
-        } else if !is_interpreter(&frame.module) {
+        let begins = is_evaluation(&frame);
+        if all || !(begins || is_interpreter(&frame.module)) {
             merged.push(frame);
+        }
+        if begins {
+            merged.extend(calls.pop().into_iter().flatten().map(|call| named(tables, call)));
         }
     }
     merged
@@ -56,30 +64,21 @@ fn named(tables: &Tables, call: ScriptFrame) -> Named {
         name: code.map_or_else(|| "?".to_owned(), |code| code.function.clone()),
         file: code.map(|code| code.file.clone()),
         line: (call.line != 0).then_some(call.line),
-        module: String::new(),
-        kernel: false,
+        defined: code.and_then(|code| code.line),
         real: true,
         script: true,
-        inlined: false,
+        ..Named::default()
     }
 }
 
 fn mark() -> Named {
-    Named {
-        name: MARK.to_owned(),
-        file: None,
-        line: None,
-        module: String::new(),
-        kernel: false,
-        real: false,
-        script: false,
-        inlined: false,
-    }
+    Named { name: MARK.to_owned(), marks: true, ..Named::default() }
 }
 
-fn is_evaluation(frame: &Named) -> bool {
-    // Compilers move the cold half of it away.
-    frame.name == EVALUATION || frame.name.strip_prefix(EVALUATION) == Some(".cold")
+/// Whether this native frame runs calls.
+pub(crate) fn is_evaluation(frame: &Named) -> bool {
+    // Compilers move the cold half of it away, and mark what they changed.
+    frame.name.strip_prefix(EVALUATION).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }
 
 fn is_interpreter(module: &str) -> bool {

@@ -4,7 +4,7 @@
 //! The way through: `timeline` turns events into intervals, each thread in one
 //! state at any time; `cause` and `account` name the state of each; `bottleneck`
 //! shares the wall-clock time out; `pieces` breaks every interval down by state
-//! and stack, once, and `ledger`, `fold`, `hot` and the shares are sums over
+//! and stack, once, and `ledger`, `fold`, `hot`, `functions` and the shares are sums over
 //! these; `verdict` judges.
 
 #![forbid(unsafe_code)]
@@ -16,6 +16,7 @@ mod cause;
 mod coverage;
 mod fold;
 mod frames;
+mod functions;
 mod hot;
 mod interpreter;
 mod ledger;
@@ -32,6 +33,7 @@ mod timeline;
 mod verdict;
 mod waits;
 
-pub use analyze::{Analysis, Anomalies, analyze};
+pub use analyze::{Analysis, Anomalies, Detail, analyze, analyze_in};
 pub use fold::{Folded, Stacks, View};
+pub use functions::{Column, Order, Side};
 pub use state::{Group, State};

@@ -57,6 +57,8 @@ pub(crate) struct Stack {
 pub(crate) struct Code {
     pub(crate) function: String,
     pub(crate) file: String,
+    /// Where its definition begins.
+    pub(crate) line: Option<u32>,
 }
 
 #[derive(Debug)]
@@ -120,7 +122,12 @@ impl Tables {
                 self.stacks.insert(id, Stack { space, kernel, user, end, script });
             }
             Event::Code { id, function, file } => {
-                self.codes.insert(id, Code { function, file });
+                self.codes.insert(id, Code { function, file, line: None });
+            }
+            Event::Definition { code, line } => {
+                if let Some(code) = self.codes.get_mut(&code) {
+                    code.line = Some(line);
+                }
             }
             Event::ScriptReads(reads) => self.script_reads = reads,
             Event::Site { id, site } => {

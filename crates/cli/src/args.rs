@@ -1,6 +1,7 @@
 //! The command line: one definition from which parsing, help and completions come.
 
 mod format;
+mod order;
 mod quantity;
 
 use std::path::PathBuf;
@@ -9,9 +10,10 @@ use std::time::Duration;
 use clap::builder::{PathBufValueParser, TypedValueParser};
 use clap::{Args, ColorChoice, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
-use whyslow_analysis::View;
+use whyslow_analysis::{Detail, View};
 
 pub(crate) use format::{Format, OutputFile};
+use order::OrderArgs;
 use quantity::{parse_duration, parse_positive_duration, parse_stack_size};
 
 const EXAMPLES: &str = "\
@@ -150,6 +152,14 @@ pub(crate) struct OutputArgs {
     #[arg(long, value_enum, default_value_t = ViewChoice::Wall)]
     pub view: ViewChoice,
 
+    /// Show an interpreter's own functions beside the calls of its program, in every
+    /// output
+    #[arg(long)]
+    pub native: bool,
+
+    #[command(flatten)]
+    pub order: OrderArgs,
+
     /// When to use colour; NO_COLOR and CLICOLOR are respected
     #[arg(long, value_name = "WHEN", default_value_t = ColorChoice::Auto)]
     pub color: ColorChoice,
@@ -161,6 +171,13 @@ pub(crate) struct OutputArgs {
     /// Print every row, each thread, and what the engine had to do without
     #[arg(short, long)]
     pub verbose: bool,
+}
+
+impl OutputArgs {
+    /// How the code is to be shown.
+    pub(crate) fn detail(&self) -> Detail {
+        Detail { native: self.native, functions: self.order.order() }
+    }
 }
 
 /// `--engine`.

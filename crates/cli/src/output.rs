@@ -41,6 +41,8 @@ pub(crate) struct OutputPlan {
     view: View,
     color: ColorChoice,
     verbose: bool,
+    /// Rows of the function table for people, where it is wanted.
+    functions: Option<usize>,
 }
 
 impl OutputPlan {
@@ -91,6 +93,7 @@ impl OutputPlan {
             view: args.view.into(),
             color: args.color,
             verbose: args.verbose,
+            functions: args.order.shown(args.verbose),
         })
     }
 
@@ -151,7 +154,8 @@ pub(crate) fn deliver(
 
 fn show(analysis: &Analysis, origin: &Origin, plan: &OutputPlan) -> anyhow::Result<()> {
     if let Some(stream) = plan.text {
-        let layout = Layout { width: width(stream), verbose: plan.verbose };
+        let OutputPlan { verbose, functions, .. } = *plan;
+        let layout = Layout { width: width(stream), verbose, functions };
         print(stream, plan.color, |out| text::report(&analysis.report, origin, layout, out))
             .context("cannot print the report")?;
     }

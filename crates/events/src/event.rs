@@ -322,4 +322,11 @@ pub enum Event {
         /// Records read from the kernel.
         events: u64,
     },
+    /// The line on which the definition of a function of an interpreted program begins.
+    Definition {
+        /// The function, defined before.
+        code: CodeId,
+        /// The line.
+        line: u32,
+    },
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{CodeId, Event, SpaceId, Tid};
+use crate::{CodeId, Event, Fallback, SpaceId, Tid};
 
 /// A call of an interpreted function, in a [`Event::Stack`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -26,6 +26,8 @@ pub struct ScriptCall {
     pub function: Arc<str>,
     /// The source file as the interpreter names it.
     pub file: Arc<str>,
+    /// Where its definition begins.
+    pub first_line: u32,
     /// 0 when it is at none.
     pub line: u32,
     /// See [`ScriptFrame::entry`].
@@ -84,4 +86,7 @@ pub trait ReadScripts {
 
     /// Whether an interpreter was found in `space`, or nobody has looked yet.
     fn may_run_in(&self, space: SpaceId) -> bool;
+
+    /// What could not be read of interpreters that were found, and why, at the end.
+    fn refusals(&self) -> Vec<Fallback>;
 }

@@ -12,8 +12,8 @@ use crate::space::Space;
 /// A CPython interpreter in an address space.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Python {
-    /// Where its `_PyRuntime` is.
-    pub runtime: u64,
+    /// Where its `_PyRuntime` is, if it has one and its files tell.
+    pub runtime: Option<u64>,
     /// Its version, such as `3.11.7`, as far as its file tells.
     pub version: Option<String>,
 }
@@ -49,11 +49,10 @@ impl Interpreters {
         }
     }
 
-    /// The CPython in a space, if there is one with a runtime.
+    /// The CPython in a space, if there is one.
     pub fn python(&mut self, space: SpaceId) -> Option<Python> {
         let found = self.finder.find(self.spaces.get(&space)?, &self.files)?;
-        let (runtime, _) = found.gil?;
-        let version = found.name.strip_prefix("cpython ").map(str::to_owned);
-        Some(Python { runtime, version })
+        let version = found.name.strip_prefix("cpython")?.strip_prefix(' ').map(str::to_owned);
+        Some(Python { runtime: found.gil.map(|(start, _)| start), version })
     }
 }

@@ -1,12 +1,14 @@
 //! What flamegraphs and tables show of one small program.
 
+mod functions;
+
 use whyslow_events::{
     CodeId, Cpu, Entrance, Event, Frame, InMemory, Off, Pid, ScriptFrame, Seen, SiteId, SpaceId,
     StackEnd, StackId, SymbolKey, Tid, Wakener,
 };
 
 use crate::script::{MS, START, Script, function, header};
-use crate::{Analysis, View, analyze};
+use crate::{Analysis, Detail, View, analyze, analyze_in};
 
 const SPACE: SpaceId = SpaceId(1);
 
@@ -51,6 +53,10 @@ fn in_libc(name: &str) -> Frame {
 
 /// Plays events of one thread, at ms, after the definitions.
 fn play(definitions: Vec<(u64, Event)>, events: &[(u64, Event)]) -> Analysis {
+    play_in(Detail::default(), definitions, events)
+}
+
+fn play_in(detail: Detail, definitions: Vec<(u64, Event)>, events: &[(u64, Event)]) -> Analysis {
     let mut all = Script::new(1).events();
     all.pop();
     all.push((
@@ -68,7 +74,7 @@ fn play(definitions: Vec<(u64, Event)>, events: &[(u64, Event)]) -> Analysis {
         },
     ));
     all.extend(events.iter().map(|(ms, event)| (START + ms * MS, event.clone())));
-    analyze(&mut InMemory::new(header(1), all))
+    analyze_in(&mut InMemory::new(header(1), all), detail)
 }
 
 fn sample(stack: Option<u32>) -> Event {

@@ -9,7 +9,7 @@ use std::fs::File;
 use std::io::{BufReader, Seek};
 
 use anyhow::Context;
-use whyslow_analysis::analyze;
+use whyslow_analysis::analyze_in;
 use whyslow_events::EventSource;
 use whyslow_events::recording::Reader;
 use whyslow_sampler::{Ended, Options, Readers, Session, Stop, What, system_facts};
@@ -55,7 +55,7 @@ pub fn run(args: &RecordArgs) -> anyhow::Result<Ending> {
     file.rewind().context("cannot read the recording again")?;
     let mut source =
         Reader::new(BufReader::new(file)).context("cannot read the recording again")?;
-    let analysis = analyze(&mut source);
+    let analysis = analyze_in(&mut source, args.output.detail());
     deliver(&analysis, source.header(), &plan)?;
     Ok(match ended.exit {
         Some(status) => Ending::of_program(status),

@@ -5,7 +5,7 @@ use std::io::{self, BufReader, Read};
 use std::path::Path;
 
 use anyhow::Context;
-use whyslow_analysis::{Analysis, analyze};
+use whyslow_analysis::{Analysis, Detail, analyze_in};
 use whyslow_events::recording::{ReadError, Reader};
 use whyslow_events::{EventSource, Header};
 
@@ -22,14 +22,15 @@ use crate::symbols::Symbolized;
 pub(crate) fn run(args: &ReportArgs) -> anyhow::Result<Ending> {
     let plan = OutputPlan::for_report(&args.output)?;
     let (name, input) = open(&args.recording)?;
-    let (header, analysis) = replay(input).with_context(|| format!("cannot read {name}"))?;
+    let (header, analysis) =
+        replay(input, args.output.detail()).with_context(|| format!("cannot read {name}"))?;
     deliver(&analysis, &header, &plan)?;
     Ok(Ending::SUCCESS)
 }
 
-fn replay(input: impl Read) -> Result<(Header, Analysis), ReadError> {
+fn replay(input: impl Read, detail: Detail) -> Result<(Header, Analysis), ReadError> {
     let mut source = Symbolized::new(Reader::new(input)?);
-    let analysis = analyze(&mut source);
+    let analysis = analyze_in(&mut source, detail);
     Ok((source.header().clone(), analysis))
 }
 
@@ -55,9 +56,9 @@ mod tests {
 
     #[test]
     fn a_recording_gives_the_report_and_the_stacks_agreed() {
-        let (header, analysis) = replay(recording().as_slice()).unwrap();
+        let (header, analysis) = replay(recording().as_slice(), Detail::default()).unwrap();
         let origin = Origin { host: "h".into(), ..Origin::from(&header) };
-        let layout = Layout { width: 80, verbose: false };
+        let layout = Layout { width: 80, verbose: false, functions: None };
         let screen = written(|out| text::report(&analysis.report, &origin, layout, out));
         assert_golden("nap.80.txt", &anstream::adapter::strip_bytes(&screen).into_vec());
         let stacks = analysis.stacks.folded(View::Wall);
@@ -68,11 +69,13 @@ mod tests {
     fn every_cut_gives_an_error_or_a_damaged_report() {
         let whole = recording();
         for length in 0..whole.len() {
-            if let Ok((_, analysis)) = replay(&whole[..length]) {
+            if let Ok((_, analysis)) = replay(&whole[..length], Detail::default()) {
                 assert!(analysis.report.quality.damage.is_some(), "cut at {length}");
             }
         }
-        assert!(replay(whole.as_slice()).unwrap().1.report.quality.damage.is_none());
+        assert!(
+            replay(whole.as_slice(), Detail::default()).unwrap().1.report.quality.damage.is_none()
+        );
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The report for a person: one screen, the verdict first.
 
+mod functions;
 mod head;
 mod line;
 mod quality;
@@ -25,6 +26,9 @@ pub(crate) struct Layout {
     pub width: usize,
     /// Every row, on as many screens as it takes.
     pub verbose: bool,
+    /// Rows of the function table, where it is wanted: it stands in the place of the
+    /// hot code, and takes the room it needs.
+    pub functions: Option<usize>,
 }
 
 /// Writes `report` with colours; whoever owns the stream takes them out.
@@ -40,11 +44,14 @@ pub(crate) fn report(
     let width = layout.width.max(NARROWEST);
     let head = head::lines(report, width);
     let foot = quality::lines(report, origin, width, layout.verbose);
-    let tables = [
-        tables::bottleneck(report, width),
-        tables::waits(report, width),
-        tables::hot(report, width),
-    ];
+    let mut tables = vec![tables::bottleneck(report, width), tables::waits(report, width)];
+    let functions = match layout.functions {
+        Some(limit) => functions::lines(report, limit, width),
+        None => {
+            tables.push(tables::hot(report, width));
+            Vec::new()
+        }
+    };
     let threads = if layout.verbose { tables::threads(report, width) } else { Vec::new() };
     let room = match layout.verbose {
         true => usize::MAX,
@@ -53,7 +60,7 @@ pub(crate) fn report(
     let rows = share_out(room, &tables);
     let used: usize = tables.iter().zip(&rows).map(|(table, rows)| table.fixed() + rows).sum();
     // An empty line before each part, where there is room for all of them.
-    let gap = (used + tables.len() <= room).then(Line::new);
+    let gap = (used + tables.len() <= room || layout.functions.is_some()).then(Line::new);
     let mut lines = head;
     for (table, rows) in tables.into_iter().zip(rows) {
         if !table.rows.is_empty() {
@@ -61,6 +68,7 @@ pub(crate) fn report(
             lines.extend(gap.clone());
         }
     }
+    lines.extend(functions);
     lines.extend(threads);
     lines.extend(foot);
     lines.into_iter().try_for_each(|line| line.write(width, out))

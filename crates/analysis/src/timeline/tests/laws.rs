@@ -6,8 +6,9 @@ use whyslow_events::{
     Cpu, CpuSet, Entrance, Event, InMemory, Ns, Off, Pid, Seen, SiteId, StackId, Tid, Wakener,
 };
 
+use crate::report::{Functions, Spent};
 use crate::script::{MS, START, Script, header};
-use crate::{Analysis, State, View, analyze};
+use crate::{Analysis, Column, Detail, Order, State, View, analyze_in};
 
 /// Thread time, by state, of the whole ledger.
 fn ledger(analysis: &Analysis, state: State) -> u64 {
@@ -15,7 +16,9 @@ fn ledger(analysis: &Analysis, state: State) -> u64 {
 }
 
 fn holds(events: Vec<(u64, Event)>) -> Result<(), TestCaseError> {
-    let analysis = analyze(&mut InMemory::new(header(2), events));
+    let functions = Order { by: Column::default(), limit: 2 };
+    let detail = Detail { functions, ..Detail::default() };
+    let analysis = analyze_in(&mut InMemory::new(header(2), events), detail);
     let report = &analysis.report;
     for thread in &report.ledger.threads {
         let sum: u64 = thread.states.values().sum();
@@ -41,6 +44,18 @@ fn holds(events: Vec<(u64, Event)>) -> Result<(), TestCaseError> {
     let all: u64 = report.ledger.process.values().sum();
     let ran: u64 = off_cpu.iter().filter_map(|key| report.ledger.process.get(*key)).sum();
     prop_assert!(waited <= all - ran);
+    let Functions { rows, others, without_stack, total, .. } = &report.functions;
+    let mut sum = rows.iter().fold(others.alone, |sum, row| sum + row.alone);
+    sum = sum + *without_stack;
+    prop_assert_eq!(sum, *total);
+    prop_assert_eq!(sum.total_ns, all - ledger(&analysis, State::Idle));
+    let Spent { total_ns, cpu_ns, gil_ns, io_ns, lock_ns, runq_ns, other_ns } = sum;
+    prop_assert_eq!(total_ns, cpu_ns + gil_ns + io_ns + lock_ns + runq_ns + other_ns);
+    prop_assert_eq!(gil_ns, ledger(&analysis, State::LockGil));
+    for row in rows {
+        prop_assert!(row.alone.total_ns <= row.total.total_ns);
+        prop_assert!(row.total.total_ns <= total_ns);
+    }
     Ok(())
 }
 

@@ -1,12 +1,18 @@
 //! Reads the stacks of Python programs: `symbols` finds the interpreter in a
 //! process, `python` reads its threads.
 
+mod refusal;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use whyslow_events::{Event, ReadScripts, ScriptCall, ScriptRead, SpaceId, TargetProcess, Tid};
-use whyslow_python::{Memory, Motion, Read, Reader, Rejection, Thread, kernel_ids};
+use whyslow_events::{
+    Event, Fallback, ReadScripts, ScriptCall, ScriptRead, SpaceId, TargetProcess, Tid,
+};
+use whyslow_python::{
+    Memory, Motion, Read, Reader, Rejection, Thread, Trouble, Unsupported, kernel_ids,
+};
 use whyslow_symbols::Interpreters;
 
 /// Time between two listings of a process's threads, when one is not known.
@@ -17,7 +23,19 @@ const SPACES: usize = 1 << 10;
 /// The Python programs of a target.
 pub struct Scripts {
     interpreters: Interpreters,
-    spaces: HashMap<SpaceId, Option<Python>>,
+    spaces: HashMap<SpaceId, Found>,
+}
+
+/// What is known of an address space.
+enum Found {
+    /// No Python runs there.
+    Nothing,
+    /// One that cannot be read.
+    Refused(Fallback),
+    /// The same, which is no news if it has just ended.
+    Unreadable(Fallback),
+    /// One that can.
+    Python(Box<Python>),
 }
 
 /// A Python program.
@@ -28,6 +46,8 @@ struct Python {
     inner: HashMap<Tid, u64>,
     /// When its threads were listed last.
     listed: Option<Instant>,
+    /// What was wrong with the list then.
+    listing: Option<Trouble>,
 }
 
 impl Scripts {
@@ -37,18 +57,32 @@ impl Scripts {
         Scripts { interpreters, spaces: HashMap::new() }
     }
 
-    fn find(&mut self, space: SpaceId, memory: &Asked<'_>) -> Option<Python> {
-        let found = self.interpreters.python(space)?;
+    fn find(&mut self, space: SpaceId, memory: &Asked<'_>) -> Found {
+        let Some(found) = self.interpreters.python(space) else { return Found::Nothing };
+        let Some(runtime) = found.runtime else {
+            return Found::Refused(refusal::no_runtime(&found));
+        };
         let version = found.version.as_deref().and_then(|text| text.parse().ok());
-        let reader = Reader::new(memory, found.runtime, version).ok()?;
-        Some(Python { reader, threads: HashMap::new(), inner: HashMap::new(), listed: None })
+        match Reader::new(memory, runtime, version) {
+            Ok(reader) => Found::Python(Box::new(Python {
+                reader,
+                threads: HashMap::new(),
+                inner: HashMap::new(),
+                listed: None,
+                listing: None,
+            })),
+            Err(why @ Unsupported::Unreadable) => {
+                Found::Unreadable(refusal::unsupported(&found, why))
+            }
+            Err(why) => Found::Refused(refusal::unsupported(&found, why)),
+        }
     }
 }
 
 impl ReadScripts for Scripts {
     fn observe(&mut self, event: &Event) {
         if let Some(changed) = self.interpreters.observe(event)
-            && !matches!(self.spaces.get(&changed), Some(Some(_)))
+            && !matches!(self.spaces.get(&changed), Some(Found::Python(_)))
         {
             self.spaces.remove(&changed);
         }
@@ -69,7 +103,9 @@ impl ReadScripts for Scripts {
             let found = self.find(space, &memory);
             self.spaces.insert(space, found);
         }
-        let Some(Some(python)) = self.spaces.get_mut(&space) else { return ScriptRead::Nothing };
+        let Some(Found::Python(python)) = self.spaces.get_mut(&space) else {
+            return ScriptRead::Nothing;
+        };
         let Some(thread) = python.thread(tid, &memory) else { return ScriptRead::Nothing };
         let motion = if blocked { Motion::Blocked } else { Motion::Running };
         match python.reader.read(&memory, &thread, motion) {
@@ -80,6 +116,7 @@ impl ReadScripts for Scripts {
                     .map(|frame| ScriptCall {
                         function: Arc::clone(&frame.code.function),
                         file: Arc::clone(&frame.code.file),
+                        first_line: frame.code.first_line,
                         line: frame.line.unwrap_or(0),
                         entry: frame.entry,
                     })
@@ -95,7 +132,29 @@ impl ReadScripts for Scripts {
     }
 
     fn may_run_in(&self, space: SpaceId) -> bool {
-        !matches!(self.spaces.get(&space), Some(None))
+        !matches!(
+            self.spaces.get(&space),
+            Some(Found::Nothing | Found::Refused(_) | Found::Unreadable(_))
+        )
+    }
+
+    fn refusals(&self) -> Vec<Fallback> {
+        let mut all = self.spaces.values();
+        let any = all.any(|found| matches!(found, Found::Python(_)));
+        let told = |found: &Found| match found {
+            Found::Nothing => None,
+            Found::Unreadable(why) => (!any).then(|| why.clone()),
+            Found::Refused(why) => Some(why.clone()),
+            Found::Python(python) => {
+                let Python { reader, listing, .. } = &**python;
+                refusal::damaged(reader.version(), reader.counters(), *listing)
+            }
+        };
+        let mut refusals: Vec<Fallback> = self.spaces.values().filter_map(told).collect();
+        // Many processes of one program have one reason.
+        refusals.sort_by(|a, b| (&a.wanted, &a.errno).cmp(&(&b.wanted, &b.errno)));
+        refusals.dedup();
+        refusals
     }
 }
 
@@ -120,7 +179,12 @@ impl Python {
     }
 
     fn list(&mut self, memory: &Asked<'_>) -> Option<()> {
-        let interpreters = self.reader.interpreters(memory).ok()?;
+        let interpreters = self.reader.interpreters(memory);
+        self.listing = match &interpreters {
+            Ok(interpreters) => interpreters.iter().find_map(|interpreter| interpreter.trouble),
+            Err(trouble) => Some(*trouble),
+        };
+        let interpreters = interpreters.ok()?;
         let threads: Vec<Thread> =
             interpreters.into_iter().flat_map(|interpreter| interpreter.threads).collect();
         let noted: Option<Vec<u64>> = threads.iter().map(|thread| thread.native).collect();

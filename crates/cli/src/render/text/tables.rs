@@ -27,7 +27,7 @@ const ROOM_FOR_BOTH: usize = 28;
 /// An object is not cut below this.
 const SHORTEST_OBJECT: usize = 14;
 /// Columns for a span of time, its gap included.
-const SPAN: usize = 9;
+pub(super) const SPAN: usize = 9;
 /// Columns for a count, its gap included.
 const COUNT: usize = 7;
 
@@ -182,14 +182,18 @@ pub(super) fn hot(report: &Report, width: usize) -> Table {
     Table { heading, rows: rows.collect(), closing: None, limit: 5 }
 }
 
-/// `name (file:line)`, the directory left out where it does not fit.
 fn function(hot: &Hot, room: usize) -> String {
-    let name = clean(&hot.function);
+    named(&hot.function, hot.file.as_deref(), hot.line, room)
+}
+
+/// `name (file:line)`, the directory left out where it does not fit.
+pub(super) fn named(name: &str, file: Option<&str>, line: Option<u32>, room: usize) -> String {
+    let name = clean(name);
     if let Some(kernel) = name.strip_suffix(KERNEL_MARK) {
         return format!("{kernel} [kernel]");
     }
-    let Some(file) = hot.file.as_ref().map(|file| clean(file)) else { return name.into_owned() };
-    let line = hot.line.map_or(String::new(), |line| format!(":{line}"));
+    let Some(file) = file.map(clean) else { return name.into_owned() };
+    let line = line.map_or(String::new(), |line| format!(":{line}"));
     let long = format!("{name} ({file}{line})");
     if columns(&long) <= room {
         return long;

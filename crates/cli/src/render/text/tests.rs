@@ -13,7 +13,7 @@ fn plain(report: &Report, layout: Layout) -> String {
     String::from_utf8(stripped).unwrap()
 }
 
-const USUAL: Layout = Layout { width: 80, verbose: false };
+const USUAL: Layout = Layout { width: 80, verbose: false, functions: None };
 
 #[test]
 fn the_screens_are_as_agreed() {
@@ -22,8 +22,12 @@ fn the_screens_are_as_agreed() {
     }
     let narrow = Layout { width: 40, ..USUAL };
     assert_golden("server.40.txt", plain(&fixture("server"), narrow).as_bytes());
-    let verbose = Layout { width: 120, verbose: true };
+    let verbose = Layout { width: 120, verbose: true, ..USUAL };
     assert_golden("server.verbose.txt", plain(&fixture("server"), verbose).as_bytes());
+    let functions = Layout { functions: Some(3), ..USUAL };
+    assert_golden("server.functions.txt", plain(&fixture("server"), functions).as_bytes());
+    let wide = Layout { width: 140, ..functions };
+    assert_golden("server.functions.140.txt", plain(&fixture("server"), wide).as_bytes());
     assert_golden("server.ansi.txt", &coloured(&fixture("server"), USUAL));
 }
 
@@ -52,14 +56,36 @@ fn names_from_outside_cannot_write_to_the_terminal() {
     for hot in &mut report.hot {
         hot.function = hostile.clone();
     }
+    for row in &mut report.functions.rows {
+        row.function = hostile.clone();
+        row.file = Some(hostile.clone());
+    }
     for thread in &mut report.ledger.threads {
         thread.name = hostile.clone();
     }
     for verbose in [false, true] {
-        let text = plain(&report, Layout { width: 50, verbose });
+        let text = plain(&report, Layout { width: 50, verbose, functions: Some(9) });
         assert!(!text.contains(['\u{1b}', '\u{7}', '\r', '\u{202e}']), "{text}");
         assert!(text.lines().all(|line| columns(line) <= 50), "{text}");
     }
+}
+
+#[test]
+fn the_function_table_has_the_columns_that_fit() {
+    let heading = |width, sort: &str| {
+        let mut report = fixture("server");
+        sort.clone_into(&mut report.functions.sort);
+        let text = plain(&report, Layout { width, functions: Some(5), ..USUAL });
+        let line = text.lines().find(|line| line.starts_with("Functions")).unwrap();
+        line.split_whitespace().skip(1).map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(heading(20, "gil"), ["gil", "…"]);
+    assert_eq!(heading(50, "self"), ["self", "function"]);
+    assert_eq!(heading(60, "self"), ["self", "cpu", "total", "function"]);
+    assert_eq!(heading(80, "self"), ["self", "cpu", "runq", "total", "total-cpu", "function"]);
+    let total = ["self", "total", "total-cpu", "total-io", "function"];
+    assert_eq!(heading(80, "total"), total);
+    assert_eq!(heading(200, "total-io").len(), 8);
 }
 
 #[test]

@@ -41,7 +41,8 @@ pub(super) type Script = Rc<[ScriptFrame]>;
 #[derive(Default)]
 pub(super) struct Scripts {
     reader: Option<Box<dyn ReadScripts>>,
-    codes: HashMap<(Arc<str>, Arc<str>), CodeId>,
+    /// By name, file and where the definition begins.
+    codes: HashMap<(Arc<str>, Arc<str>, u32), CodeId>,
     reads: ScriptReads,
     /// Where the next round begins.
     turn: usize,
@@ -175,24 +176,32 @@ impl Tracker {
     }
 
     fn script_frame(&mut self, call: ScriptCall) -> ScriptFrame {
-        let ScriptCall { function, file, line, entry } = call;
+        let ScriptCall { function, file, first_line, line, entry } = call;
         let next = CodeId(u32::try_from(self.scripts.codes.len()).unwrap_or(u32::MAX));
-        let (function, file) =
-            match self.scripts.codes.contains_key(&(function.clone(), file.clone())) {
-                false if self.scripts.codes.len() >= CODES => (Arc::from(OTHERS), Arc::from("")),
-                _ => (function, file),
-            };
-        let code = *self.scripts.codes.entry((function.clone(), file.clone())).or_insert(next);
+        let key = match (function, file, first_line) {
+            key if self.scripts.codes.contains_key(&key) => key,
+            _ if self.scripts.codes.len() >= CODES => (Arc::from(OTHERS), Arc::from(""), 0),
+            key => key,
+        };
+        let code = *self.scripts.codes.entry(key.clone()).or_insert(next);
         if code == next {
+            let (function, file, line) = key;
             let event =
                 Event::Code { id: code, function: (*function).into(), file: (*file).into() };
             self.emit(self.now, event);
+            if line != 0 {
+                self.emit(self.now, Event::Definition { code, line });
+            }
         }
         ScriptFrame { code, line, entry }
     }
 
-    /// Says how the reads went, at the end.
+    /// Says how the reads went, and what could not be read, at the end.
     pub(crate) fn note_script_reads(&mut self, time: u64) {
+        let refusals = self.scripts.reader.as_ref().map(|reader| reader.refusals());
+        for refusal in refusals.unwrap_or_default() {
+            self.emit(time, Event::Fallback(refusal));
+        }
         let reads = self.scripts.reads;
         self.emit(time, Event::ScriptReads(reads));
     }

@@ -1,7 +1,7 @@
 //! Which wait and which sample has which call chain. The stacks are simple:
 //! each word is a frame, and the first zero the end.
 
-use whyslow_events::{Off, ReadScripts, ScriptRead, TargetProcess, Unwound};
+use whyslow_events::{Fallback, Off, ReadScripts, ScriptRead, TargetProcess, Unwound};
 
 use super::*;
 use crate::perf::KernelCalls;
@@ -44,6 +44,10 @@ impl ReadScripts for NoScripts {
 
     fn may_run_in(&self, _: SpaceId) -> bool {
         false
+    }
+
+    fn refusals(&self) -> Vec<Fallback> {
+        vec![]
     }
 }
 
