@@ -14,7 +14,7 @@ use crate::report::{
 use crate::tables::Tables;
 use crate::timeline::{Builder, Timeline};
 use crate::verdict::{Facts, verdict};
-use crate::{Group, State, account, bottleneck, coverage, hot, waits};
+use crate::{Group, State, account, bottleneck, coverage, event_loop, hot, waits};
 
 /// What a recording says.
 #[derive(Clone, Debug)]
@@ -66,6 +66,7 @@ pub fn analyze(source: &mut dyn EventSource) -> Analysis {
         contradictions: timeline.contradictions,
         disagreements,
     };
+    let event_loops = event_loop::event_loops(&tables, &timeline, &accounts, &mut frames);
     let report = Report {
         schema: report::SCHEMA.to_owned(),
         target: target(&tables, &timeline),
@@ -77,6 +78,7 @@ pub fn analyze(source: &mut dyn EventSource) -> Analysis {
         phases: phases(&fair.slices, &verdict),
         verdict,
         hot: hot::hot(&pieces, &mut frames),
+        event_loops,
         prescription: None,
         quality: Quality {
             lost: timeline.lost,

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    CodeId, Cpu, CpuSet, ExitStatus, Fallback, Ns, Pid, ScriptFrame, ScriptReads, Site, SiteId,
-    SpaceId, StackEnd, StackId, Tid,
+    CodeId, Cpu, CpuSet, ExitStatus, Fallback, LoopTurn, Ns, Pid, ScriptFrame, ScriptReads, Site,
+    SiteId, SpaceId, StackEnd, StackId, Tid,
 };
 
 /// An event and when it happened.
@@ -321,5 +321,12 @@ pub enum Event {
         profiler_cpu_ns: u64,
         /// Records read from the kernel.
         events: u64,
+    },
+    /// What the event loop of a thread was at, read from outside now.
+    LoopTurn {
+        /// The thread.
+        tid: Tid,
+        /// What was read.
+        turn: LoopTurn,
     },
 }

@@ -56,4 +56,9 @@ impl Interpreters {
         let version = found.name.strip_prefix("cpython ").map(str::to_owned);
         Some(Python { runtime, version })
     }
+
+    /// Where asyncio describes its structures, from CPython 3.14 on.
+    pub fn asyncio(&mut self, space: SpaceId) -> Option<u64> {
+        self.finder.asyncio(self.spaces.get(&space)?, &self.files)
+    }
 }

@@ -1,5 +1,6 @@
 //! The report for a person: one screen, the verdict first.
 
+mod event_loop;
 mod head;
 mod line;
 mod quality;
