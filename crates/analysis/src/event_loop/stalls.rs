@@ -157,8 +157,8 @@ impl Stretch {
     }
 }
 
-/// Bits with the same callback, one after the other, together; what has no
-/// known calls goes to what was before.
+/// Bits with the same callback, one after the other, together. What has no known
+/// calls goes to the callback before, or else to what comes next.
 fn stretches(calls: &Calls<'_>, bits: &[Bit], frames: &mut Frames<'_>) -> Vec<Stretch> {
     let mut stretches: Vec<Stretch> = Vec::new();
     let mut undecided: Vec<Bit> = Vec::new();
@@ -177,29 +177,24 @@ fn stretches(calls: &Calls<'_>, bits: &[Bit], frames: &mut Frames<'_>) -> Vec<St
             }
             Part::Poll(None) => (None, None),
             Part::Unknown if calls.kind() == Kind::Native => (None, None),
-            Part::Unknown => match stretches.last_mut() {
-                Some(last) => {
-                    last.add(calls, bit, None);
-                    continue;
+            Part::Unknown => {
+                match stretches.last_mut().filter(|last| last.outermost.is_some()) {
+                    Some(last) => last.add(calls, bit, None),
+                    None => undecided.push(*bit),
                 }
-                None => {
-                    undecided.push(*bit);
-                    continue;
-                }
-            },
+                continue;
+            }
         };
         let place = match place {
             Some((code, place)) => place.map(|place| (Some(code), place)),
             None => bit.stack.and_then(|stack| frames.place(stack)).map(|place| (None, place)),
         };
-        match stretches.last_mut() {
-            Some(last) if last.outermost == code => last.add(calls, bit, place),
-            _ => {
-                let mut next = Stretch { outermost: code, ..Stretch::default() };
-                undecided.drain(..).for_each(|bit| next.add(calls, &bit, None));
-                next.add(calls, bit, place);
-                stretches.push(next);
-            }
+        if stretches.last().is_none_or(|last| last.outermost != code) {
+            stretches.push(Stretch { outermost: code, ..Stretch::default() });
+        }
+        if let Some(last) = stretches.last_mut() {
+            undecided.drain(..).for_each(|bit| last.add(calls, &bit, None));
+            last.add(calls, bit, place);
         }
     }
     if !undecided.is_empty() {
