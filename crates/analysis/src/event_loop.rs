@@ -110,12 +110,13 @@ fn concurrency(tables: &Tables, thread: &Thread, polls: &[usize]) -> Option<Conc
     (connections.is_some() || tasks.is_some()).then_some(Concurrency { connections, tasks })
 }
 
-/// The connections among what is watched: neither doors nor what wakes the loop up.
+/// The connections among what is watched: neither doors nor what wakes the loop up,
+/// which is a pipe, an event or a socket without a name.
 fn connections(members: &[Object]) -> u64 {
     let one = |member: &Object| match member {
         Object::Set { members, .. } => connections(members),
         Object::Tcp { role, .. } => u64::from(*role != TcpRole::Listening),
-        Object::Udp { .. } | Object::Pipe(_) | Object::Fifo(_) => 1,
+        Object::Udp { .. } => 1,
         Object::Unix { listening, path, .. } => u64::from(!listening && !path.is_empty()),
         _ => 0,
     };
