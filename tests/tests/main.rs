@@ -6,6 +6,7 @@
 mod attach;
 mod beside;
 mod case;
+mod event_loop;
 mod follow;
 mod interpreters;
 mod interrupt;

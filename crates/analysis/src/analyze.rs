@@ -15,7 +15,7 @@ use crate::report::{
 use crate::tables::Tables;
 use crate::timeline::{Builder, Timeline};
 use crate::verdict::{Facts, verdict};
-use crate::{Group, State, account, bottleneck, coverage, hot, waits};
+use crate::{Group, State, account, bottleneck, coverage, event_loop, hot, waits};
 
 /// What a recording says.
 #[derive(Clone, Debug)]
@@ -81,6 +81,7 @@ pub fn analyze_in(source: &mut dyn EventSource, detail: Detail) -> Analysis {
         contradictions: timeline.contradictions,
         disagreements,
     };
+    let event_loops = event_loop::event_loops(&tables, &timeline, &accounts, &mut frames);
     let report = Report {
         schema: report::SCHEMA.to_owned(),
         target: target(&tables, &timeline),
@@ -93,6 +94,7 @@ pub fn analyze_in(source: &mut dyn EventSource, detail: Detail) -> Analysis {
         verdict,
         hot: hot::hot(&pieces, &mut frames),
         functions: functions(&pieces, &mut frames, detail.native, detail.functions),
+        event_loops,
         prescription: None,
         quality: Quality {
             lost: timeline.lost,

@@ -14,6 +14,7 @@ mod analyze;
 mod bottleneck;
 mod cause;
 mod coverage;
+mod event_loop;
 mod fold;
 mod frames;
 mod functions;

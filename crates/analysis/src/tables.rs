@@ -260,6 +260,11 @@ impl Tables {
         newest_first.find(|mapping| (mapping.start..mapping.end).contains(&address))
     }
 
+    /// The file whose code is at an address.
+    pub(crate) fn module(&self, space: SpaceId, address: u64) -> Option<&str> {
+        self.mapping(space, address).map(|mapping| mapping.path.as_str())
+    }
+
     /// `module+0x…` for an address without a symbol.
     pub(crate) fn place(&self, space: SpaceId, address: u64) -> String {
         match self.mapping(space, address) {

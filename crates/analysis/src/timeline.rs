@@ -13,7 +13,7 @@ mod tests;
 
 use std::ops::Range;
 
-use whyslow_events::{Pid, SiteId, StackId, Tid};
+use whyslow_events::{LoopTurn, Pid, SiteId, StackId, Tid};
 
 pub(crate) use builder::Builder;
 use counts::Counts;
@@ -48,6 +48,8 @@ pub(crate) struct Thread {
     pub(crate) end: u64,
     pub(crate) intervals: Vec<Interval>,
     pub(crate) samples: Vec<Sample>,
+    /// What its event loop was seen at.
+    pub(crate) turns: Vec<Turn>,
     /// It began at `start`, and was not only found then.
     pub(crate) born: bool,
     /// The kernel's counts of its CPU time.
@@ -117,6 +119,14 @@ pub(crate) struct Sample {
     pub(crate) time: u64,
     pub(crate) stack: Option<StackId>,
     pub(crate) kernel: bool,
+}
+
+/// An event loop, looked at from outside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Turn {
+    /// When.
+    pub(crate) time: u64,
+    pub(crate) saw: LoopTurn,
 }
 
 impl Thread {

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    CodeId, Cpu, CpuSet, ExitStatus, Fallback, Ns, Pid, ScriptFrame, ScriptReads, Site, SiteId,
-    SpaceId, StackEnd, StackId, Tid,
+    CodeId, Cpu, CpuSet, ExitStatus, Fallback, LoopTurn, Ns, Pid, ScriptFrame, ScriptReads, Site,
+    SiteId, SpaceId, StackEnd, StackId, Tid,
 };
 
 /// An event and when it happened.
@@ -328,5 +328,12 @@ pub enum Event {
         code: CodeId,
         /// The line.
         line: u32,
+    },
+    /// What the event loop of a thread was at, read from outside now.
+    LoopTurn {
+        /// The thread.
+        tid: Tid,
+        /// What was read.
+        turn: LoopTurn,
     },
 }

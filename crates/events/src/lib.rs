@@ -22,7 +22,9 @@ pub use event::{Entrance, Event, Frame, Off, Seen, SymbolKey, Timed, Wakener};
 pub use header::{EngineName, ExitStatus, Header, Mode, SystemFacts, Target};
 pub use ids::{CodeId, Cpu, CpuSet, Ns, Pid, SiteId, SpaceId, StackId, Tid};
 pub use object::{Object, TcpRole};
-pub use script::{ReadScripts, ScriptCall, ScriptFrame, ScriptRead, ScriptReads, TargetProcess};
+pub use script::{
+    LoopTurn, ReadScripts, ScriptCall, ScriptFrame, ScriptRead, ScriptReads, TargetProcess,
+};
 pub use site::{Entry, Site};
 pub use source::{EventSource, InMemory, SourceError};
 pub use unwind::{StackEnd, StackMemory, Unwind, Unwound, UserRegisters};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{CodeId, Event, Fallback, SpaceId, Tid};
+use crate::{CodeId, Event, Fallback, Ns, SpaceId, Tid};
 
 /// A call of an interpreted function, in a [`Event::Stack`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -43,6 +43,18 @@ pub enum ScriptRead {
     Rejected,
     /// Its calls, innermost first.
     Calls(Vec<ScriptCall>),
+}
+
+/// What an event loop is at.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LoopTurn {
+    /// When it came back from its last poll, on `CLOCK_MONOTONIC`; `None` while
+    /// it polls, and when it does not say.
+    pub since: Option<Ns>,
+    /// Name of the task whose step it runs, where the interpreter tells.
+    pub task: Option<String>,
+    /// Tasks that are not done; `None` when they were not counted.
+    pub tasks: Option<u32>,
 }
 
 /// How many reads of running threads were believed, and how many were not: the
@@ -83,6 +95,12 @@ pub trait ReadScripts {
         process: &dyn TargetProcess,
         blocked: bool,
     ) -> ScriptRead;
+
+    /// What the event loop is at whose thread was read last; `None` when that
+    /// thread runs none.
+    fn loop_turn(&mut self) -> Option<LoopTurn> {
+        None
+    }
 
     /// Whether an interpreter was found in `space`, or nobody has looked yet.
     fn may_run_in(&self, space: SpaceId) -> bool;

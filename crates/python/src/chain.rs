@@ -24,7 +24,7 @@ pub(crate) struct Chain {
 /// One frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Link {
-    frame: u64,
+    pub(crate) frame: u64,
     pub(crate) code: Identity,
     /// Byte in the bytecode; below zero before the first instruction.
     pub(crate) byte: i64,

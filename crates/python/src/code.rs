@@ -10,6 +10,7 @@ use crate::lines::Lines;
 use crate::memory::{self, Memory, word};
 use crate::text;
 use crate::trouble::Trouble;
+use crate::turn;
 
 /// Code objects that are kept.
 const KEPT: usize = 1 << 16;
@@ -28,6 +29,8 @@ pub struct Code {
     pub first_line: u32,
     identity: Identity,
     lines: Lines,
+    /// In the code of a turn of asyncio's loop: which local variable says since when.
+    pub(crate) turn: Option<u64>,
 }
 
 impl Code {
@@ -104,7 +107,11 @@ fn read(memory: &dyn Memory, layout: &Layout, identity: Identity) -> Result<Code
     if Identity::decode(layout, address, &object()?) != identity {
         return Err(Trouble::Nonsense(address));
     }
-    Ok(Code { function: function.into(), file: file.into(), first_line, identity, lines })
+    let turn = match turn::is_turn(&function, &file) {
+        true => turn::variable(memory, layout, word(&bytes, layout.code.locals)),
+        false => None,
+    };
+    Ok(Code { function: function.into(), file: file.into(), first_line, identity, lines, turn })
 }
 
 /// The `bytes` object at `address`.

@@ -29,6 +29,10 @@ pub(crate) struct Layout {
     pub(crate) size: u64,
     /// `PyBytesObject.ob_sval`.
     pub(crate) bytes: u64,
+    /// `PyTupleObject.ob_item`.
+    pub(crate) items: u64,
+    /// `PyFloatObject.ob_fval`.
+    pub(crate) float: u64,
 }
 
 /// `PyInterpreterState`.
@@ -63,6 +67,8 @@ pub(crate) struct FrameLayout {
     pub(crate) instruction: u64,
     pub(crate) counts: Instruction,
     pub(crate) entry: Entry,
+    /// The first local variable.
+    pub(crate) locals: u64,
 }
 
 /// How a frame says which instruction it is at.
@@ -102,6 +108,8 @@ pub(crate) struct CodeLayout {
     /// From 3.11.
     pub(crate) qualified_name: Option<u64>,
     pub(crate) lines: u64,
+    /// The tuple with the names of the local variables.
+    pub(crate) locals: u64,
     pub(crate) line_format: LineFormat,
     /// The bytecode itself, from 3.11.
     pub(crate) instructions: Option<u64>,
@@ -203,7 +211,7 @@ impl Layout {
     /// Bytes of a code object that are read to name it.
     pub(crate) fn code_span(&self) -> u64 {
         let code = &self.code;
-        let last = code.file.max(code.qualified_name.unwrap_or(0)).max(code.lines);
+        let last = code.file.max(code.qualified_name.unwrap_or(0)).max(code.lines).max(code.locals);
         last.saturating_add(8).max(self.identity_span())
     }
 }

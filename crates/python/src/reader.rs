@@ -8,8 +8,10 @@ use crate::code::{Code, Codes};
 use crate::layout::Layout;
 use crate::memory::Memory;
 use crate::plan::{Fetched, Plan, View};
+use crate::tasks::{self, Tasks};
 use crate::threads::{self, Gil, Interpreter, Thread};
 use crate::trouble::Trouble;
+use crate::turn::{self, Turn};
 use crate::version::{Unsupported, Version};
 
 /// Reads the Python stacks of one process.
@@ -64,6 +66,8 @@ pub struct Stack {
     pub frames: Vec<Frame>,
     /// There are more frames outside the last.
     pub truncated: bool,
+    /// The innermost event loop of asyncio among the frames.
+    pub turn: Option<Turn>,
 }
 
 /// One call.
@@ -157,6 +161,19 @@ impl Reader {
         read.map_or_else(Read::Rejected, Read::Accepted)
     }
 
+    /// The tasks of a thread that runs an event loop, told by what `_asyncio` says of
+    /// itself at `debug`, from 3.14 on. To `count` them takes a read for each.
+    #[must_use]
+    pub fn tasks(
+        &self,
+        memory: &dyn Memory,
+        thread: &Thread,
+        debug: u64,
+        count: bool,
+    ) -> Option<Tasks> {
+        tasks::read(memory, &self.layout, thread, debug, count)
+    }
+
     /// How many reads so far were believed.
     #[must_use]
     pub fn counters(&self) -> Counters {
@@ -194,7 +211,11 @@ impl Reader {
             let line = code.line(link.byte);
             frames.push(Frame { code, line, entry: link.entry });
         }
-        Ok(Stack { frames, truncated: chain.truncated })
+        let looped = frames.iter().zip(&chain.links).find_map(|(frame, link)| {
+            let variable = frame.code.turn?;
+            Some(turn::read(memory, &self.layout, link.frame, variable))
+        });
+        Ok(Stack { frames, truncated: chain.truncated, turn: looped })
     }
 }
 

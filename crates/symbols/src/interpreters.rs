@@ -55,4 +55,9 @@ impl Interpreters {
         let version = found.name.strip_prefix("cpython")?.strip_prefix(' ').map(str::to_owned);
         Some(Python { runtime: found.gil.map(|(start, _)| start), version })
     }
+
+    /// Where asyncio describes its structures, from CPython 3.14 on.
+    pub fn asyncio(&mut self, space: SpaceId) -> Option<u64> {
+        self.finder.asyncio(self.spaces.get(&space)?, &self.files)
+    }
 }

@@ -50,6 +50,21 @@ impl Finder {
         python.or(other)
     }
 
+    /// Where the section lies with which `_asyncio` describes itself: in a library of
+    /// its own, or in the interpreter.
+    pub(crate) fn asyncio(&self, space: &Space, files: &Files) -> Option<u64> {
+        space.mappings.iter().find_map(|mapping| {
+            let module = mapping.module();
+            let may_hold = module.starts_with("_asyncio.") || python::file_name(module).is_some();
+            let file = may_hold.then(|| files.locate(space, mapping))??;
+            let bytes = elf::open(&files.path(file)?)?;
+            let file = ElfFile::parse(&bytes)?;
+            let (address, _) = file.section(".AsyncioDebug")?;
+            let bias = elf::load_bias(&file.segments(), mapping, self.page_size)?;
+            Some(address.wrapping_add(bias))
+        })
+    }
+
     fn cpython(
         &mut self,
         name: &FileName,

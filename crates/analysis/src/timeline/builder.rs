@@ -101,6 +101,9 @@ impl Builder {
             Event::KernelCpu { tid: Some(tid), cpu_ns } => {
                 self.with(*tid, |track, _| track.counted(time, *cpu_ns));
             }
+            Event::LoopTurn { tid, turn } => {
+                self.with(*tid, |track, _| track.turn(time, turn.clone()));
+            }
             Event::Lost { cpu, since, records } => self.lost(time, *cpu, since.0, *records),
             Event::Late { records } => self.late += records,
             Event::End { .. } => self.ended = true,
@@ -162,6 +165,7 @@ impl Builder {
             end: time,
             intervals: Vec::new(),
             samples: Vec::new(),
+            turns: Vec::new(),
             born: entrance == Entrance::Born,
             counts: Counts::default(),
         };

@@ -1,11 +1,11 @@
 //! One thread's state machine. Time is passed in and never goes back; what an
 //! event contradicts is unknown, not guessed.
 
-use whyslow_events::{Cpu, Off, SiteId, StackId};
+use whyslow_events::{Cpu, LoopTurn, Off, SiteId, StackId};
 
 use super::counts::Counted;
 use super::occupancy::{MaskId, Occupancy};
-use super::{Doing, Interval, Queue, Sample, Thread, Wait, Waker};
+use super::{Doing, Interval, Queue, Sample, Thread, Turn, Wait, Waker};
 
 /// A waker on another CPU can be faster than the switch it answers. An older
 /// wakeup met a thread that then did not block, and says nothing of this wait.
@@ -174,6 +174,11 @@ impl Track {
         self.doing = RUNNING;
         self.cpu = Some(cpu);
         self.thread.samples.push(Sample { time: at, stack, kernel });
+    }
+
+    pub(super) fn turn(&mut self, time: u64, saw: LoopTurn) {
+        let time = time.max(self.last);
+        self.thread.turns.push(Turn { time, saw });
     }
 
     pub(super) fn exit(&mut self, time: u64) {

@@ -1,6 +1,7 @@
 //! The report for a person: one screen, the verdict first.
 
 mod functions;
+mod event_loop;
 mod head;
 mod line;
 mod quality;

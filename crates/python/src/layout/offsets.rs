@@ -133,6 +133,7 @@ fn decode(list: &[u8], at: &Positions) -> Layout {
             instruction: field(at.frame + 16),
             counts: Instruction::Address,
             entry: Entry::Shim(field(at.frame + 32)),
+            locals: field(at.frame + 24),
         },
         code: CodeLayout {
             first_line: field(at.code + 32),
@@ -140,6 +141,7 @@ fn decode(list: &[u8], at: &Positions) -> Layout {
             name: field(at.code + 8),
             qualified_name: Some(field(at.code + 16)),
             lines: field(at.code + 24),
+            locals: field(at.code + 48),
             line_format: LineFormat::Locations,
             instructions: Some(field(at.code + 64)),
         },
@@ -163,6 +165,8 @@ fn decode(list: &[u8], at: &Positions) -> Layout {
         type_name: field(at.object + 16),
         size: field(at.bytes),
         bytes: field(at.bytes + 8),
+        items: field(at.object + 48),
+        float: field(at.bytes - 40),
     }
 }
 
@@ -184,6 +188,9 @@ fn is_sane(layout: &Layout) -> bool {
         layout.gil.locked,
         layout.type_name,
         layout.bytes,
+        layout.items,
+        layout.float,
+        layout.frame.locals,
         layout.code.instructions.unwrap_or(0),
     ];
     large.iter().all(|offset| *offset < STATE)

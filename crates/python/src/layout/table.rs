@@ -37,6 +37,7 @@ const V3_8: Layout = Layout {
         instruction: 104,
         counts: Instruction::Bytes,
         entry: Entry::Every,
+        locals: 360,
     },
     code: CodeLayout {
         first_line: 40,
@@ -44,6 +45,7 @@ const V3_8: Layout = Layout {
         name: 112,
         qualified_name: None,
         lines: 120,
+        locals: 72,
         line_format: LineFormat::Increments,
         instructions: None,
     },
@@ -61,6 +63,8 @@ const V3_8: Layout = Layout {
     type_name: 24,
     size: 16,
     bytes: 32,
+    items: 24,
+    float: 16,
 };
 
 const V3_9: Layout = Layout {
@@ -70,7 +74,7 @@ const V3_9: Layout = Layout {
 };
 
 const V3_10: Layout = Layout {
-    frame: FrameLayout { instruction: 96, counts: Instruction::Units, ..V3_9.frame },
+    frame: FrameLayout { instruction: 96, counts: Instruction::Units, locals: 352, ..V3_9.frame },
     code: CodeLayout { line_format: LineFormat::Ranges, ..V3_9.code },
     ..V3_9
 };
@@ -91,6 +95,7 @@ const V3_11: Layout = Layout {
         instruction: 56,
         counts: Instruction::Address,
         entry: Entry::Flag(68),
+        locals: 72,
     },
     code: CodeLayout {
         first_line: 72,
@@ -98,6 +103,7 @@ const V3_11: Layout = Layout {
         name: 120,
         qualified_name: Some(128),
         lines: 136,
+        locals: 96,
         line_format: LineFormat::Locations,
         instructions: Some(184),
     },

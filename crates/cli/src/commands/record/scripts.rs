@@ -8,15 +8,20 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use whyslow_events::{
-    Event, Fallback, ReadScripts, ScriptCall, ScriptRead, SpaceId, TargetProcess, Tid,
+    Event, Fallback, LoopTurn, Ns, ReadScripts, ScriptCall, ScriptRead, SpaceId, TargetProcess, Tid,
 };
 use whyslow_python::{
-    Memory, Motion, Read, Reader, Rejection, Thread, Trouble, Unsupported, kernel_ids,
+    Frame, Memory, Motion, Read, Reader, Rejection, Tasks, Thread, Trouble, Unsupported, kernel_ids,
 };
 use whyslow_symbols::Interpreters;
 
 /// Time between two listings of a process's threads, when one is not known.
 const LISTING: Duration = Duration::from_millis(50);
+/// Time between two counts of the tasks of an event loop, and between two looks for
+/// asyncio's description of itself.
+const COUNTING: Duration = Duration::from_secs(1);
+/// The first version that tells of its tasks.
+const TASKS_TOLD: (u8, u8) = (3, 14);
 /// Spaces that are remembered; those of short-lived processes are dropped.
 const SPACES: usize = 1 << 10;
 
@@ -24,6 +29,8 @@ const SPACES: usize = 1 << 10;
 pub struct Scripts {
     interpreters: Interpreters,
     spaces: HashMap<SpaceId, Found>,
+    /// What the event loop of the thread read last is at.
+    turn: Option<LoopTurn>,
 }
 
 /// What is known of an address space.
@@ -48,13 +55,22 @@ struct Python {
     listed: Option<Instant>,
     /// What was wrong with the list then.
     listing: Option<Trouble>,
+    tasks: Described,
+}
+
+/// What asyncio says of itself, and when it was asked for it.
+#[derive(Default)]
+struct Described {
+    at: Option<u64>,
+    sought: Option<Instant>,
+    counted: Option<Instant>,
 }
 
 impl Scripts {
     /// None yet.
     #[must_use]
     pub fn new(interpreters: Interpreters) -> Self {
-        Scripts { interpreters, spaces: HashMap::new() }
+        Scripts { interpreters, spaces: HashMap::new(), turn: None }
     }
 
     fn find(&mut self, space: SpaceId, memory: &Asked<'_>) -> Found {
@@ -70,6 +86,7 @@ impl Scripts {
                 inner: HashMap::new(),
                 listed: None,
                 listing: None,
+                tasks: Described::default(),
             })),
             Err(why @ Unsupported::Unreadable) => {
                 Found::Unreadable(refusal::unsupported(&found, why))
@@ -95,6 +112,7 @@ impl ReadScripts for Scripts {
         process: &dyn TargetProcess,
         blocked: bool,
     ) -> ScriptRead {
+        self.turn = None;
         let memory = Asked(process);
         if !self.spaces.contains_key(&space) {
             if self.spaces.len() >= SPACES {
@@ -109,19 +127,21 @@ impl ReadScripts for Scripts {
         let Some(thread) = python.thread(tid, &memory) else { return ScriptRead::Nothing };
         let motion = if blocked { Motion::Blocked } else { Motion::Running };
         match python.reader.read(&memory, &thread, motion) {
-            Read::Accepted(stack) => ScriptRead::Calls(
-                stack
-                    .frames
-                    .into_iter()
-                    .map(|frame| ScriptCall {
-                        function: Arc::clone(&frame.code.function),
-                        file: Arc::clone(&frame.code.file),
-                        first_line: frame.code.first_line,
-                        line: frame.line.unwrap_or(0),
-                        entry: frame.entry,
-                    })
-                    .collect(),
-            ),
+            Read::Accepted(stack) => {
+                self.turn = stack.turn.map(|turn| {
+                    let tasks = python.tasks(&thread, &memory, || self.interpreters.asyncio(space));
+                    let since = turn.since.map(Ns);
+                    LoopTurn { since, task: tasks.running, tasks: tasks.count }
+                });
+                let call = |frame: Frame| ScriptCall {
+                    function: Arc::clone(&frame.code.function),
+                    file: Arc::clone(&frame.code.file),
+                    first_line: frame.code.first_line,
+                    line: frame.line.unwrap_or(0),
+                    entry: frame.entry,
+                };
+                ScriptRead::Calls(stack.frames.into_iter().map(call).collect())
+            }
             // The interpreter describes it anew, or not at all any more.
             Read::Rejected(Rejection::Gone) => {
                 python.forget(tid);
@@ -129,6 +149,10 @@ impl ReadScripts for Scripts {
             }
             Read::Rejected(_) => ScriptRead::Rejected,
         }
+    }
+
+    fn loop_turn(&mut self) -> Option<LoopTurn> {
+        self.turn.take()
     }
 
     fn may_run_in(&self, space: SpaceId) -> bool {
@@ -176,6 +200,29 @@ impl Python {
             self.list(memory);
         }
         self.threads.get(&inner).copied()
+    }
+
+    /// The tasks of an event loop; `find` looks for what describes them.
+    fn tasks(
+        &mut self,
+        thread: &Thread,
+        memory: &Asked<'_>,
+        find: impl FnOnce() -> Option<u64>,
+    ) -> Tasks {
+        let due = |last: &mut Option<Instant>| {
+            let due = last.is_none_or(|last| last.elapsed() >= COUNTING);
+            if due {
+                *last = Some(Instant::now());
+            }
+            due
+        };
+        let tells = self.reader.version().release() >= TASKS_TOLD;
+        if tells && self.tasks.at.is_none() && due(&mut self.tasks.sought) {
+            self.tasks.at = find();
+        }
+        let Some(at) = self.tasks.at else { return Tasks::default() };
+        let count = due(&mut self.tasks.counted);
+        self.reader.tasks(memory, thread, at, count).unwrap_or_default()
     }
 
     fn list(&mut self, memory: &Asked<'_>) -> Option<()> {

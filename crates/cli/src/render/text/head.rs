@@ -2,6 +2,7 @@
 
 use whyslow_analysis::report::{Exit, Report, Target};
 
+use super::event_loop;
 use super::line::{Line, bold, columns, dim, fit, warning, wrap};
 use crate::render::palette;
 use crate::sanitize::clean;
@@ -17,7 +18,12 @@ pub(super) fn lines(report: &Report, width: usize) -> Vec<Line> {
         report.quality.damage.iter().map(|why| {
             Line::new().push(warning(), format!("{why}: this is what could be read of it"))
         });
-    verdict.chain(damage).chain([target(&report.target, width), Line::new()]).collect()
+    let blocked = event_loop::lines(report, width);
+    verdict
+        .chain(damage)
+        .chain(blocked)
+        .chain([target(&report.target, width), Line::new()])
+        .collect()
 }
 
 fn target(target: &Target, width: usize) -> Line {

@@ -67,6 +67,11 @@ impl Looks {
         wishes.push_back(Wish { since, tid, wait, site, stack });
     }
 
+    /// Keeps what was read at `time`, until the records have come so far.
+    pub(super) fn note(&mut self, time: u64, event: Event) {
+        self.readings.push_back((time, Reading::Note(event)));
+    }
+
     /// Whether a first wish is due at `now`.
     fn has_due(&self, now: u64) -> bool {
         self.first.front().is_some_and(|wish| wish.since.saturating_add(LONG_WAIT) <= now)
@@ -110,6 +115,11 @@ impl Tracker {
             let known = thread.site.filter(|_| !wish.site);
             let site = known.or_else(|| self.look_for_site(now, tid));
             let stack = if wish.stack { self.look_for_stack(tid) } else { None };
+            if stack.is_some()
+                && let Some(turn) = self.scripts.loop_turn()
+            {
+                self.looks.note(clock(), Event::LoopTurn { tid, turn });
+            }
             if let Some(site) = site
                 && (known.is_none() || stack.is_some())
             {
@@ -150,7 +160,7 @@ impl Tracker {
     /// Puts an event that was read at `time` into the stream, when the records
     /// have come so far.
     pub(crate) fn note_at(&mut self, time: u64, event: Event) {
-        self.looks.readings.push_back((time, Reading::Note(event)));
+        self.looks.note(time, event);
     }
 
     /// Reports what was read before `time`, and of the looks those whose thread

@@ -8,7 +8,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use whyslow_events::{
-    CodeId, Event, ReadScripts, ScriptCall, ScriptFrame, ScriptRead, ScriptReads, SpaceId, Tid,
+    CodeId, Event, LoopTurn, ReadScripts, ScriptCall, ScriptFrame, ScriptRead, ScriptReads,
+    SpaceId, Tid,
 };
 
 use super::{Doing, Tracker};
@@ -63,6 +64,11 @@ impl Scripts {
         if let Some(reader) = &mut self.reader {
             reader.observe(event);
         }
+    }
+
+    /// What the event loop is at whose thread was read last.
+    pub(super) fn loop_turn(&mut self) -> Option<LoopTurn> {
+        self.reader.as_mut()?.loop_turn()
     }
 
     pub(super) fn may_run_in(&self, space: SpaceId) -> bool {
@@ -134,6 +140,9 @@ impl Tracker {
                 None => {}
                 Some(Err(Moved)) => self.scripts.reads.rejected += 1,
                 Some(Ok(script)) => {
+                    if let Some(turn) = self.scripts.loop_turn() {
+                        self.looks.note(clock(), Event::LoopTurn { tid, turn });
+                    }
                     // What a thread waits in says nothing of what it computes before.
                     let ran = self.waits.inspector().runs(thread.pid.0, tid.0);
                     self.scripts.reads.accepted += u64::from(ran);

@@ -1,0 +1,124 @@
+//! Event loops: threads that again and again wait for whatever comes first.
+//! `calls` tells from a stack what part of the loop runs, `rounds` how long the
+//! loop was away from its poll each time, `stalls` who kept it away.
+//!
+//! A poll that returns at once blocks nobody and leaves no trace. So a round is
+//! the time between two polls that waited, unless the loop's own note of when it
+//! began ([`whyslow_events::LoopTurn`]) tells more: then only what one round is
+//! seen to last counts as that round, and the rest is `unseen`.
+
+mod calls;
+mod rounds;
+mod stalls;
+
+#[cfg(test)]
+mod tests;
+
+use whyslow_events::{Object, TcpRole};
+
+use crate::account::Account;
+use crate::frames::Frames;
+use crate::report::{Away, Concurrency, EventLoop};
+use crate::tables::Tables;
+use crate::timeline::{Doing, Thread, Timeline};
+use calls::{Calls, Kind};
+use rounds::Rounds;
+
+/// A round this long holds up whatever else has come, ns.
+const LONG_ROUND: u64 = 10_000_000;
+/// So does a single one this long, ns.
+const LONGEST_ROUND: u64 = 100_000_000;
+/// Loops that are reported: those that were away longest.
+const LOOPS: usize = 64;
+/// Polls that make a loop.
+const AGAIN: usize = 2;
+
+/// The event loops of all threads, the one with the longest round first.
+pub(crate) fn event_loops(
+    tables: &Tables,
+    timeline: &Timeline,
+    accounts: &[Vec<Account>],
+    frames: &mut Frames<'_>,
+) -> Vec<EventLoop> {
+    let mut loops: Vec<EventLoop> = timeline
+        .threads
+        .iter()
+        .zip(accounts)
+        .filter_map(|(thread, accounts)| event_loop(tables, thread, accounts, frames))
+        .collect();
+    loops.sort_by_key(|found| std::cmp::Reverse(found.away.max_ns));
+    loops.truncate(LOOPS);
+    loops
+}
+
+fn event_loop(
+    tables: &Tables,
+    thread: &Thread,
+    accounts: &[Account],
+    frames: &mut Frames<'_>,
+) -> Option<EventLoop> {
+    let calls = Calls::of(tables, thread)?;
+    let polls = calls.polls(thread);
+    let known = calls.kind() == Kind::Asyncio && (!polls.is_empty() || !thread.turns.is_empty());
+    if polls.len() < AGAIN && !known {
+        return None;
+    }
+    let rounds = Rounds::of(thread, accounts, &polls);
+    let away = away(&rounds);
+    let long: Vec<_> = rounds.seen.iter().filter(|round| round.length() >= LONG_ROUND).collect();
+    Some(EventLoop {
+        pid: thread.pid.0,
+        tid: thread.tid.0,
+        thread: thread.name.clone(),
+        kind: calls.kind().as_str().to_owned(),
+        iterations: rounds.seen.len() as u64,
+        blocked: away.p50_ns >= LONG_ROUND || away.max_ns >= LONGEST_ROUND,
+        away,
+        stalls: stalls::stalls(&calls, thread, accounts, &long, frames),
+        concurrency: concurrency(tables, thread, &polls),
+    })
+}
+
+fn away(rounds: &Rounds) -> Away {
+    let mut lengths: Vec<u64> = rounds.seen.iter().map(rounds::Round::length).collect();
+    lengths.sort_unstable();
+    let percentile = |percent: usize| {
+        let rank = (lengths.len() * percent).div_ceil(100);
+        lengths.get(rank.saturating_sub(1)).copied().unwrap_or_default()
+    };
+    let seen: u64 = lengths.iter().sum();
+    Away {
+        p50_ns: percentile(50),
+        p99_ns: percentile(99),
+        max_ns: percentile(100),
+        total_ns: rounds.away,
+        unseen_ns: rounds.away - seen,
+    }
+}
+
+/// What the loop had on its hands, as far as anything tells.
+fn concurrency(tables: &Tables, thread: &Thread, polls: &[usize]) -> Option<Concurrency> {
+    let watched = polls.iter().filter_map(|index| {
+        let Doing::Blocked(wait) = thread.intervals[*index].doing else { return None };
+        match &tables.sites.get(&wait.site?)?.object {
+            Object::Set { members, complete: true } => Some(connections(members)),
+            _ => None,
+        }
+    });
+    let connections = watched.max();
+    let tasks = thread.turns.iter().filter_map(|turn| turn.saw.tasks).max().map(u64::from);
+    (connections.is_some() || tasks.is_some()).then_some(Concurrency { connections, tasks })
+}
+
+/// The connections among what is watched: neither doors nor what wakes the loop up,
+/// which is a pipe, an event or a socket without a name.
+fn connections(members: &[Object]) -> u64 {
+    let one = |member: &Object| match member {
+        Object::Set { members, .. } => connections(members),
+        Object::Tcp { role, .. } => u64::from(*role != TcpRole::Listening),
+        Object::Udp { .. } => 1,
+        Object::Unix { listening, path, .. } => u64::from(!listening && !path.is_empty()),
+        _ => 0,
+    };
+    members.iter().map(one).sum()
+}

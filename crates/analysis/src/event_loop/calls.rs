@@ -1,0 +1,239 @@
+//! What a stack says of an event loop: that it polls, that it is about itself,
+//! or that a callback runs, and which.
+
+use rustc_hash::{FxHashMap, FxHashSet};
+use whyslow_events::{CodeId, Entry, Object, ScriptFrame, SiteId, StackId};
+
+use crate::tables::{Stack, Tables};
+use crate::timeline::{Doing, Thread};
+
+/// Whose loop it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Asyncio,
+    Uvloop,
+    /// Of a program that is not Python.
+    Native,
+}
+
+impl Kind {
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Kind::Asyncio => "asyncio",
+            Kind::Uvloop => "uvloop",
+            Kind::Native => "native",
+        }
+    }
+}
+
+/// What the thread does in a stack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    /// It waits for whatever comes, in this call of the program if in any.
+    Poll(Option<ScriptFrame>),
+    /// The loop's own work.
+    Loop(ScriptFrame),
+    /// A callback, or a step of a task.
+    Callback {
+        /// The outermost call in it: the coroutine of a task.
+        outermost: ScriptFrame,
+        /// The innermost.
+        innermost: ScriptFrame,
+    },
+    /// Nothing tells.
+    Unknown,
+}
+
+impl Part {
+    fn is_poll(self) -> bool {
+        matches!(self, Part::Poll(_))
+    }
+}
+
+/// The system calls with which loops poll.
+const POLLS: &[&str] =
+    &["poll", "ppoll", "select", "pselect6", "epoll_wait", "epoll_pwait", "epoll_pwait2"];
+/// Functions of loops in C that poll: of libuv (Node), Redis, nginx.
+const NATIVE_POLLS: &[&str] = &["uv__io_poll", "aeApiPoll", "ngx_epoll_process_events"];
+/// The files of uvloop's extension lie here.
+const UVLOOP: &str = "/uvloop/";
+
+/// Reads the stacks of one loop.
+#[derive(Debug)]
+pub(super) struct Calls<'a> {
+    tables: &'a Tables,
+    kind: Kind,
+    parts: FxHashMap<StackId, Part>,
+    /// The calls outside the callbacks of a loop in C, outermost first.
+    outside: Vec<CodeId>,
+}
+
+impl<'a> Calls<'a> {
+    /// The loop that `thread` runs, if a stack shows one.
+    pub(super) fn of(tables: &'a Tables, thread: &Thread) -> Option<Self> {
+        let polls: FxHashSet<StackId> = polling(tables, thread)
+            .filter_map(|(_, index)| thread.intervals[index].stack)
+            .collect();
+        let mut stacks: Vec<StackId> = thread.samples.iter().filter_map(|s| s.stack).collect();
+        stacks.extend(thread.intervals.iter().filter_map(|interval| interval.stack));
+        stacks.sort_unstable();
+        stacks.dedup();
+        let of = |id: &StackId| Some((*id, tables.stacks.get(id)?));
+        let known = || stacks.iter().filter_map(of);
+        let seen = || known().filter(|(id, _)| polls.contains(id));
+        let kind = if known().any(|(_, stack)| turning(tables, &stack.script).is_some()) {
+            Kind::Asyncio
+        } else {
+            seen().find_map(|(_, stack)| polls_in_c(tables, stack))?
+        };
+        let mut calls = Calls { tables, kind, parts: FxHashMap::default(), outside: Vec::new() };
+        if kind != Kind::Asyncio {
+            let polls = seen().filter(|(_, stack)| polls_in_c(tables, stack) == Some(kind));
+            let scripts = polls.map(|(_, stack)| &stack.script).filter(|calls| !calls.is_empty());
+            let shortest = scripts.min_by_key(|calls| calls.len());
+            let codes = shortest.into_iter().flatten().rev().map(|call| call.code);
+            calls.outside = codes.collect();
+        }
+        let parts: Vec<_> =
+            known().map(|(id, stack)| (id, calls.read(stack, polls.contains(&id)))).collect();
+        calls.parts.extend(parts);
+        Some(calls)
+    }
+
+    pub(super) fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    pub(super) fn tables(&self) -> &'a Tables {
+        self.tables
+    }
+
+    pub(super) fn part(&self, stack: Option<StackId>) -> Part {
+        stack.and_then(|stack| self.parts.get(&stack)).copied().unwrap_or(Part::Unknown)
+    }
+
+    /// `function (file:line)` of a call.
+    pub(super) fn place(&self, call: ScriptFrame) -> Option<String> {
+        let code = self.tables.codes.get(&call.code)?;
+        Some(format!("{} ({}:{})", code.function, base(&code.file), call.line))
+    }
+
+    /// The waits of `thread` that are polls of its loop, by their index. A wait
+    /// whose calls are not known is one when it is where others are.
+    pub(super) fn polls(&self, thread: &Thread) -> Vec<usize> {
+        let places: FxHashSet<(&str, u64)> = polling(self.tables, thread)
+            .filter(|(_, index)| self.part(thread.intervals[*index].stack).is_poll())
+            .filter_map(|(site, _)| self.place_of(site))
+            .collect();
+        let is_poll = |site: SiteId, index: usize| match self.part(thread.intervals[index].stack) {
+            Part::Poll(_) => true,
+            Part::Loop(_) | Part::Callback { .. } => false,
+            Part::Unknown => self.place_of(site).is_some_and(|place| places.contains(&place)),
+        };
+        polling(self.tables, thread)
+            .filter(|(site, index)| is_poll(*site, *index))
+            .map(|(_, index)| index)
+            .collect()
+    }
+
+    /// Call and instruction; none of a mere timer, which loops wait on, too, but
+    /// not they alone.
+    fn place_of(&self, site: SiteId) -> Option<(&'a str, u64)> {
+        let site = self.tables.sites.get(&site)?;
+        match (&site.entry, &site.object) {
+            (_, Object::None) => None,
+            (Entry::Syscall(name), _) => Some((name, site.pc)),
+            _ => None,
+        }
+    }
+
+    fn read(&self, stack: &Stack, polls: bool) -> Part {
+        match self.kind {
+            Kind::Asyncio => asyncio(self.tables, &stack.script),
+            kind if polls && polls_in_c(self.tables, stack) == Some(kind) => {
+                Part::Poll(stack.script.first().copied())
+            }
+            Kind::Uvloop => self.within(&stack.script),
+            Kind::Native => Part::Unknown,
+        }
+    }
+
+    /// The part of a callback's calls that is inside those of the loop.
+    fn within(&self, script: &[ScriptFrame]) -> Part {
+        let outermost_first = || script.iter().rev();
+        let same = outermost_first()
+            .zip(&self.outside)
+            .take_while(|(call, outside)| call.code == **outside)
+            .count();
+        match (outermost_first().nth(same), script.first()) {
+            (Some(outermost), Some(innermost)) => {
+                Part::Callback { outermost: *outermost, innermost: *innermost }
+            }
+            (None, Some(innermost)) => Part::Loop(*innermost),
+            _ => Part::Unknown,
+        }
+    }
+}
+
+/// The waits in a call with which loops poll, and their sites.
+fn polling(tables: &Tables, thread: &Thread) -> impl Iterator<Item = (SiteId, usize)> {
+    thread.intervals.iter().enumerate().filter_map(|(index, interval)| {
+        let Doing::Blocked(wait) = interval.doing else { return None };
+        let site = wait.site?;
+        match &tables.sites.get(&site)?.entry {
+            Entry::Syscall(name) if POLLS.contains(&name.as_str()) => Some((site, index)),
+            _ => None,
+        }
+    })
+}
+
+/// A turn of asyncio's loop and the calls that it made, innermost first.
+fn turning<'s>(
+    tables: &Tables,
+    script: &'s [ScriptFrame],
+) -> Option<(&'s [ScriptFrame], ScriptFrame)> {
+    let turn = |call: &ScriptFrame| is(tables, call, "_run_once", "asyncio/base_events.py");
+    script.iter().position(turn).map(|at| (&script[..at], script[at]))
+}
+
+fn asyncio(tables: &Tables, script: &[ScriptFrame]) -> Part {
+    let Some((inside, turn)) = turning(tables, script) else { return Part::Unknown };
+    let selects = |call: &ScriptFrame| is(tables, call, "select", "selectors.py");
+    match inside {
+        [] => Part::Loop(turn),
+        [.., call] if selects(call) => Part::Poll(Some(*call)),
+        [inside @ .., handle] if is(tables, handle, "_run", "asyncio/events.py") => {
+            // A function in C that the loop calls has no call of its own.
+            let outermost = inside.last().unwrap_or(handle);
+            let innermost = inside.first().unwrap_or(handle);
+            Part::Callback { outermost: *outermost, innermost: *innermost }
+        }
+        [innermost, ..] => Part::Loop(*innermost),
+    }
+}
+
+/// Names are qualified from 3.11 on.
+fn is(tables: &Tables, call: &ScriptFrame, function: &str, file: &str) -> bool {
+    tables.codes.get(&call.code).is_some_and(|code| {
+        code.function.rsplit('.').next() == Some(function) && code.file.ends_with(file)
+    })
+}
+
+/// Whose poll the innermost code outside the C library is.
+fn polls_in_c(tables: &Tables, stack: &Stack) -> Option<Kind> {
+    let library = |address: &&u64| {
+        let module = tables.module(stack.space, **address).map_or("", base);
+        !module.starts_with("libc.") && !module.starts_with("libc-")
+    };
+    let address = stack.user.iter().find(library)?;
+    if tables.module(stack.space, *address).is_some_and(|file| file.contains(UVLOOP)) {
+        return Some(Kind::Uvloop);
+    }
+    let functions = tables.symbols(Some(stack.space), *address);
+    let polls = functions.iter().any(|frame| NATIVE_POLLS.contains(&frame.function.as_str()));
+    polls.then_some(Kind::Native)
+}
+
+fn base(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or(path)
+}
