@@ -7,6 +7,7 @@ mod counts;
 mod occupancy;
 mod settle;
 mod track;
+mod wakers;
 
 #[cfg(test)]
 mod tests;

@@ -19,12 +19,12 @@ use nix::sys::time::TimeValLike;
 use nix::time::{ClockId, clock_gettime};
 use nix::unistd::Pid;
 use whyslow_events::{
-    Capabilities, EngineName, Event, ExitStatus, Fallback, Header, Mode, Ns, ReadScripts, Target,
-    Tid, Timed, Unwind,
+    EngineName, Event, ExitStatus, Fallback, Header, Mode, Ns, ReadScripts, Target, Tid, Timed,
+    Unwind,
 };
 
 use crate::facts::Host;
-use crate::perf::{Continuity, KernelCalls, Merge, Rings, Tracker, continuity_fallback};
+use crate::perf::{Capture, Continuity, KernelCalls, Merge, Tracker, continuity_fallback};
 use crate::proc::Proc;
 use crate::target::{Child, What, check, spawn};
 use crate::{Error, boot_id, system_facts};
@@ -33,6 +33,9 @@ use upkeep::Upkeep;
 /// Time between two rounds when no ring fills up: short enough to look at
 /// waits of a few milliseconds, long enough to cost nothing.
 const ROUND: Duration = Duration::from_millis(10);
+
+/// The same while much of what is to be seen from outside is over by then.
+const SHORT_ROUND: Duration = Duration::from_millis(2);
 
 /// How to record.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -113,7 +116,7 @@ pub struct Readers {
 
 /// A recording that is set up.
 pub struct Session {
-    rings: Rings,
+    rings: Capture,
     merge: Merge,
     continuity: Continuity,
     /// CPUs whose switches are recorded twice.
@@ -147,21 +150,16 @@ impl Session {
         }
         // Takes some 50 ms, in which rings that were open would fill up.
         let kernel = KernelCalls::from_host();
-        let rings = Rings::open(facts, options.frequency, options.stack_bytes)?;
+        let mut rings = Capture::open(facts, options.frequency, options.stack_bytes)?;
         let child = match &what {
             What::Launch(argv) => Some(spawn(argv)?),
             What::Attach(_) => None,
         };
         // Before the threads are listed: none that begins meanwhile is missed.
         let newest = proc.newest();
-        let targets = match (&what, &child) {
-            (What::Attach(pids), _) if options.inherit => proc.family(pids),
-            (What::Attach(pids), _) => pids.clone(),
-            (What::Launch(_), child) => child.iter().map(Child::pid).collect(),
-        };
-        let tids = targets.iter().flat_map(|pid| proc.tids(*pid)).collect();
-        rings.copy_stacks_of(tids, newest)?;
-        rings.enable()?;
+        let mut merge = Merge::default();
+        let list = || threads_of(&proc, &what, child.as_ref(), options.inherit);
+        rings.follow(list, newest, now, &mut merge)?;
         let host = Host::this();
         Ok(Session {
             header: Header {
@@ -172,8 +170,8 @@ impl Session {
                 arch: host.arch,
                 facts,
                 engine: EngineName::Perf,
-                capabilities: capabilities(),
-                fallbacks: rings.fallbacks.clone(),
+                capabilities: rings.capabilities(),
+                fallbacks: rings.fallbacks().to_vec(),
                 frequency: options.frequency,
                 target: Target {
                     mode: if child.is_some() { Mode::Launch } else { Mode::Attach },
@@ -187,7 +185,7 @@ impl Session {
             begun: false,
             tracker: Tracker::new(KernelCalls::default(), options.inherit, u64::MAX),
             rings,
-            merge: Merge::default(),
+            merge,
             continuity: Continuity::default(),
             mended: 0,
             upkeep: Upkeep::default(),
@@ -244,6 +242,9 @@ impl Session {
         self.tracker = Tracker::new(kernel, self.options.inherit, 0);
         if let Some(readers) = self.readers.take() {
             self.tracker.read_with(readers);
+        }
+        if self.rings.is_of_tasks() {
+            self.tracker.rely_on_looks(self.options.frequency);
         }
         self.begin_now()
     }
@@ -322,7 +323,8 @@ impl Session {
 
     /// Until a ring has filled up, the child has ended, or a round is over.
     fn wait_for_records(&self, left_ns: u64) -> Result<(), Error> {
-        let timeout = ROUND.min(Duration::from_nanos(left_ns));
+        let round = if self.tracker.wants_looks() { SHORT_ROUND } else { ROUND };
+        let timeout = round.min(Duration::from_nanos(left_ns));
         let timeout = PollTimeout::try_from(timeout).unwrap_or(PollTimeout::ZERO);
         let rings = self.rings.files().map(AsFd::as_fd);
         let ends = self.child.iter().filter_map(Child::end);
@@ -358,6 +360,9 @@ impl Session {
     /// Looks before the window whether every switch is heard of: each CPU is
     /// made to leave idleness once.
     fn check_continuity(&mut self) -> Result<(), Error> {
+        if self.rings.is_of_tasks() {
+            return Ok(());
+        }
         stir_cpus();
         let mut batch = vec![];
         // A round gives out what was there before the round before.
@@ -423,6 +428,7 @@ impl Session {
             self.tracker.note(end, Event::KernelCpu { tid: None, cpu_ns });
         }
         self.tracker.note_script_reads(end);
+        self.tracker.note_glances(end);
         let overhead = Event::Overhead { profiler_cpu_ns: our_cpu_ns(), events: self.merge.read };
         self.tracker.note(end, overhead);
         self.tracker.note(end, Event::End { exit });
@@ -459,17 +465,15 @@ fn stir_cpus() {
     let _ = std::thread::spawn(stir).join();
 }
 
-/// What this engine sees, privileged.
-fn capabilities() -> Capabilities {
-    Capabilities {
-        exact_switches: true,
-        wakeups: true,
-        neighbours: true,
-        cpu_samples: true,
-        kernel_stacks: true,
-        user_stacks: true,
-        causes: true,
-    }
+/// The threads of the target, as they are now.
+fn threads_of(proc: &Proc, what: &What, child: Option<&Child>, inherit: bool) -> Vec<u32> {
+    let mut pids = match what {
+        What::Attach(pids) if inherit => proc.family(pids),
+        What::Attach(pids) => pids.clone(),
+        What::Launch(_) => child.map(Child::pid).into_iter().collect(),
+    };
+    pids.retain(|pid| *pid != std::process::id());
+    pids.iter().flat_map(|pid| proc.tids(*pid)).collect()
 }
 
 fn now() -> Result<u64, Error> {

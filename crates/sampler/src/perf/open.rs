@@ -41,7 +41,7 @@ const RING_BYTES: u64 = 16 << 20;
 /// Ring memory of all CPUs together.
 const ALL_RINGS_BYTES: u64 = 256 << 20;
 /// Below this a ring is of no use.
-const SMALLEST_RING_BYTES: u64 = 64 << 10;
+pub(super) const SMALLEST_RING_BYTES: u64 = 64 << 10;
 
 /// The events of one CPU. The clock's ring takes the records of all.
 struct CpuEvents {
@@ -241,11 +241,11 @@ impl Rings {
     }
 }
 
-fn redirect_error(cpu: u32, errno: Errno) -> Error {
+pub(super) fn redirect_error(cpu: u32, errno: Errno) -> Error {
     Error::Event { action: "redirect an event into the ring", cpu, errno }
 }
 
-fn event_error(action: &'static str, cpu: u32) -> impl Fn(io::Error) -> Error {
+pub(super) fn event_error(action: &'static str, cpu: u32) -> impl Fn(io::Error) -> Error {
     move |error| Error::Event { action, cpu, errno: errno_of(&error) }
 }
 
@@ -264,7 +264,7 @@ where
 }
 
 /// What all events have in common: the leading fields of every record.
-fn common_opts() -> Opts {
+pub(super) fn common_opts() -> Opts {
     Opts {
         timer: Some(Clock::Monotonic),
         record_id_all: true,
@@ -303,7 +303,7 @@ fn clock_opts(frequency: u32, ring_bytes: u64, stack_bytes: u32) -> Opts {
 }
 
 /// Registers and stack, if any of it is wanted.
-fn user_stack(stack_bytes: u32) -> SampleFormat {
+pub(super) fn user_stack(stack_bytes: u32) -> SampleFormat {
     let wanted = stack_bytes > 0;
     SampleFormat {
         user_regs: wanted.then_some(RegsMask(GeneralRegisters::MASK)),
@@ -340,7 +340,7 @@ fn switch_opts() -> Opts {
 
 /// Kernel frames, and user frames where no stack is copied; as many as the
 /// host's limit allows.
-fn call_chain(stack_bytes: u32) -> CallChain {
+pub(super) fn call_chain(stack_bytes: u32) -> CallChain {
     CallChain {
         exclude_user: stack_bytes > 0,
         exclude_kernel: false,
@@ -350,7 +350,7 @@ fn call_chain(stack_bytes: u32) -> CallChain {
 }
 
 /// The numbers of the CPUs that are online: `0-3,8`.
-fn online_cpus() -> Result<Vec<u32>, Error> {
+pub(super) fn online_cpus() -> Result<Vec<u32>, Error> {
     let path = PathBuf::from("/sys/devices/system/cpu/online");
     let text =
         fs::read_to_string(&path).map_err(|error| Error::Proc { path, errno: errno_of(&error) })?;

@@ -4,10 +4,14 @@
 //! on each CPU, and which waits deserve a closer look. Time is passed in: a
 //! replayed stream of records gives the same events.
 
+mod alone;
 mod chains;
+mod glances;
+mod habits;
 mod looks;
 mod processes;
 mod scripts;
+mod ticks;
 
 use std::rc::Rc;
 
@@ -24,8 +28,11 @@ use super::spaces::{Mapping, Spaces};
 use super::waits::Waits;
 use crate::arch::Registers;
 use chains::{Beyond, Known, Places, Taken, Unwinding};
+use glances::Glances;
+use habits::Habits;
 use looks::Looks;
 use scripts::{Lately, Scripts};
+use ticks::{Left, Ticks};
 
 /// State bits of a thread that leaves the CPU (tracefs `sched_switch/format`).
 mod state {
@@ -96,6 +103,10 @@ struct Thread {
     /// When it had a CPU first after its last wait.
     awake: u64,
     lately: Lately,
+    /// Somebody looked at the wait it is in.
+    looked_at: bool,
+    habits: Habits,
+    left_on_clock: Left,
 }
 
 #[derive(Debug)]
@@ -103,6 +114,7 @@ struct Process {
     space: SpaceId,
     name: String,
     alive: usize,
+    habits: Habits,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -145,6 +157,9 @@ pub(crate) struct Tracker {
     scripts: Scripts,
     waits: Waits,
     looks: Looks,
+    /// Where no record tells of waits, and of time in the kernel.
+    glances: Option<Glances>,
+    ticks: Option<Ticks>,
     events: Vec<Timed>,
     now: u64,
 }
@@ -168,6 +183,8 @@ impl Tracker {
             scripts: Scripts::default(),
             waits: Waits::new(kernel),
             looks: Looks::default(),
+            glances: None,
+            ticks: None,
             events: vec![],
             now: start,
         }
@@ -224,6 +241,7 @@ impl Tracker {
             // What follows is about time, and time begins with the window.
             body if time < self.start => self.before_window(time, cpu, by, &body),
             Body::Clock { kernel, chain, user } => {
+                self.ticked(time, cpu, by);
                 if self.knows(by, time) {
                     let stack = self.stack_of_sample(time, by, &chain, user);
                     self.emit(time, Event::Sample { tid: by, cpu: Cpu(cpu), kernel, stack });
@@ -235,8 +253,9 @@ impl Tracker {
                 self.switch(time, cpu, (Tid(previous), state, registers), Tid(next));
             }
             Body::SwitchedIn => self.switched_in(time, cpu, by),
+            Body::SwitchedOut { preempted } => self.switched_out(time, cpu, by, preempted),
             Body::Waking { woken, interrupt } => self.waking(time, Tid(woken), by, interrupt),
-            Body::Exit { tid } => self.exit(time, Tid(tid)),
+            Body::Exit { tid } => self.ended(time, Tid(tid)),
         }
     }
 
@@ -247,6 +266,7 @@ impl Tracker {
             self.enter_found();
         }
         self.place_readings(time);
+        self.miss_ticks(time);
     }
 
     fn emit(&mut self, time: u64, event: Event) {
@@ -272,6 +292,7 @@ impl Tracker {
 
     /// The same from a switch record, where the tracepoint said nothing of it.
     fn switched_in(&mut self, time: u64, cpu: u32, tid: Tid) {
+        self.start_clock(time, cpu, tid);
         if self.cpus.entry(cpu).or_default().current != Some(tid) {
             self.arrive(time, cpu, tid, false);
         }
@@ -383,6 +404,7 @@ impl Tracker {
 
     fn resume(&mut self, time: u64, cpu: u32, tid: Tid) {
         self.end_wait(time, tid);
+        self.settle_wait(time, tid);
         self.set(time, tid, Doing::Running);
         if let Some(thread) = self.threads.get_mut(&tid) {
             // No CPU since it went to wait?
