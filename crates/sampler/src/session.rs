@@ -148,9 +148,12 @@ impl Session {
         if let What::Attach(pids) = &what {
             check(&proc, pids)?;
         }
-        // Takes some 50 ms, in which rings that were open would fill up.
-        let kernel = KernelCalls::from_host();
         let mut rings = Capture::open(facts, options.frequency, options.stack_bytes)?;
+        // Takes some 50 ms; nothing is recorded yet. Without frames there is no use for it.
+        let kernel = match rings.is_of_tasks() {
+            true => KernelCalls::default(),
+            false => KernelCalls::from_host(),
+        };
         let child = match &what {
             What::Launch(argv) => Some(spawn(argv)?),
             What::Attach(_) => None,
@@ -160,6 +163,9 @@ impl Session {
         let mut merge = Merge::default();
         let list = || threads_of(&proc, &what, child.as_ref(), options.inherit);
         rings.follow(list, newest, now, &mut merge)?;
+        if let Some(pid) = list().first() {
+            rings.check_looks(*pid);
+        }
         let host = Host::this();
         Ok(Session {
             header: Header {
@@ -245,6 +251,9 @@ impl Session {
         }
         if self.rings.is_of_tasks() {
             self.tracker.rely_on_looks(self.options.frequency);
+            if let Some(child) = &self.child {
+                self.tracker.await_end_of(Tid(child.pid()));
+            }
         }
         self.begin_now()
     }
@@ -307,6 +316,9 @@ impl Session {
             self.pass_signal_on(stop);
             if let Some(child) = &mut self.child {
                 exit = child.ended();
+                if exit.is_some() {
+                    self.tracker.gone(round);
+                }
             }
             let attached = self.child.is_none();
             let asked = stop.asked();

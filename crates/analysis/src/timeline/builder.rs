@@ -101,6 +101,9 @@ impl Builder {
             Event::KernelCpu { tid: Some(tid), cpu_ns } => {
                 self.with(*tid, |track, _| track.counted(time, *cpu_ns));
             }
+            Event::RunDelay { tid, delay_ns } => {
+                self.with(*tid, |track, _| track.delayed(time, *delay_ns));
+            }
             Event::Lost { cpu, since, records } => self.lost(time, *cpu, since.0, *records),
             Event::Late { records } => self.late += records,
             Event::End { .. } => self.ended = true,
@@ -164,6 +167,7 @@ impl Builder {
             samples: Vec::new(),
             born: entrance == Entrance::Born,
             counts: Counts::default(),
+            delays: Vec::new(),
         };
         self.live.insert(tid, self.tracks.len());
         self.latest.insert(tid, self.tracks.len());

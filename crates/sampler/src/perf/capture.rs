@@ -1,8 +1,9 @@
 //! Where the records come from: the events of the whole machine, or those of
 //! the target's own threads.
 
-use std::fs::File;
+use std::fs::{self, File};
 
+use nix::errno::Errno;
 use perf_event_open::sample::Sampler;
 use rustc_hash::FxHashSet;
 use whyslow_events::{Capabilities, Fallback, SystemFacts};
@@ -10,6 +11,7 @@ use whyslow_events::{Capabilities, Fallback, SystemFacts};
 use super::record::{Body, Kind};
 use super::{Merge, Rings, TaskRings};
 use crate::Error;
+use crate::error::errno_of;
 
 /// Open events and their rings.
 pub(crate) enum Capture {
@@ -100,15 +102,26 @@ impl Capture {
                 causes: true,
             },
             // The causes are those of the waits that were looked at.
-            Capture::Tasks(_) => Capabilities {
+            Capture::Tasks(rings) => Capabilities {
                 exact_switches: true,
                 wakeups: false,
                 neighbours: false,
                 cpu_samples: true,
                 kernel_stacks: false,
                 user_stacks: true,
-                causes: true,
+                causes: rings.can_look,
             },
+        }
+    }
+
+    /// Notes whether the thread `tid` can be looked at, where causes come from
+    /// looks.
+    pub(crate) fn check_looks(&mut self, tid: u32) {
+        if let Capture::Tasks(rings) = self
+            && let Err(error) = fs::read(format!("/proc/{tid}/syscall"))
+            && matches!(errno_of(&error), Errno::EPERM | Errno::EACCES)
+        {
+            rings.cannot_look(errno_of(&error));
         }
     }
 

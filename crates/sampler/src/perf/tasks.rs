@@ -51,6 +51,8 @@ pub(crate) struct TaskRings {
     events: Vec<Counter>,
     kinds: FxHashMap<u64, Kind>,
     opts: Opts,
+    /// Blocked threads can be looked at.
+    pub(super) can_look: bool,
     /// What the host did not allow.
     pub(super) fallbacks: Vec<Fallback>,
 }
@@ -83,6 +85,7 @@ impl TaskRings {
             events: vec![],
             kinds: FxHashMap::default(),
             opts: event_opts(frequency, stack_bytes),
+            can_look: true,
             fallbacks: vec![fallback(refused)],
         })
     }
@@ -115,10 +118,22 @@ impl TaskRings {
                 .map_err(|errno| redirect_error(cpu, errno))?;
             let id = event.id().map_err(event_error("ask for the id of an event", cpu))?;
             self.kinds.insert(id, Kind::Clock);
-            // The switches until it was redirected had no ring to go to.
             self.events.push(event);
         }
         Ok(())
+    }
+
+    /// Blocked threads do not tell what they wait for.
+    pub(super) fn cannot_look(&mut self, errno: Errno) {
+        self.can_look = false;
+        self.fallbacks.push(Fallback {
+            wanted: "looks at blocked threads".to_owned(),
+            got: "no causes of waits".to_owned(),
+            errno: format!("{errno:?}"),
+            remedy: "start the program with whyslow record -- CMD, set kernel.yama.ptrace_scope \
+                     to 0, or grant CAP_SYS_PTRACE"
+                .to_owned(),
+        });
     }
 
     /// Stops recording; what is in the rings stays there to be read.

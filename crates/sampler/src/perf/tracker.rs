@@ -159,6 +159,7 @@ pub(crate) struct Tracker {
     looks: Looks,
     /// Where no record tells of waits, and of time in the kernel.
     glances: Option<Glances>,
+    awaited: Option<Tid>,
     ticks: Option<Ticks>,
     events: Vec<Timed>,
     now: u64,
@@ -184,6 +185,7 @@ impl Tracker {
             waits: Waits::new(kernel),
             looks: Looks::default(),
             glances: None,
+            awaited: None,
             ticks: None,
             events: vec![],
             now: start,

@@ -4,9 +4,10 @@
 
 use whyslow_events::{Cpu, Event, Off, Tid};
 
+use super::glances::Glances;
+use super::looks::Reading;
+use super::ticks::Ticks;
 use super::{Doing, Occupant, Tracker};
-use crate::perf::tracker::glances::Glances;
-use crate::perf::tracker::ticks::Ticks;
 
 impl Tracker {
     /// Switches come from the threads' own records, and the clock, `frequency`
@@ -46,11 +47,44 @@ impl Tracker {
         self.set(time, tid, Doing::Waiting);
     }
 
-    /// `tid` has ended: its events go before its last switch.
+    /// `tid` has ended, and its events with it, before its last switch. Of a
+    /// process that we wait for ourselves we hear when it is really gone.
     pub(super) fn ended(&mut self, time: u64, tid: Tid) {
         self.exit(time, tid);
-        if self.glances.is_some() {
+        if self.glances.is_some() && self.awaited != Some(tid) {
             self.dead(tid);
+        }
+    }
+
+    /// Somebody waits for the process of which `tid` is the first thread.
+    pub(crate) fn await_end_of(&mut self, tid: Tid) {
+        self.awaited = Some(tid);
+    }
+
+    /// The process that was waited for is gone since `time`.
+    pub(crate) fn gone(&mut self, time: u64) {
+        if let Some(tid) = self.awaited
+            && self.glances.is_some()
+        {
+            self.looks.put(time, Reading::Gone(tid));
+        }
+    }
+
+    /// Every record from before `time` has been taken in.
+    pub(super) fn place_gone(&mut self, time: u64, tid: Tid) {
+        let on_cpu = self.cpus.iter().find(|(_, on_cpu)| on_cpu.current == Some(tid));
+        let cpu = Cpu(on_cpu.map_or(0, |(cpu, _)| *cpu));
+        if self.threads.get(&tid).is_some_and(|thread| thread.exiting) {
+            self.emit(time, Event::SwitchOut { tid, cpu, off: Off::Dead, stack: None });
+            self.dead(tid);
+        }
+    }
+
+    /// The kernel's count of a thread's time in the run queue, where no wakeups
+    /// tell of it.
+    pub(crate) fn note_run_delay(&mut self, time: u64, tid: Tid, delay_ns: u64) {
+        if self.glances.is_some() {
+            self.note_at(time, Event::RunDelay { tid, delay_ns });
         }
     }
 }

@@ -40,6 +40,7 @@ struct Wish {
 pub(super) enum Reading {
     Look { tid: Tid, wait: u64, site: SiteId, stack: Option<(UserRegisters, UserHalf)> },
     Glance(Glance),
+    Gone(Tid),
     Note(Event),
 }
 
@@ -183,6 +184,7 @@ impl Tracker {
             match reading {
                 Reading::Note(event) => self.emit(read, event),
                 Reading::Glance(glance) => self.place_glance(read, glance),
+                Reading::Gone(tid) => self.place_gone(read, tid),
                 Reading::Look { tid, wait, site, stack } => {
                     let thread = self.threads.get(&tid);
                     if thread.is_some_and(|t| t.wait == wait && t.doing == Doing::Waiting) {
