@@ -15,3 +15,4 @@ mod python;
 mod recording;
 mod report;
 mod stacks;
+mod user;

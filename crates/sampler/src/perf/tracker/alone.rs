@@ -88,3 +88,6 @@ impl Tracker {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

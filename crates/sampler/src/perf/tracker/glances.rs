@@ -35,10 +35,10 @@ impl Sum {
 /// A look at a thread, from `start` on.
 #[derive(Debug)]
 pub(super) struct Glance {
-    start: u64,
-    tid: Tid,
-    site: SiteId,
-    stack: Option<(UserRegisters, UserHalf)>,
+    pub(super) start: u64,
+    pub(super) tid: Tid,
+    pub(super) site: SiteId,
+    pub(super) stack: Option<(UserRegisters, UserHalf)>,
 }
 
 /// How the looks go.
