@@ -28,6 +28,7 @@ use crate::perf::{Capture, Continuity, KernelCalls, Merge, Tracker, continuity_f
 use crate::proc::Proc;
 use crate::target::{Child, What, check, spawn};
 use crate::{Error, boot_id, system_facts};
+use seeds::threads_of;
 use upkeep::Upkeep;
 
 /// Time between two rounds when no ring fills up: short enough to look at
@@ -475,17 +476,6 @@ fn stir_cpus() {
     };
     // Nothing depends on it but how early a fault of the kernel is noticed.
     let _ = std::thread::spawn(stir).join();
-}
-
-/// The threads of the target, as they are now.
-fn threads_of(proc: &Proc, what: &What, child: Option<&Child>, inherit: bool) -> Vec<u32> {
-    let mut pids = match what {
-        What::Attach(pids) if inherit => proc.family(pids),
-        What::Attach(pids) => pids.clone(),
-        What::Launch(_) => child.map(Child::pid).into_iter().collect(),
-    };
-    pids.retain(|pid| *pid != std::process::id());
-    pids.iter().flat_map(|pid| proc.tids(*pid)).collect()
 }
 
 fn now() -> Result<u64, Error> {
