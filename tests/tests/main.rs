@@ -17,3 +17,4 @@ mod python;
 mod recording;
 mod report;
 mod stacks;
+mod user;

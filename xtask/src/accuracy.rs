@@ -8,6 +8,7 @@ mod report;
 mod stage;
 mod table;
 mod truth;
+mod user;
 
 use std::{env, fs, path::PathBuf};
 
@@ -49,11 +50,23 @@ pub(crate) struct Arguments {
     /// Put the tables into the README
     #[arg(long)]
     readme: bool,
+    /// Run all of it as this user, who has no privilege (needs root)
+    #[arg(long, value_name = "NAME", conflicts_with = "readme")]
+    user: Option<String>,
+    /// Where its files go
+    #[arg(long, value_name = "FOLDER")]
+    folder: Option<PathBuf>,
 }
 
 /// Runs the suite; an error when anything is wrong.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
-    let folder = run::target_directory()?.join("accuracy");
+    if let Some(name) = &arguments.user {
+        return user::run_as(name, &binary()?, arguments);
+    }
+    let folder = match &arguments.folder {
+        Some(folder) => folder.clone(),
+        None => run::target_directory()?.join("accuracy"),
+    };
     let suite = Suite {
         binary: binary()?,
         programs: Programs::new(&folder.join("bin"))?,

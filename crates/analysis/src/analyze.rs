@@ -139,6 +139,13 @@ fn read(source: &mut dyn EventSource) -> (Tables, Timeline, Option<String>) {
     let mut timeline = builder.finish();
     timeline.settle(&mut tables);
     timeline.correct(tables.kernel_cpu_all, tables.tick());
+    // After the correction, which takes from the ends of waits what the kernel
+    // charged as CPU time.
+    let can = &tables.header.capabilities;
+    if can.exact_switches && !can.wakeups {
+        timeline.infer_wakers();
+        timeline.split_waits();
+    }
     (tables, timeline, damage)
 }
 

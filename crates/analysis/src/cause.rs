@@ -68,6 +68,7 @@ fn told(site: &Site, gil: bool) -> Told {
     use syscalls::Rule;
     let rule = match &site.entry {
         Entry::Fault => Rule::Is(State::Memory),
+        Entry::Stopped => Rule::Is(State::Stopped),
         Entry::Syscall(name) => match syscalls::rule(name) {
             Some(rule) => rule,
             None => return Told::Nothing,

@@ -4,9 +4,11 @@
 mod builder;
 mod correct;
 mod counts;
+mod delays;
 mod occupancy;
 mod settle;
 mod track;
+mod wakers;
 
 #[cfg(test)]
 mod tests;
@@ -54,6 +56,8 @@ pub(crate) struct Thread {
     pub(crate) born: bool,
     /// The kernel's counts of its CPU time.
     pub(crate) counts: Counts,
+    /// The kernel's counts of its time in the run queue: when, and so far.
+    pub(crate) delays: Vec<(u64, u64)>,
 }
 
 /// A stretch of one doing, from `start` to the start of the next interval.

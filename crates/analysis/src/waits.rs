@@ -99,7 +99,7 @@ fn call(site: &Site) -> Option<String> {
     match &site.entry {
         Entry::Syscall(name) => Some(name.clone()),
         Entry::Fault => Some("page fault".to_owned()),
-        Entry::UnknownSyscall | Entry::Unseen => None,
+        Entry::UnknownSyscall | Entry::Unseen | Entry::Stopped => None,
     }
 }
 

@@ -336,4 +336,12 @@ pub enum Event {
         /// What was read.
         turn: LoopTurn,
     },
+    /// The kernel's own count of time in the run queue, from the start of the
+    /// window or of the thread to now. From engines that hear of no wakeups.
+    RunDelay {
+        /// The thread.
+        tid: Tid,
+        /// Time it wanted a CPU and had none, ns.
+        delay_ns: u64,
+    },
 }

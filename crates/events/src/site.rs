@@ -15,6 +15,8 @@ pub enum Entry {
     Fault,
     /// A kernel thread, or nothing is known.
     Unseen,
+    /// It was stopped by a signal or a debugger, wherever it was.
+    Stopped,
 }
 
 /// One place of waiting. Interned: waits with equal evidence share a site.

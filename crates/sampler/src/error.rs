@@ -22,6 +22,22 @@ pub enum Error {
         /// What to do.
         remedy: String,
     },
+    /// There are no perf events for us on this host, not even of our own threads.
+    #[error("there are no perf events to be had: {}", name(*errno))]
+    NoPerf {
+        /// Why.
+        errno: Errno,
+        /// What to do.
+        remedy: String,
+    },
+    /// The target has more threads than we may have events.
+    #[error("the target's threads need {wanted} open files, and {limit} are allowed")]
+    TooManyThreads {
+        /// One for each thread and CPU, and some more.
+        wanted: u64,
+        /// The hard limit.
+        limit: u64,
+    },
     /// The ring of a CPU could not be mapped.
     #[error("cannot map a ring of {kib} KiB for CPU {cpu}: {}", name(*errno))]
     MapRing {
@@ -126,13 +142,41 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether perf cannot be had for this target at all, so that only an engine
+    /// that does without it can record it.
+    #[must_use]
+    pub fn leaves_no_perf(&self) -> bool {
+        matches!(self, Error::NoPerf { .. } | Error::TooManyThreads { .. })
+    }
+
+    /// Whether the events of the whole machine are refused to us, while those of
+    /// our own threads may be had.
+    pub(crate) fn is_refusal(&self) -> bool {
+        match self {
+            Error::Tracepoint { .. } => true,
+            Error::OpenEvent { errno, .. } => matches!(errno, Errno::EACCES | Errno::EPERM),
+            _ => false,
+        }
+    }
+
+    /// The error number of a refused event.
+    pub(crate) fn errno(&self) -> Option<Errno> {
+        match self {
+            Error::Tracepoint { errno, .. } | Error::OpenEvent { errno, .. } => Some(*errno),
+            _ => None,
+        }
+    }
+
     /// What the reader can do about it, where we know.
     #[must_use]
     pub fn remedy(&self) -> Option<String> {
         match self {
-            Error::OpenEvent { remedy, .. } | Error::Tracepoint { remedy, .. } => {
-                Some(remedy.clone())
-            }
+            Error::OpenEvent { remedy, .. }
+            | Error::Tracepoint { remedy, .. }
+            | Error::NoPerf { remedy, .. } => Some(remedy.clone()),
+            Error::TooManyThreads { wanted, .. } => Some(format!(
+                "raise the hard limit of open files (ulimit -Hn) to {wanted}, or run as root"
+            )),
             Error::MapRing { .. } => Some(RING_REMEDY.to_owned()),
             Error::Proc { errno: Errno::EACCES | Errno::EPERM, .. } => {
                 Some("run as the user who owns the process, or as root".to_owned())

@@ -118,14 +118,24 @@ pub(crate) fn affinity(tid: u32) -> Option<CpuSet> {
 #[derive(Debug)]
 pub(crate) struct CpuCount(File);
 
+/// What the scheduler counted of a thread so far, ns.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counted {
+    /// CPU time. Exact while the thread is off the CPU; while it runs, as of a
+    /// tick ago at most.
+    pub(crate) cpu_ns: u64,
+    /// Time in the run queue, as of the last time it left it.
+    pub(crate) delay_ns: u64,
+}
+
 impl CpuCount {
-    /// CPU time so far, ns. Exact while the thread is off the CPU; while it
-    /// runs, as of a tick ago at most.
-    pub(crate) fn read(&self) -> Option<u64> {
+    /// What was counted so far.
+    pub(crate) fn read(&self) -> Option<Counted> {
         // Three numbers of 20 digits and what separates them.
         let mut text = [0; 64];
         let size = self.0.read_at(&mut text, 0).ok()?;
-        Some(Schedstat::from_read(&text[..size]).ok()?.sum_exec_runtime)
+        let counted = Schedstat::from_read(&text[..size]).ok()?;
+        Some(Counted { cpu_ns: counted.sum_exec_runtime, delay_ns: counted.run_delay })
     }
 }
 
@@ -224,9 +234,10 @@ mod tests {
         write("18446744073709551615 18446744073709551615 3\n");
         let proc = Proc { root: root.path().to_owned(), ..Proc::default() };
         let count = proc.cpu_count(7, 8).unwrap();
-        assert_eq!(count.read(), Some(u64::MAX));
-        write("5 0 1\n");
-        assert_eq!(count.read(), Some(5));
+        let counted = |cpu_ns, delay_ns| Some(Counted { cpu_ns, delay_ns });
+        assert_eq!(count.read(), counted(u64::MAX, u64::MAX));
+        write("5 2 1\n");
+        assert_eq!(count.read(), counted(5, 2));
         write("-5 0 1\n");
         assert_eq!(count.read(), None);
         assert!(proc.cpu_count(7, 9).is_none());

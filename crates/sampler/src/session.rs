@@ -20,21 +20,25 @@ use nix::sys::time::TimeValLike;
 use nix::time::{ClockId, clock_gettime};
 use nix::unistd::Pid;
 use whyslow_events::{
-    Capabilities, EngineName, Event, ExitStatus, Fallback, Header, Mode, Ns, ReadScripts, Target,
-    Tid, Timed, Unwind,
+    EngineName, Event, ExitStatus, Fallback, Header, Mode, Ns, ReadScripts, Target, Tid, Timed,
+    Unwind,
 };
 
 use crate::facts::Host;
-use crate::perf::{Continuity, KernelCalls, Merge, Rings, Tracker, continuity_fallback};
+use crate::perf::{Capture, Continuity, KernelCalls, Merge, Tracker, continuity_fallback};
 use crate::proc::Proc;
 use crate::target::{Child, What, check, spawn};
 use crate::{Error, boot_id, system_facts};
+use seeds::threads_of;
 use thinning::Thinning;
 use upkeep::Upkeep;
 
 /// Time between two rounds when no ring fills up: short enough to look at
 /// waits of a few milliseconds, long enough to cost nothing.
 const ROUND: Duration = Duration::from_millis(10);
+
+/// The same while much of what is to be seen from outside is over by then.
+const SHORT_ROUND: Duration = Duration::from_millis(2);
 
 /// How to record.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -115,7 +119,7 @@ pub struct Readers {
 
 /// A recording that is set up.
 pub struct Session {
-    rings: Rings,
+    rings: Capture,
     merge: Merge,
     continuity: Continuity,
     /// Whether it was told that switches are recorded twice.
@@ -148,23 +152,24 @@ impl Session {
         if let What::Attach(pids) = &what {
             check(&proc, pids)?;
         }
-        // Takes some 50 ms, in which rings that were open would fill up.
-        let kernel = KernelCalls::from_host();
-        let rings = Rings::open(facts, options.frequency, options.stack_bytes)?;
+        let mut rings = Capture::open(facts, options.frequency, options.stack_bytes)?;
+        // Takes some 50 ms; nothing is recorded yet. Without frames there is no use for it.
+        let kernel = match rings.is_of_tasks() {
+            true => KernelCalls::default(),
+            false => KernelCalls::from_host(),
+        };
         let child = match &what {
             What::Launch(argv) => Some(spawn(argv)?),
             What::Attach(_) => None,
         };
         // Before the threads are listed: none that begins meanwhile is missed.
         let newest = proc.newest();
-        let targets = match (&what, &child) {
-            (What::Attach(pids), _) if options.inherit => proc.family(pids),
-            (What::Attach(pids), _) => pids.clone(),
-            (What::Launch(_), child) => child.iter().map(Child::pid).collect(),
-        };
-        let tids = targets.iter().flat_map(|pid| proc.tids(*pid)).collect();
-        rings.take_stacks_of(tids, newest)?;
-        rings.enable()?;
+        let mut merge = Merge::default();
+        let list = || threads_of(&proc, &what, child.as_ref(), options.inherit);
+        rings.follow(list, newest, now, &mut merge)?;
+        if let Some(pid) = list().first() {
+            rings.check_looks(*pid);
+        }
         let host = Host::this();
         Ok(Session {
             header: Header {
@@ -175,8 +180,8 @@ impl Session {
                 arch: host.arch,
                 facts,
                 engine: EngineName::Perf,
-                capabilities: capabilities(),
-                fallbacks: rings.fallbacks.clone(),
+                capabilities: rings.capabilities(),
+                fallbacks: rings.fallbacks().to_vec(),
                 frequency: options.frequency,
                 target: Target {
                     mode: if child.is_some() { Mode::Launch } else { Mode::Attach },
@@ -190,7 +195,7 @@ impl Session {
             begun: false,
             tracker: Tracker::new(KernelCalls::default(), options.inherit, u64::MAX),
             rings,
-            merge: Merge::default(),
+            merge,
             continuity: Continuity::default(),
             mended: false,
             upkeep: Upkeep::default(),
@@ -248,6 +253,12 @@ impl Session {
         self.tracker = Tracker::new(kernel, self.options.inherit, 0);
         if let Some(readers) = self.readers.take() {
             self.tracker.read_with(readers);
+        }
+        if self.rings.is_of_tasks() {
+            self.tracker.rely_on_looks(self.options.frequency);
+            if let Some(child) = &self.child {
+                self.tracker.await_end_of(Tid(child.pid()));
+            }
         }
         self.begin_now()
     }
@@ -310,6 +321,9 @@ impl Session {
             self.pass_signal_on(stop);
             if let Some(child) = &mut self.child {
                 exit = child.ended();
+                if exit.is_some() {
+                    self.tracker.gone(round);
+                }
             }
             let attached = self.child.is_none();
             let asked = stop.asked();
@@ -326,7 +340,8 @@ impl Session {
 
     /// Until a ring has filled up, the child has ended, or a round is over.
     fn wait_for_records(&self, left_ns: u64) -> Result<(), Error> {
-        let timeout = ROUND.min(Duration::from_nanos(left_ns));
+        let round = if self.tracker.wants_looks() { SHORT_ROUND } else { ROUND };
+        let timeout = round.min(Duration::from_nanos(left_ns));
         let timeout = PollTimeout::try_from(timeout).unwrap_or(PollTimeout::ZERO);
         let rings = self.rings.files().map(AsFd::as_fd);
         let ends = self.child.iter().filter_map(Child::end);
@@ -365,6 +380,9 @@ impl Session {
     /// Looks before the window whether every switch is heard of: each CPU is
     /// made to leave idleness once.
     fn check_continuity(&mut self) -> Result<(), Error> {
+        if self.rings.is_of_tasks() {
+            return Ok(());
+        }
         stir_cpus();
         let mut batch = vec![];
         // A round gives out what was there before the round before.
@@ -429,6 +447,7 @@ impl Session {
             self.tracker.note(end, Event::KernelCpu { tid: None, cpu_ns });
         }
         self.tracker.note_script_reads(end);
+        self.tracker.note_glances(end);
         let overhead = Event::Overhead { profiler_cpu_ns: our_cpu_ns(), events: self.merge.read };
         self.tracker.note(end, overhead);
         self.tracker.note(end, Event::End { exit });
@@ -463,19 +482,6 @@ fn stir_cpus() {
     };
     // Nothing depends on it but how early a fault of the kernel is noticed.
     let _ = std::thread::spawn(stir).join();
-}
-
-/// What this engine sees, privileged.
-fn capabilities() -> Capabilities {
-    Capabilities {
-        exact_switches: true,
-        wakeups: true,
-        neighbours: true,
-        cpu_samples: true,
-        kernel_stacks: true,
-        user_stacks: true,
-        causes: true,
-    }
 }
 
 fn now() -> Result<u64, Error> {

@@ -228,7 +228,7 @@ fn call(calls: &Calls<'_>, site: SiteId, state: State) -> Option<String> {
             Some(name.clone())
         }
         (_, Entry::Syscall(name), object) => Some(format!("{name} {object}")),
-        (_, Entry::UnknownSyscall | Entry::Unseen, _) => None,
+        (_, Entry::UnknownSyscall | Entry::Unseen | Entry::Stopped, _) => None,
     }
 }
 

@@ -104,6 +104,9 @@ impl Builder {
             Event::LoopTurn { tid, turn } => {
                 self.with(*tid, |track, _| track.turn(time, turn.clone()));
             }
+            Event::RunDelay { tid, delay_ns } => {
+                self.with(*tid, |track, _| track.delayed(time, *delay_ns));
+            }
             Event::Lost { cpu, since, records } => self.lost(time, *cpu, since.0, *records),
             Event::Late { records } => self.late += records,
             Event::End { .. } => self.ended = true,
@@ -168,6 +171,7 @@ impl Builder {
             turns: Vec::new(),
             born: entrance == Entrance::Born,
             counts: Counts::default(),
+            delays: Vec::new(),
         };
         self.live.insert(tid, self.tracks.len());
         self.latest.insert(tid, self.tracks.len());

@@ -3,6 +3,7 @@
 
 mod counts;
 mod laws;
+mod unheard;
 
 use std::collections::BTreeMap;
 

@@ -191,6 +191,10 @@ impl Track {
         self.thread.counts.add(Counted { time, cpu_ns, running: !off });
     }
 
+    pub(super) fn delayed(&mut self, time: u64, delay_ns: u64) {
+        self.thread.delays.push((time, delay_ns));
+    }
+
     pub(super) fn affinity(&mut self, time: u64, mask: MaskId, cpus: &mut Occupancy) {
         let at = self.seen(time);
         if matches!(self.doing, Doing::Runq { .. }) {

@@ -55,6 +55,12 @@ impl Inspector {
         }
     }
 
+    /// Whether a signal or a debugger has stopped a thread.
+    pub(crate) fn is_stopped(&self, pid: u32, tid: u32) -> bool {
+        let stat = self.proc.task(pid, tid).and_then(|task| task.stat().ok());
+        stat.is_some_and(|stat| matches!(stat.state, 'T' | 't'))
+    }
+
     /// Whether a thread runs, or wants to.
     pub(crate) fn runs(&self, pid: u32, tid: u32) -> bool {
         let call = self.proc.task(pid, tid).and_then(|task| task.syscall().ok());

@@ -5,9 +5,9 @@
 //! *round before* unseen. Each round therefore releases what is older than the
 //! start of the previous one.
 
-use super::Rings;
+use super::Capture;
 use super::delay::Delay;
-use super::record::{self, Record};
+use super::record::{self, Body, Record};
 
 /// Records taken from one ring in one round at most, so that a busy CPU cannot
 /// keep us from the others.
@@ -31,7 +31,7 @@ pub(crate) struct Merge {
 impl Merge {
     /// Empties the rings, in a round that began at `now`, and appends to `out`
     /// the records whose turn has come, with their CPU.
-    pub(crate) fn round(&mut self, rings: &Rings, now: u64, out: &mut Vec<(u32, Record)>) {
+    pub(crate) fn round(&mut self, rings: &Capture, now: u64, out: &mut Vec<(u32, Record)>) {
         let mut complete = now;
         for (cpu, sampler) in rings.samplers() {
             let Some(iter) = sampler.iter() else { continue };
@@ -56,6 +56,14 @@ impl Merge {
         }
         self.release(self.safe, out);
         self.safe = self.safe.max(complete);
+    }
+
+    /// The threads that were born in the records that wait for their turn.
+    pub(crate) fn born(&self) -> impl Iterator<Item = u32> {
+        self.waiting.iter().filter_map(|(_, record)| match record.body {
+            Body::Fork { tid, .. } => Some(tid),
+            _ => None,
+        })
     }
 
     /// Gives out everything that is left, in order.
@@ -94,7 +102,6 @@ impl Merge {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::perf::record::Body;
 
     fn at(time: u64) -> Record {
         Record { time, tid: 1, body: Body::Other }

@@ -1,6 +1,9 @@
 //! The perf engine: per CPU one ring, into which the sampling clock, the
 //! scheduler's tracepoints and the side records of that CPU are written.
 //!
+//! That takes privilege. Without it `tasks` opens the clock for each thread of
+//! the target, with switch records in place of tracepoints; `capture` is either.
+//!
 //! `open` opens the events, `drain` reads the rings and puts the records of
 //! all CPUs in order, `record` parses one, `tracker` keeps what belongs to the
 //! target and turns it into events, `calls` learns which system call a thread
@@ -8,6 +11,7 @@
 //! they ask at every record.
 
 mod calls;
+mod capture;
 mod continuity;
 mod delay;
 mod drain;
@@ -15,13 +19,16 @@ mod interner;
 mod open;
 pub(crate) mod record;
 mod spaces;
+mod tasks;
 mod threads;
 mod tracker;
 mod waits;
 
 pub(crate) use calls::KernelCalls;
+pub(crate) use capture::Capture;
 pub(crate) use continuity::{Continuity, fallback as continuity_fallback};
 pub(crate) use drain::Merge;
-pub(crate) use open::Rings;
+use open::Rings;
 pub(crate) use spaces::Mapping;
+use tasks::TaskRings;
 pub(crate) use tracker::{Found, Tracker};

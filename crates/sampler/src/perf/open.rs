@@ -38,7 +38,7 @@ const RING_BYTES: u64 = 16 << 20;
 /// Ring memory of all CPUs together.
 const ALL_RINGS_BYTES: u64 = 256 << 20;
 /// Below this a ring is of no use.
-const SMALLEST_RING_BYTES: u64 = 64 << 10;
+pub(super) const SMALLEST_RING_BYTES: u64 = 64 << 10;
 
 /// What failed when the kernel does not tell an event's id.
 const ASK_ID: &str = "ask for the id of an event";
@@ -257,11 +257,11 @@ impl Rings {
     }
 }
 
-fn redirect_error(cpu: u32, errno: Errno) -> Error {
+pub(super) fn redirect_error(cpu: u32, errno: Errno) -> Error {
     Error::Event { action: "redirect an event into the ring", cpu, errno }
 }
 
-fn event_error(action: &'static str, cpu: u32) -> impl Fn(io::Error) -> Error {
+pub(super) fn event_error(action: &'static str, cpu: u32) -> impl Fn(io::Error) -> Error {
     move |error| Error::Event { action, cpu, errno: errno_of(&error) }
 }
 
@@ -284,7 +284,7 @@ where
 
 /// What all events have in common, the leading fields of nearly every record
 /// among it.
-fn common_opts() -> Opts {
+pub(super) fn common_opts() -> Opts {
     Opts {
         timer: Some(Clock::Monotonic),
         record_id_all: true,
@@ -321,9 +321,13 @@ fn clock_opts(frequency: u32, ring_bytes: u64, stack_bytes: u32) -> Opts {
 
 /// The call chain, and registers and stack if any of it is wanted.
 fn stack(stack_bytes: u32) -> SampleFormat {
+    SampleFormat { call_chain: Some(call_chain(stack_bytes)), ..user_stack(stack_bytes) }
+}
+
+/// Registers and stack, if any of it is wanted.
+pub(super) fn user_stack(stack_bytes: u32) -> SampleFormat {
     let wanted = stack_bytes > 0;
     SampleFormat {
-        call_chain: Some(call_chain(stack_bytes)),
         user_regs: wanted.then_some(RegsMask(GeneralRegisters::MASK)),
         user_stack: wanted.then_some(Size(stack_bytes)),
         ..SampleFormat::default()
@@ -358,7 +362,7 @@ fn switch_opts() -> Opts {
 
 /// Kernel frames, and user frames where no stack is copied; as many as the
 /// host's limit allows.
-fn call_chain(stack_bytes: u32) -> CallChain {
+pub(super) fn call_chain(stack_bytes: u32) -> CallChain {
     CallChain {
         exclude_user: stack_bytes > 0,
         exclude_kernel: false,
@@ -368,7 +372,7 @@ fn call_chain(stack_bytes: u32) -> CallChain {
 }
 
 /// The numbers of the CPUs that are online: `0-3,8`.
-fn online_cpus() -> Result<Vec<u32>, Error> {
+pub(super) fn online_cpus() -> Result<Vec<u32>, Error> {
     let path = PathBuf::from("/sys/devices/system/cpu/online");
     let text =
         fs::read_to_string(&path).map_err(|error| Error::Proc { path, errno: errno_of(&error) })?;

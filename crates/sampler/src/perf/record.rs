@@ -87,6 +87,11 @@ pub enum Body {
     },
     /// The current thread has got the CPU.
     SwitchedIn,
+    /// The current thread leaves the CPU. Only told of events of single threads.
+    SwitchedOut {
+        /// It wanted to go on.
+        preempted: bool,
+    },
     /// A thread is about to be made runnable.
     Waking {
         /// Which.
@@ -152,6 +157,7 @@ mod kind {
     pub(super) const FORK: u32 = 7;
     pub(super) const SAMPLE: u32 = 9;
     pub(super) const MMAP2: u32 = 10;
+    pub(super) const SWITCH: u32 = 14;
     pub(super) const SWITCH_CPU_WIDE: u32 = 15;
 }
 
@@ -159,6 +165,8 @@ mod kind {
 const MISC_COMM_EXEC: u16 = 1 << 13;
 /// `PERF_RECORD_MISC_SWITCH_OUT`.
 const MISC_SWITCH_OUT: u16 = 1 << 13;
+/// `PERF_RECORD_MISC_SWITCH_OUT_PREEMPT`.
+const MISC_SWITCH_OUT_PREEMPT: u16 = 1 << 14;
 /// `PERF_RECORD_MISC_CPUMODE_MASK`, and the kernel's value under it.
 const MISC_CPUMODE_MASK: u16 = 7;
 const MISC_KERNEL: u16 = 1;
@@ -347,7 +355,10 @@ fn side_record(
             fields.bytes(24 + 8)?;
             Body::Mmap { pid, start, length, file_offset, path: fields.text() }
         }
-        kind::SWITCH_CPU_WIDE if misc & MISC_SWITCH_OUT == 0 => Body::SwitchedIn,
+        kind::SWITCH if misc & MISC_SWITCH_OUT != 0 => {
+            Body::SwitchedOut { preempted: misc & MISC_SWITCH_OUT_PREEMPT != 0 }
+        }
+        kind::SWITCH | kind::SWITCH_CPU_WIDE if misc & MISC_SWITCH_OUT == 0 => Body::SwitchedIn,
         kind::THROTTLE => Body::Throttled,
         _ => Body::Other,
     };

@@ -4,11 +4,15 @@
 //! on each CPU, and which waits deserve a closer look. Time is passed in: a
 //! replayed stream of records gives the same events.
 
+mod alone;
 mod budget;
 mod chains;
+mod glances;
+mod habits;
 mod looks;
 mod processes;
 mod scripts;
+mod ticks;
 
 use std::rc::Rc;
 
@@ -26,8 +30,11 @@ use super::waits::Waits;
 use crate::arch::Registers;
 use budget::Budget;
 use chains::{Beyond, Known, Places, Taken, Unwinding};
+use glances::Glances;
+use habits::Habits;
 use looks::Looks;
 use scripts::{Lately, Scripts};
+use ticks::{Left, Ticks};
 
 /// State bits of a thread that leaves the CPU (tracefs `sched_switch/format`).
 mod state {
@@ -98,6 +105,10 @@ struct Thread {
     /// When it had a CPU first after its last wait.
     awake: u64,
     lately: Lately,
+    /// Somebody looked at the wait it is in.
+    looked_at: bool,
+    habits: Habits,
+    left_on_clock: Left,
 }
 
 #[derive(Debug)]
@@ -105,6 +116,7 @@ struct Process {
     space: SpaceId,
     name: String,
     alive: usize,
+    habits: Habits,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -150,6 +162,10 @@ pub(crate) struct Tracker {
     scripts: Scripts,
     waits: Waits,
     looks: Looks,
+    /// Where no record tells of waits, and of time in the kernel.
+    glances: Option<Glances>,
+    awaited: Option<Tid>,
+    ticks: Option<Ticks>,
     events: Vec<Timed>,
     now: u64,
 }
@@ -174,6 +190,9 @@ impl Tracker {
             scripts: Scripts::default(),
             waits: Waits::new(kernel),
             looks: Looks::default(),
+            glances: None,
+            awaited: None,
+            ticks: None,
             events: vec![],
             now: start,
         }
@@ -235,6 +254,7 @@ impl Tracker {
             // What follows is about time, and time begins with the window.
             body if time < self.start => self.before_window(time, cpu, by, &body),
             Body::Clock { kernel, chain, user } => {
+                self.ticked(time, cpu, by);
                 if self.knows(by, time) {
                     let stack = self.stack_of_sample(time, by, &chain, user);
                     self.emit(time, Event::Sample { tid: by, cpu: Cpu(cpu), kernel, stack });
@@ -245,8 +265,9 @@ impl Tracker {
                 self.switch(time, cpu, (Tid(previous), state, registers), Tid(next));
             }
             Body::SwitchedIn => self.switched_in(time, cpu, by),
+            Body::SwitchedOut { preempted } => self.switched_out(time, cpu, by, preempted),
             Body::Waking { woken, interrupt } => self.waking(time, Tid(woken), by, interrupt),
-            Body::Exit { tid } => self.exit(time, Tid(tid)),
+            Body::Exit { tid } => self.ended(time, Tid(tid)),
         }
     }
 
@@ -257,6 +278,7 @@ impl Tracker {
             self.enter_found();
         }
         self.place_readings(time);
+        self.miss_ticks(time);
     }
 
     fn emit(&mut self, time: u64, event: Event) {
@@ -282,6 +304,7 @@ impl Tracker {
 
     /// The same from a switch record, where the tracepoint said nothing of it.
     fn switched_in(&mut self, time: u64, cpu: u32, tid: Tid) {
+        self.start_clock(time, cpu, tid);
         if self.cpus.entry(cpu).or_default().current != Some(tid) {
             self.arrive(time, cpu, tid, false);
         }
@@ -391,6 +414,7 @@ impl Tracker {
 
     fn resume(&mut self, time: u64, cpu: u32, tid: Tid) {
         self.end_wait(time, tid);
+        self.settle_wait(time, tid);
         self.set(time, tid, Doing::Running);
         if let Some(thread) = self.threads.get_mut(&tid) {
             // No CPU since it went to wait?

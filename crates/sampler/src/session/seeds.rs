@@ -6,8 +6,8 @@ use whyslow_events::{Off, Pid, Seen, Tid};
 use super::{Session, now};
 use crate::Error;
 use crate::perf::Found;
-use crate::proc::affinity;
-use crate::target::{Attached, Child, attach, seen};
+use crate::proc::{Proc, affinity};
+use crate::target::{Attached, Child, What, attach, seen};
 
 impl Session {
     /// The child, which has not executed its command yet.
@@ -67,6 +67,22 @@ impl Session {
         }
         Ok(())
     }
+}
+
+/// The threads of the target, as they are now.
+pub(super) fn threads_of(
+    proc: &Proc,
+    what: &What,
+    child: Option<&Child>,
+    inherit: bool,
+) -> Vec<u32> {
+    let mut pids = match what {
+        What::Attach(pids) if inherit => proc.family(pids),
+        What::Attach(pids) => pids.clone(),
+        What::Launch(_) => child.map(Child::pid).into_iter().collect(),
+    };
+    pids.retain(|pid| *pid != std::process::id());
+    pids.iter().flat_map(|pid| proc.tids(*pid)).collect()
 }
 
 /// The name the kernel will give a command: the last part of its path.

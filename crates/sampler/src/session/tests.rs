@@ -11,7 +11,7 @@ fn header() -> Header {
         arch: String::new(),
         facts: system_facts(),
         engine: EngineName::Perf,
-        capabilities: capabilities(),
+        capabilities: whyslow_events::Capabilities::default(),
         fallbacks: vec![],
         frequency: 1,
         target: Target { mode: Mode::Attach, pids: vec![], command: vec![], name: String::new() },

@@ -8,7 +8,7 @@ use whyslow_events::{Event, Pid, Tid};
 use super::now;
 use crate::Error;
 use crate::perf::Tracker;
-use crate::proc::{Proc, Quota, affinity};
+use crate::proc::{Counted, Proc, Quota, affinity};
 
 /// Time between two readings, ns.
 const INTERVAL: u64 = 100_000_000;
@@ -27,22 +27,22 @@ pub(super) struct Upkeep {
     /// Of how many threads the next reading passes over the first.
     turn: usize,
     quotas: HashMap<Pid, Quota>,
-    /// CPU time at the start of the window, ns.
-    cpu_before: HashMap<Tid, u64>,
+    /// What was counted before the window.
+    counted_before: HashMap<Tid, Counted>,
 }
 
 impl Upkeep {
-    /// Remembers what CPU time a thread had when it was found.
+    /// Remembers what was counted of a thread when it was found.
     pub(super) fn begin(&mut self, proc: &Proc, pid: u32, tid: u32) {
-        if let Some(cpu_ns) = proc.cpu_count(pid, tid).and_then(|count| count.read()) {
-            self.cpu_before.insert(Tid(tid), cpu_ns);
+        if let Some(counted) = proc.cpu_count(pid, tid).and_then(|count| count.read()) {
+            self.counted_before.insert(Tid(tid), counted);
         }
     }
 
     /// CPU time that a thread had when it was found; nothing when it was not
     /// there at the start.
     pub(super) fn before(&self, tid: Tid) -> u64 {
-        self.cpu_before.get(&tid).copied().unwrap_or(0)
+        self.counted_before.get(&tid).map_or(0, |counted| counted.cpu_ns)
     }
 
     /// Reads what is due at `now`.
@@ -92,14 +92,16 @@ impl Upkeep {
     /// The same number before and after the time of the note is what it was
     /// then, if the thread was off the CPU.
     fn count(&self, proc: &Proc, tracker: &mut Tracker, tid: Tid, pid: Pid) -> Result<(), Error> {
-        let before = self.before(tid);
+        let before = self.counted_before.get(&tid).copied().unwrap_or_default();
         let Some(count) = proc.cpu_count(pid.0, tid.0) else { return Ok(()) };
         for _ in 0..TRIES {
             let read = count.read();
             let time = now()?;
-            if let Some(cpu_ns) = read.filter(|_| read == count.read()) {
-                let cpu_ns = cpu_ns.saturating_sub(before);
+            if let Some(counted) = read.filter(|_| read == count.read()) {
+                let cpu_ns = counted.cpu_ns.saturating_sub(before.cpu_ns);
                 tracker.note_at(time, Event::KernelCpu { tid: Some(tid), cpu_ns });
+                let delay_ns = counted.delay_ns.saturating_sub(before.delay_ns);
+                tracker.note_run_delay(time, tid, delay_ns);
                 break;
             }
         }

@@ -154,6 +154,11 @@ fn side_records_carry_their_own_fields_and_the_time_behind() {
     let switched = |misc| side_of(SIDE, kind::SWITCH_CPU_WIDE, misc, &[&pid, &tid]);
     assert_eq!((switched(0).body, switched(0).tid), (Body::SwitchedIn, 101));
     assert_eq!(switched(MISC_SWITCH_OUT).body, Body::Other);
+    let alone = |misc| side(kind::SWITCH, misc, &[]).body;
+    assert_eq!(alone(0), Body::SwitchedIn);
+    assert_eq!(alone(MISC_SWITCH_OUT), Body::SwitchedOut { preempted: false });
+    let preempted = MISC_SWITCH_OUT | MISC_SWITCH_OUT_PREEMPT;
+    assert_eq!(alone(preempted), Body::SwitchedOut { preempted: true });
     for id in [CLOCK, SWITCH, WAKING] {
         let lost = side_of(id, kind::LOST, 0, &[&words(&[id, 33])]);
         assert_eq!((lost.body, lost.time), (Body::Lost { records: 33 }, 5000));

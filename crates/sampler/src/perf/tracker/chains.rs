@@ -193,6 +193,12 @@ impl Tracker {
         best
     }
 
+    /// The calls at another wait of the thread at the same place.
+    pub(super) fn known_stack(&self, tid: Tid, registers: &UserRegisters) -> Option<UserHalf> {
+        let places = &self.threads.get(&tid)?.places;
+        places.0.get(&(registers.pc, registers.sp())).map(|chain| chain.user.lent())
+    }
+
     /// The number of what was read of the wait a thread is in.
     pub(super) fn stack_of_look(
         &mut self,

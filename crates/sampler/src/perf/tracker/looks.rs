@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use whyslow_events::{Event, SiteId, Tid, UserRegisters};
 
 use super::chains::Known;
+use super::glances::Glance;
 use super::{Doing, Tracker};
 use crate::perf::interner::UserHalf;
 
@@ -36,8 +37,10 @@ struct Wish {
 }
 
 #[derive(Debug)]
-enum Reading {
+pub(super) enum Reading {
     Look { tid: Tid, wait: u64, site: SiteId, stack: Option<(UserRegisters, UserHalf)> },
+    Glance(Glance),
+    Gone(Tid),
     Note(Event),
 }
 
@@ -67,9 +70,9 @@ impl Looks {
         wishes.push_back(Wish { since, tid, wait, site, stack });
     }
 
-    /// Keeps what was read at `time`, until the records have come so far.
-    pub(super) fn note(&mut self, time: u64, event: Event) {
-        self.readings.push_back((time, Reading::Note(event)));
+    /// Keeps what was read at `time` until the records have come so far.
+    pub(super) fn put(&mut self, time: u64, reading: Reading) {
+        self.readings.push_back((time, reading));
     }
 
     /// Whether a first wish is due at `now`.
@@ -90,12 +93,18 @@ impl Tracker {
     /// Looks at threads that have been blocked for long at `now`; `clock`
     /// tells the time after each look.
     pub(crate) fn look(&mut self, now: u64, clock: impl Fn() -> u64) {
+        if self.glances.is_some() {
+            return self.glance(now, &clock);
+        }
         self.look_at(true, now, LOOKS_PER_ROUND, &clock);
         self.look_at(false, now, SECOND_LOOKS_PER_ROUND, &clock);
     }
 
     /// Looks once more before the window ends.
     pub(crate) fn last_looks(&mut self, now: u64, clock: impl Fn() -> u64) {
+        if self.glances.is_some() {
+            return self.last_glances(now, &clock);
+        }
         // The rings fill up meanwhile.
         while clock().saturating_sub(now) < LAST_LOOKS && self.looks.has_due(now) {
             self.look_at(true, now, LOOKS_PER_ROUND, &clock);
@@ -118,13 +127,13 @@ impl Tracker {
             if stack.is_some()
                 && let Some(turn) = self.scripts.loop_turn()
             {
-                self.looks.note(clock(), Event::LoopTurn { tid, turn });
+                self.looks.put(clock(), Reading::Note(Event::LoopTurn { tid, turn }));
             }
             if let Some(site) = site
                 && (known.is_none() || stack.is_some())
             {
                 let reading = Reading::Look { tid, wait, site, stack };
-                self.looks.readings.push_back((clock(), reading));
+                self.looks.put(clock(), reading);
             }
         }
     }
@@ -152,6 +161,15 @@ impl Tracker {
                 UserRegisters::new(call.pc, call.sp)
             }
         };
+        self.read_stack_and_script(tid, registers)
+    }
+
+    /// The calls of a thread that is blocked with these registers.
+    pub(super) fn read_stack_and_script(
+        &mut self,
+        tid: Tid,
+        registers: UserRegisters,
+    ) -> Option<(UserRegisters, UserHalf)> {
         let mut user = self.read_stack(self.now, tid, &registers)?;
         user.script = self.read_script(tid, true).and_then(Result::ok).unwrap_or_default();
         Some((registers, user))
@@ -160,7 +178,7 @@ impl Tracker {
     /// Puts an event that was read at `time` into the stream, when the records
     /// have come so far.
     pub(crate) fn note_at(&mut self, time: u64, event: Event) {
-        self.looks.note(time, event);
+        self.looks.put(time, Reading::Note(event));
     }
 
     /// Reports what was read before `time`, and of the looks those whose thread
@@ -170,6 +188,8 @@ impl Tracker {
             let Some((read, reading)) = self.looks.readings.pop_front() else { break };
             match reading {
                 Reading::Note(event) => self.emit(read, event),
+                Reading::Glance(glance) => self.place_glance(read, glance),
+                Reading::Gone(tid) => self.place_gone(read, tid),
                 Reading::Look { tid, wait, site, stack } => {
                     let thread = self.threads.get(&tid);
                     if thread.is_some_and(|t| t.wait == wait && t.doing == Doing::Waiting) {

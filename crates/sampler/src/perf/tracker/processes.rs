@@ -6,7 +6,9 @@ use std::rc::Rc;
 use whyslow_events::{Cpu, CpuSet, Entrance, Event, Off, Pid, Seen, Tid};
 
 use super::chains::{Beyond, Known, Places};
+use super::habits::Habits;
 use super::scripts::Lately;
+use super::ticks::Left;
 use super::{Doing, Found, Occupant, Process, Thread, Tracker, off_of};
 use crate::perf::record::Body;
 use crate::perf::spaces::Mapping;
@@ -26,7 +28,7 @@ impl Tracker {
         }
         self.define(time, Event::Process { pid, parent, space, name: name.clone() });
         self.seen_processes += 1;
-        self.processes.insert(pid, Process { space, name, alive: 0 });
+        self.processes.insert(pid, Process { space, name, alive: 0, habits: Habits::default() });
     }
 
     /// Takes in a thread of an adopted process as it was looked at, before the
@@ -55,6 +57,11 @@ impl Tracker {
             Body::SwitchedIn => {
                 self.cpus.entry(cpu).or_default().current = Some(by);
                 self.refresh(time, by, Seen::Runnable);
+            }
+            Body::SwitchedOut { preempted } => {
+                self.cpus.entry(cpu).or_default().current = None;
+                let off = Off::Blocked { site: None, uninterruptible: false };
+                self.refresh(time, by, if preempted { Seen::Runnable } else { Seen::Off(off) });
             }
             Body::Waking { woken, .. } => self.refresh(time, Tid(woken), Seen::Runnable),
             _ => {}
@@ -155,6 +162,9 @@ impl Tracker {
             asleep: 0,
             awake: 0,
             lately: Lately::default(),
+            looked_at: false,
+            habits: Habits::default(),
+            left_on_clock: Left::default(),
         });
         if let Some(process) = self.processes.get_mut(&pid) {
             process.alive += 1;
@@ -182,7 +192,8 @@ impl Tracker {
                 Event::Process { pid, parent: Some(parent), space, name: name.clone() },
             );
             self.seen_processes += 1;
-            self.processes.insert(pid, Process { space, name: name.clone(), alive: 0 });
+            let (name, habits) = (name.clone(), Habits::default());
+            self.processes.insert(pid, Process { space, name, alive: 0, habits });
         }
         if time < self.start {
             let born = Found { time, pid: pid.0, tid: tid.0, name, seen: Seen::Runnable };

@@ -12,6 +12,7 @@ use whyslow_events::{
     SpaceId, Tid,
 };
 
+use super::looks::Reading;
 use super::{Doing, Tracker};
 use crate::inspect::Process;
 use crate::perf::interner::{Chain, UserHalf};
@@ -141,7 +142,7 @@ impl Tracker {
                 Some(Err(Moved)) => self.scripts.reads.rejected += 1,
                 Some(Ok(script)) => {
                     if let Some(turn) = self.scripts.loop_turn() {
-                        self.looks.note(clock(), Event::LoopTurn { tid, turn });
+                        self.looks.put(clock(), Reading::Note(Event::LoopTurn { tid, turn }));
                     }
                     // What a thread waits in says nothing of what it computes before.
                     let ran = self.waits.inspector().runs(thread.pid.0, tid.0);

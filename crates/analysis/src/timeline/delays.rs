@@ -1,0 +1,77 @@
+//! The ends of waits, where the engine hears of no wakeup: a wait then seems to
+//! last until its thread has a CPU. The kernel counts how long each thread was
+//! in the run queue; what of it no preemption explains lies at the ends of the
+//! waits. The sum is exact, and divided equally among them.
+
+use std::ops::Range;
+
+use super::{Doing, Interval, Queue, Thread, Timeline};
+
+/// To wake an idle CPU takes no longer, ns. Whoever waited longer for a CPU did
+/// so because others had it.
+const LONGEST_WAY: u64 = 200_000;
+
+impl Timeline {
+    /// Moves the kernel's time in the run queue out of the waits.
+    pub(crate) fn split_waits(&mut self) {
+        for thread in &mut self.threads {
+            let birth = thread.born.then_some((thread.start, 0));
+            let counts: Vec<(u64, u64)> =
+                birth.into_iter().chain(std::mem::take(&mut thread.delays)).collect();
+            let mut moved = vec![0; thread.intervals.len()];
+            for pair in counts.windows(2) {
+                let ((from, before), (to, after)) = (pair[0], pair[1]);
+                spread(thread, &(from..to), after.saturating_sub(before), &mut moved);
+            }
+            insert(thread, &moved);
+        }
+    }
+}
+
+/// Divides `delay`, counted in `part`, among the waits that end in it.
+fn spread(thread: &Thread, part: &Range<u64>, delay: u64, moved: &mut [u64]) {
+    let queued = thread.within(part).filter(|(.., it)| matches!(it.doing, Doing::Runq { .. }));
+    let told: u64 = queued.map(|(start, end, _)| end.min(part.end) - start.max(part.start)).sum();
+    let mut owed = delay.saturating_sub(told);
+    let mut waits: Vec<(u64, usize)> = thread
+        .indices(part)
+        .filter(|index| part.contains(&thread.end_of(*index)) && ends_on_cpu(thread, *index))
+        .map(|index| (thread.end_of(index) - thread.intervals[index].start, index))
+        .collect();
+    // The shortest first: what they cannot take goes to the others.
+    waits.sort_unstable();
+    let count = waits.len() as u64;
+    for ((span, index), left) in waits.into_iter().zip((1..=count).rev()) {
+        let taken = (owed / left).min(span);
+        moved[index] = taken;
+        owed -= taken;
+    }
+}
+
+fn ends_on_cpu(thread: &Thread, index: usize) -> bool {
+    let next = thread.intervals.get(index + 1).map(|next| next.doing);
+    matches!(thread.intervals[index].doing, Doing::Blocked(_))
+        && matches!(next, Some(Doing::OnCpu { .. }))
+}
+
+/// Ends each wait by what was moved out of it, and the run queue follows.
+fn insert(thread: &mut Thread, moved: &[u64]) {
+    if moved.iter().all(|moved| *moved == 0) {
+        return;
+    }
+    let mut intervals = Vec::with_capacity(thread.intervals.len());
+    for (index, interval) in thread.intervals.iter().enumerate() {
+        let end = thread.end_of(index);
+        let start = end - moved[index];
+        if start > interval.start || moved[index] == 0 {
+            intervals.push(*interval);
+        }
+        if moved[index] > 0 {
+            let neighbours = if moved[index] > LONGEST_WAY { moved[index] } else { 0 };
+            let queue = Queue { saturated: 0, neighbours };
+            let doing = Doing::Runq { preempted: false, queue };
+            intervals.push(Interval { start, doing, stack: interval.stack });
+        }
+    }
+    thread.intervals = intervals;
+}

@@ -1,0 +1,199 @@
+//! Where the records come from: the events of the whole machine, or those of
+//! the target's own threads.
+
+use std::fs::{self, File};
+
+use nix::errno::Errno;
+use perf_event_open::sample::Sampler;
+use rustc_hash::FxHashSet;
+use whyslow_events::{Capabilities, Fallback, SystemFacts};
+
+use super::record::{Body, Kind};
+use super::{Merge, Rings, TaskRings};
+use crate::Error;
+use crate::error::errno_of;
+
+/// Open events and their rings.
+pub(crate) enum Capture {
+    /// Of the whole machine.
+    Machine(Rings),
+    /// Of single threads and what descends from them.
+    Tasks(TaskRings),
+}
+
+/// How often the threads of a running target are listed until no new one has
+/// come unseen.
+const LISTINGS: usize = 16;
+
+impl Capture {
+    /// Opens the events of the whole machine or, where the host refuses them,
+    /// gets ready for those of the target's threads: a clock at `frequency` a
+    /// second, with up to `stack_bytes` of user stack.
+    ///
+    /// # Errors
+    /// When the host refuses both, or something else is wrong.
+    pub(crate) fn open(
+        facts: SystemFacts,
+        frequency: u32,
+        stack_bytes: u32,
+    ) -> Result<Capture, Error> {
+        match Rings::open(facts, frequency, stack_bytes) {
+            Ok(rings) => Ok(Capture::Machine(rings)),
+            Err(refused) if refused.is_refusal() => {
+                TaskRings::open(facts, frequency, stack_bytes, &refused).map(Capture::Tasks)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Records the threads that `list` gives and what they start, from now on.
+    /// `newest` began last before the first listing.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub(crate) fn follow(
+        &mut self,
+        list: impl Fn() -> Vec<u32>,
+        newest: u32,
+        now: impl Fn() -> Result<u64, Error>,
+        merge: &mut Merge,
+    ) -> Result<(), Error> {
+        let rings = match self {
+            Capture::Machine(rings) => {
+                rings.take_stacks_of(list(), newest)?;
+                return rings.enable();
+            }
+            Capture::Tasks(rings) => rings,
+        };
+        // A thread that is born while we go through the list is followed if its
+        // parent was by then, and else found by the next listing.
+        let mut followed = FxHashSet::default();
+        let mut rings = rings;
+        for _ in 0..LISTINGS {
+            let mut new = list();
+            new.retain(|tid| followed.insert(*tid));
+            if new.is_empty() {
+                break;
+            }
+            rings.follow(&new)?;
+            let mut early = vec![];
+            merge.round(self, now()?, &mut early);
+            followed.extend(merge.born());
+            followed.extend(early.iter().filter_map(|(_, record)| match record.body {
+                Body::Fork { tid, .. } => Some(tid),
+                _ => None,
+            }));
+            let Capture::Tasks(again) = self else { break };
+            rings = again;
+        }
+        Ok(())
+    }
+
+    /// What can be seen.
+    pub(crate) fn capabilities(&self) -> Capabilities {
+        match self {
+            Capture::Machine(_) => Capabilities {
+                exact_switches: true,
+                wakeups: true,
+                neighbours: true,
+                cpu_samples: true,
+                kernel_stacks: true,
+                user_stacks: true,
+                causes: true,
+            },
+            // The causes are those of the waits that were looked at.
+            Capture::Tasks(rings) => Capabilities {
+                exact_switches: true,
+                wakeups: false,
+                neighbours: false,
+                cpu_samples: true,
+                kernel_stacks: false,
+                user_stacks: true,
+                causes: rings.can_look,
+            },
+        }
+    }
+
+    /// Notes whether the thread `tid` can be looked at, where causes come from
+    /// looks.
+    pub(crate) fn check_looks(&mut self, tid: u32) {
+        if let Capture::Tasks(rings) = self
+            && let Err(error) = fs::read(format!("/proc/{tid}/syscall"))
+            && matches!(errno_of(&error), Errno::EPERM | Errno::EACCES)
+        {
+            rings.cannot_look(errno_of(&error));
+        }
+    }
+
+    /// What the host did not allow.
+    pub(crate) fn fallbacks(&self) -> &[Fallback] {
+        match self {
+            Capture::Machine(rings) => &rings.fallbacks,
+            Capture::Tasks(rings) => &rings.fallbacks,
+        }
+    }
+
+    /// Whether switches are told by the records of the thread alone: where it
+    /// waits can only be looked at.
+    pub(crate) fn is_of_tasks(&self) -> bool {
+        matches!(self, Capture::Tasks(_))
+    }
+
+    /// Stops recording; what is in the rings stays there to be read.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub(crate) fn disable(&self) -> Result<(), Error> {
+        match self {
+            Capture::Machine(rings) => rings.disable(),
+            Capture::Tasks(rings) => rings.disable(),
+        }
+    }
+
+    /// Records the switches of these CPUs, and of no other, also as switch
+    /// records from now on.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub(crate) fn record_switches_of(&mut self, cpus: &[u32]) -> Result<(), Error> {
+        match self {
+            Capture::Machine(rings) => rings.record_switches_of(cpus),
+            Capture::Tasks(_) => Ok(()),
+        }
+    }
+
+    /// Takes stacks of waits on a CPU from now on, or no more.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub(crate) fn take_stacks_on(&self, cpu: u32, take: bool) -> Result<(), Error> {
+        match self {
+            Capture::Machine(rings) => rings.take_stacks_on(cpu, take),
+            Capture::Tasks(_) => Ok(()),
+        }
+    }
+
+    /// Files that are readable when a ring has filled up by a quarter.
+    pub(crate) fn files(&self) -> Box<dyn Iterator<Item = &File> + '_> {
+        match self {
+            Capture::Machine(rings) => Box::new(rings.files()),
+            Capture::Tasks(rings) => Box::new(rings.files()),
+        }
+    }
+
+    /// The CPUs and their rings.
+    pub(crate) fn samplers(&self) -> Box<dyn Iterator<Item = (u32, &Sampler)> + '_> {
+        match self {
+            Capture::Machine(rings) => Box::new(rings.samplers()),
+            Capture::Tasks(rings) => Box::new(rings.samplers()),
+        }
+    }
+
+    /// What the event with this id records.
+    pub(crate) fn kind(&self, id: u64) -> Option<Kind> {
+        match self {
+            Capture::Machine(rings) => rings.kind(id),
+            Capture::Tasks(rings) => rings.kind(id),
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! What the records of the target's own threads tell where the scheduler's
+//! cannot be had: when each leaves its CPU and gets one, but neither where it
+//! waits nor who else runs.
+
+use whyslow_events::{Cpu, Event, Off, Tid};
+
+use super::glances::Glances;
+use super::looks::Reading;
+use super::ticks::Ticks;
+use super::{Doing, Occupant, Tracker};
+
+impl Tracker {
+    /// Switches come from the threads' own records, and the clock, `frequency`
+    /// times a second, ticks in user code alone.
+    pub(crate) fn rely_on_looks(&mut self, frequency: u32) {
+        self.ticks = Some(Ticks::new(frequency));
+        self.glances = Some(Glances::default());
+    }
+
+    /// `tid` leaves `cpu`.
+    pub(super) fn switched_out(&mut self, time: u64, cpu: u32, tid: Tid, preempted: bool) {
+        self.stop_clock(time, cpu, tid);
+        let on_cpu = self.cpus.entry(cpu).or_default();
+        on_cpu.current = None;
+        on_cpu.occupant = Occupant::Unknown;
+        on_cpu.reported = Occupant::Unknown;
+        if !self.knows(tid, time) {
+            return;
+        }
+        let off = if preempted {
+            Off::Preempted
+        } else {
+            Off::Blocked { site: None, uninterruptible: false }
+        };
+        self.emit(time, Event::SwitchOut { tid, cpu: Cpu(cpu), off, stack: None });
+        if preempted {
+            self.set(time, tid, Doing::Runnable);
+            return;
+        }
+        if let Some(thread) = self.threads.get_mut(&tid) {
+            thread.wait += 1;
+            thread.site = None;
+            thread.left = None;
+            thread.asleep = time;
+            thread.waits_in = None;
+        }
+        self.set(time, tid, Doing::Waiting);
+    }
+
+    /// `tid` has ended, and its events with it, before its last switch. Of a
+    /// process that we wait for ourselves we hear when it is really gone.
+    pub(super) fn ended(&mut self, time: u64, tid: Tid) {
+        self.exit(time, tid);
+        if self.glances.is_some() && self.awaited != Some(tid) {
+            self.dead(tid);
+        }
+    }
+
+    /// Somebody waits for the process of which `tid` is the first thread.
+    pub(crate) fn await_end_of(&mut self, tid: Tid) {
+        self.awaited = Some(tid);
+    }
+
+    /// The process that was waited for is gone since `time`.
+    pub(crate) fn gone(&mut self, time: u64) {
+        if let Some(tid) = self.awaited
+            && self.glances.is_some()
+        {
+            self.looks.put(time, Reading::Gone(tid));
+        }
+    }
+
+    /// Every record from before `time` has been taken in.
+    pub(super) fn place_gone(&mut self, time: u64, tid: Tid) {
+        let on_cpu = self.cpus.iter().find(|(_, on_cpu)| on_cpu.current == Some(tid));
+        let cpu = Cpu(on_cpu.map_or(0, |(cpu, _)| *cpu));
+        if self.threads.get(&tid).is_some_and(|thread| thread.exiting) {
+            self.emit(time, Event::SwitchOut { tid, cpu, off: Off::Dead, stack: None });
+            self.dead(tid);
+        }
+    }
+
+    /// The kernel's count of a thread's time in the run queue, where no wakeups
+    /// tell of it.
+    pub(crate) fn note_run_delay(&mut self, time: u64, tid: Tid, delay_ns: u64) {
+        if self.glances.is_some() {
+            self.note_at(time, Event::RunDelay { tid, delay_ns });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

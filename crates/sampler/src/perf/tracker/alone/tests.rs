@@ -1,0 +1,149 @@
+//! Records of single threads, and the events they become.
+
+use whyslow_events::{Site, SiteId};
+
+use super::super::glances::Glance;
+use super::*;
+use crate::perf::KernelCalls;
+use crate::perf::record::{Body, Record};
+use crate::target::Attached;
+
+const ROOT: u32 = 100;
+const START: u64 = 1_000_000;
+const FREQUENCY: u32 = 1000;
+const MS: u64 = 1_000_000;
+
+/// A tracker of process 100 with its one thread, which is born at the start.
+fn tracker() -> Tracker {
+    let mut tracker = Tracker::new(KernelCalls::default(), true, START);
+    tracker.rely_on_looks(FREQUENCY);
+    tracker.adopt(START, Attached { pid: ROOT, parent: None, name: "a".into(), mappings: vec![] });
+    tracker.begin_thread(START, ROOT, ROOT, "a".into());
+    tracker.take_events();
+    tracker
+}
+
+fn record(tracker: &mut Tracker, time: u64, body: Body) {
+    tracker.record(0, Record { time: START + time, pid: ROOT, tid: ROOT, body });
+}
+
+fn taken(tracker: &mut Tracker) -> Vec<(u64, Event)> {
+    tracker.take_events().map(|timed| (timed.time.0 - START, timed.event)).collect()
+}
+
+fn out(off: Off) -> Event {
+    Event::SwitchOut { tid: Tid(ROOT), cpu: Cpu(0), off, stack: None }
+}
+
+fn into() -> Event {
+    Event::SwitchIn { tid: Tid(ROOT), cpu: Cpu(0) }
+}
+
+const BLOCKED: Off = Off::Blocked { site: None, uninterruptible: false };
+const BLOCK: Body = Body::SwitchedOut { preempted: false };
+
+fn look(tracker: &mut Tracker, from: u64, to: u64, site: u32) {
+    let (tid, site) = (Tid(ROOT), SiteId(site));
+    let glance = Glance { start: START + from, tid, site, stack: None };
+    tracker.looks.put(START + to, Reading::Glance(glance));
+}
+
+fn looked(site: u32) -> Event {
+    Event::Look { tid: Tid(ROOT), site: SiteId(site), stack: None }
+}
+
+#[test]
+fn the_preempt_flag_tells_a_turn_in_the_queue_from_a_wait() {
+    let mut tracker = tracker();
+    record(&mut tracker, 10, Body::SwitchedIn);
+    record(&mut tracker, 20, Body::SwitchedOut { preempted: true });
+    record(&mut tracker, 30, Body::SwitchedIn);
+    record(&mut tracker, 40, BLOCK);
+    let expected = [(10, into()), (20, out(Off::Preempted)), (30, into()), (40, out(BLOCKED))];
+    assert_eq!(taken(&mut tracker), expected);
+}
+
+#[test]
+fn a_look_counts_for_the_wait_around_it_alone() {
+    let mut tracker = tracker();
+    record(&mut tracker, 10, Body::SwitchedIn);
+    record(&mut tracker, 20, BLOCK);
+    look(&mut tracker, 15, 25, 1);
+    look(&mut tracker, 30, 35, 2);
+    look(&mut tracker, 38, 45, 3);
+    record(&mut tracker, 40, Body::SwitchedIn);
+    record(&mut tracker, 50, BLOCK);
+    let expected = [(10, into()), (20, out(BLOCKED)), (35, looked(2)), (40, into())];
+    assert_eq!(taken(&mut tracker)[..4], expected);
+}
+
+#[test]
+fn a_wait_nobody_saw_is_like_one_of_its_length_or_unknown() {
+    let mut tracker = tracker();
+    let wait = |tracker: &mut Tracker, from: u64, span: u64| {
+        record(tracker, from, Body::SwitchedIn);
+        record(tracker, from + 1, BLOCK);
+        from + 1 + span
+    };
+    let end = wait(&mut tracker, 10, 100);
+    look(&mut tracker, 50, 60, 1);
+    let end = wait(&mut tracker, end, 110);
+    let end = wait(&mut tracker, end, 100_000);
+    record(&mut tracker, end, Body::SwitchedIn);
+    let looks: Vec<Event> = taken(&mut tracker)
+        .into_iter()
+        .map(|(_, event)| event)
+        .filter(|event| matches!(event, Event::Look { .. }))
+        .collect();
+    assert_eq!(looks, [looked(1), looked(1)]);
+    tracker.note_glances(START + end);
+    let told = taken(&mut tracker);
+    let [(_, Event::Fallback(told))] = &told[..] else { panic!("{told:?}") };
+    assert!(told.got.starts_with("1 looked at (0.1 %"), "{}", told.got);
+    assert!(told.got.contains("1 taken to be like") && told.got.contains("1 unknown (99.8 %)"));
+}
+
+#[test]
+fn a_tick_that_does_not_come_fell_into_the_kernel() {
+    let mut tracker = tracker();
+    record(&mut tracker, 0, Body::SwitchedIn);
+    let clock = || Body::Clock { kernel: false, chain: [].into(), user: None };
+    record(&mut tracker, MS, clock());
+    record(&mut tracker, 3 * MS, clock());
+    // Half a period of the next has passed when the thread leaves.
+    record(&mut tracker, 3 * MS + MS / 2, BLOCK);
+    record(&mut tracker, 9 * MS, Body::SwitchedIn);
+    record(&mut tracker, 9 * MS + MS / 2, clock());
+    let samples: Vec<(u64, bool)> = taken(&mut tracker)
+        .into_iter()
+        .filter_map(|(time, event)| match event {
+            Event::Sample { kernel, .. } => Some((time, kernel)),
+            _ => None,
+        })
+        .collect();
+    let missing = 2 * MS + MS / 2;
+    let expected = [(MS, false), (missing, true), (3 * MS, false), (9 * MS + MS / 2, false)];
+    assert_eq!(samples, expected);
+}
+
+#[test]
+fn an_awaited_process_is_there_until_it_is_gone() {
+    let mut tracker = tracker();
+    tracker.await_end_of(Tid(ROOT));
+    record(&mut tracker, 0, Body::SwitchedIn);
+    record(&mut tracker, 10, Body::Exit { tid: ROOT });
+    assert!(!tracker.is_over());
+    tracker.gone(START + 20);
+    tracker.settle(START + 30);
+    assert!(tracker.is_over());
+    assert_eq!(taken(&mut tracker).last(), Some(&(20, out(Off::Dead))));
+}
+
+#[test]
+fn a_stopped_thread_has_a_site_of_its_own() {
+    let mut tracker = tracker();
+    let mut sites = vec![];
+    tracker.waits.stopped(whyslow_events::Pid(ROOT), |event| sites.push(event));
+    let [Event::Site { site: Site { entry, .. }, .. }] = &sites[..] else { panic!("{sites:?}") };
+    assert_eq!(*entry, whyslow_events::Entry::Stopped);
+}

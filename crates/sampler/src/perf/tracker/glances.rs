@@ -1,0 +1,208 @@
+//! Where threads wait, when no record tells: every few milliseconds each thread
+//! that may be blocked is looked at, whatever the records say by then. The look
+//! holds for the wait that began before it and ended after it, if there is one.
+
+use whyslow_events::{Event, Fallback, SiteId, StackId, Tid, UserRegisters};
+
+use super::looks::Reading;
+use super::{Doing, Tracker};
+use crate::perf::interner::UserHalf;
+
+/// Threads looked at in one round at most: some 10 µs each.
+const GLANCES_PER_ROUND: usize = 64;
+/// Stacks read in one round at most: some 30 µs each.
+const STACKS_PER_ROUND: usize = 8;
+/// Looks when the window ends, for so long, ns.
+const LAST_GLANCES: u64 = 100_000_000;
+/// With more than one part in so many of the time spent in waits that nobody
+/// saw, looks are to come sooner.
+const UNSEEN_PART: u64 = 20;
+
+/// Waits, and their time.
+#[derive(Clone, Copy, Debug, Default)]
+struct Sum {
+    waits: u64,
+    ns: u64,
+}
+
+impl Sum {
+    fn add(&mut self, ns: u64) {
+        self.waits += 1;
+        self.ns += ns;
+    }
+}
+
+/// A look at a thread, from `start` on.
+#[derive(Debug)]
+pub(super) struct Glance {
+    pub(super) start: u64,
+    pub(super) tid: Tid,
+    pub(super) site: SiteId,
+    pub(super) stack: Option<(UserRegisters, UserHalf)>,
+}
+
+/// How the looks go.
+#[derive(Debug, Default)]
+pub(super) struct Glances {
+    /// How many threads the next round passes over.
+    turn: usize,
+    last_round: u64,
+    /// Time in waits that ended unseen, since the last round.
+    missed: u64,
+    hungry: bool,
+    seen: Sum,
+    lent: Sum,
+    unknown: Sum,
+}
+
+impl Tracker {
+    /// Whether the next round should come soon: many waits end unseen.
+    pub(crate) fn wants_looks(&self) -> bool {
+        self.glances.as_ref().is_some_and(|glances| glances.hungry)
+    }
+
+    /// Looks at the threads that may be blocked at `now`.
+    pub(super) fn glance(&mut self, now: u64, clock: &impl Fn() -> u64) {
+        let Some(glances) = &mut self.glances else { return };
+        let passed = now.saturating_sub(std::mem::replace(&mut glances.last_round, now));
+        glances.hungry = std::mem::take(&mut glances.missed) * UNSEEN_PART > passed;
+        let turn = glances.turn;
+        let mut wanted = self.unseen();
+        let turn = if turn < wanted.len() { turn } else { 0 };
+        wanted.rotate_left(turn);
+        wanted.truncate(GLANCES_PER_ROUND);
+        if let Some(glances) = &mut self.glances {
+            glances.turn = turn + GLANCES_PER_ROUND;
+        }
+        let mut stacks = STACKS_PER_ROUND;
+        for tid in wanted {
+            self.glance_at(now, tid, &mut stacks, clock);
+        }
+    }
+
+    /// Looks once more at every thread before the window ends.
+    pub(super) fn last_glances(&mut self, now: u64, clock: &impl Fn() -> u64) {
+        for tid in self.unseen() {
+            if clock().saturating_sub(now) > LAST_GLANCES {
+                break;
+            }
+            self.glance_at(now, tid, &mut STACKS_PER_ROUND.clone(), clock);
+        }
+    }
+
+    /// Threads of whose present wait nothing is known, by all records so far.
+    fn unseen(&self) -> Vec<Tid> {
+        let unseen = self.threads.iter().filter(|(_, thread)| {
+            thread.doing != Doing::Waiting || thread.site.is_none() || !thread.looked_at
+        });
+        let mut unseen: Vec<Tid> = unseen.map(|(tid, _)| *tid).collect();
+        unseen.sort_unstable();
+        unseen
+    }
+
+    fn glance_at(&mut self, now: u64, tid: Tid, stacks: &mut usize, clock: &impl Fn() -> u64) {
+        let start = clock();
+        let Some(thread) = self.threads.get(&tid) else { return };
+        let pid = thread.pid;
+        let Some(space) = self.processes.get(&pid).map(|process| process.space) else { return };
+        let Some(call) = self.waits.inspector().call(pid.0, tid.0) else { return };
+        let stopped = self.waits.inspector().is_stopped(pid.0, tid.0);
+        let mut new = vec![];
+        let site = if stopped {
+            self.waits.stopped(pid, |event| new.push(event))
+        } else {
+            self.waits.looked(now, (pid, space), call, |event| new.push(event))
+        };
+        if !new.is_empty() {
+            // In the order of the stream, not of the clock.
+            let time = self.now;
+            self.report_space(time, space);
+            new.into_iter().for_each(|event| self.emit(time, event));
+        }
+        let registers = UserRegisters::new(call.pc, call.sp);
+        let stack = match self.known_stack(tid, &registers) {
+            Some(user) if !self.scripts.may_run_in(space) => Some((registers, user)),
+            _ if *stacks > 0 => {
+                *stacks -= 1;
+                self.read_stack_and_script(tid, registers)
+            }
+            _ => None,
+        };
+        let reading = Reading::Glance(Glance { start, tid, site, stack });
+        self.looks.put(clock(), reading);
+    }
+
+    /// A look that ended at `read`, before which every record has been taken in.
+    pub(super) fn place_glance(&mut self, read: u64, glance: Glance) {
+        let Glance { start, tid, site, stack } = glance;
+        let Some(thread) = self.threads.get_mut(&tid) else { return };
+        if thread.doing != Doing::Waiting || thread.asleep > start {
+            return;
+        }
+        thread.site = Some(site);
+        thread.looked_at = true;
+        let stack: Option<StackId> =
+            stack.and_then(|(registers, user)| self.stack_of_look(read, tid, &registers, user));
+        self.emit(read, Event::Look { tid, site, stack });
+    }
+
+    /// The wait that ends at `time` is remembered, if somebody looked; if not,
+    /// it is taken to be like others.
+    pub(super) fn settle_wait(&mut self, time: u64, tid: Tid) {
+        let Some(glances) = &mut self.glances else { return };
+        let Some(thread) = self.threads.get_mut(&tid) else { return };
+        if thread.doing != Doing::Waiting {
+            return;
+        }
+        let looked_at = std::mem::take(&mut thread.looked_at);
+        let span = time.saturating_sub(thread.asleep.max(self.start));
+        let mut process = self.processes.get_mut(&thread.pid);
+        if let Some(site) = thread.site {
+            glances.seen.add(span);
+            if looked_at && thread.asleep > 0 {
+                thread.habits.see(span, site);
+                if let Some(process) = &mut process {
+                    process.habits.see(span, site);
+                }
+            }
+            return;
+        }
+        glances.missed += span;
+        let of_process = || process.and_then(|process| process.habits.lend(span));
+        match thread.habits.lend(span).or_else(of_process) {
+            Some(site) => {
+                glances.lent.add(span);
+                self.emit(time, Event::Look { tid, site, stack: None });
+            }
+            None => glances.unknown.add(span),
+        }
+    }
+
+    /// Says at `time`, the end, how many causes were seen.
+    pub(crate) fn note_glances(&mut self, time: u64) {
+        let Some(Glances { seen, lent, unknown, .. }) = self.glances else { return };
+        if lent.waits + unknown.waits == 0 {
+            return;
+        }
+        let all = (seen.ns + lent.ns + unknown.ns).max(1) as f64;
+        let percent = |sum: Sum| 100.0 * sum.ns as f64 / all;
+        let got = format!(
+            "{} looked at ({:.1} % of the time), {} taken to be like those of the same length \
+             ({:.1} %), {} unknown ({:.1} %)",
+            seen.waits,
+            percent(seen),
+            lent.waits,
+            percent(lent),
+            unknown.waits,
+            percent(unknown),
+        );
+        let fallback = Fallback {
+            wanted: "the cause of each wait".to_owned(),
+            got,
+            errno: "no error".to_owned(),
+            remedy: "short waits are over before a look; with privilege each is recorded"
+                .to_owned(),
+        };
+        self.emit(time, Event::Fallback(fallback));
+    }
+}
