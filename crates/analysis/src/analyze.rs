@@ -14,7 +14,7 @@ use crate::report::{
 use crate::tables::Tables;
 use crate::timeline::{Builder, Timeline};
 use crate::verdict::{Facts, verdict};
-use crate::{Group, State, account, bottleneck, coverage, hot, waits};
+use crate::{Group, State, account, bottleneck, coverage, hot, prescription, waits};
 
 /// What a recording says.
 #[derive(Clone, Debug)]
@@ -61,6 +61,18 @@ pub fn analyze(source: &mut dyn EventSource) -> Analysis {
         waits: &waits,
     };
     let verdict = verdict(&facts);
+    let hot = hot::hot(&pieces, &mut frames);
+    let inputs = prescription::Inputs {
+        tables: &tables,
+        timeline: &timeline,
+        accounts: &accounts,
+        pieces: &pieces,
+        shares: &shares,
+        verdict: &verdict,
+        waits: &waits,
+        hot: &hot,
+    };
+    let prescription = prescription::prescribe(&inputs, &mut frames);
     let anomalies = Anomalies {
         strangers: timeline.strangers,
         contradictions: timeline.contradictions,
@@ -76,8 +88,8 @@ pub fn analyze(source: &mut dyn EventSource) -> Analysis {
         ledger: ledger::report(&timeline, &by_thread),
         phases: phases(&fair.slices, &verdict),
         verdict,
-        hot: hot::hot(&pieces, &mut frames),
-        prescription: None,
+        hot,
+        prescription: Some(prescription),
         quality: Quality {
             lost: timeline.lost,
             late: timeline.late,

@@ -32,6 +32,7 @@ pub(crate) struct Process {
     pub(crate) parent: Option<Pid>,
     pub(crate) space: SpaceId,
     quota: Option<Quota>,
+    memory: Option<u64>,
 }
 
 #[derive(Debug)]
@@ -124,7 +125,7 @@ impl Tables {
                 self.sites.insert(id, site);
             }
             Event::Process { pid, parent, space, name } => {
-                self.processes.insert(pid, Process { name, parent, space, quota: None });
+                self.processes.insert(pid, Process { name, parent, space, quota: None, memory: None });
             }
             Event::Exec { pid, space, name } => {
                 if let Some(process) = self.processes.get_mut(&pid) {
@@ -134,6 +135,11 @@ impl Tables {
             }
             Event::Quota { pid, per_second_ns, throttled_ns, .. } => {
                 self.quota(pid, per_second_ns, throttled_ns);
+            }
+            Event::Memory { pid, resident_bytes, share_bytes } => {
+                if let Some(process) = self.processes.get_mut(&pid) {
+                    process.memory = Some(share_bytes.unwrap_or(resident_bytes));
+                }
             }
             Event::KernelCpu { tid: None, cpu_ns } => self.kernel_cpu_all = Some(cpu_ns),
             Event::Symbols(symbols) => self.symbols.extend(symbols),
@@ -166,17 +172,32 @@ impl Tables {
     /// while it was recorded. A process without a quota event of its own is in
     /// its parent's group.
     pub(crate) fn throttled(&self, pid: Pid) -> Option<u64> {
+        let quota = self.quota_above(pid)?;
+        let held = quota.last_throttled_ns > quota.first_throttled_ns;
+        (held && quota.per_second_ns > 0).then_some(quota.per_second_ns)
+    }
+
+    /// The CPU time per second that a quota leaves to `pid`, reached or not.
+    pub(crate) fn allowed(&self, pid: Pid) -> Option<u64> {
+        Some(self.quota_above(pid)?.per_second_ns).filter(|ns| *ns > 0)
+    }
+
+    fn quota_above(&self, pid: Pid) -> Option<&Quota> {
         let mut pid = pid;
         // A damaged recording may name a process its own ancestor.
         for _ in 0..self.processes.len() {
             let process = self.processes.get(&pid)?;
-            if let Some(quota) = &process.quota {
-                let held = quota.last_throttled_ns > quota.first_throttled_ns;
-                return (held && quota.per_second_ns > 0).then_some(quota.per_second_ns);
+            if process.quota.is_some() {
+                return process.quota.as_ref();
             }
             pid = process.parent?;
         }
         None
+    }
+
+    /// The memory of `pid`, its part of what it shares, where that is known.
+    pub(crate) fn memory(&self, pid: Pid) -> Option<u64> {
+        self.processes.get(&pid)?.memory
     }
 
     /// Whether `pid` started another process of the target.

@@ -322,4 +322,13 @@ pub enum Event {
         /// Records read from the kernel.
         events: u64,
     },
+    /// The memory of a process, read once.
+    Memory {
+        /// The process.
+        pid: Pid,
+        /// What of it is in memory.
+        resident_bytes: u64,
+        /// The same, what it shares counted in part (PSS); not read of large ones.
+        share_bytes: Option<u64>,
+    },
 }

@@ -2,6 +2,7 @@
 
 mod head;
 mod line;
+mod prescription;
 mod quality;
 mod tables;
 
@@ -39,6 +40,7 @@ pub(crate) fn report(
 ) -> io::Result<()> {
     let width = layout.width.max(NARROWEST);
     let head = head::lines(report, width);
+    let todo = prescription::lines(report, width, layout.verbose);
     let foot = quality::lines(report, origin, width, layout.verbose);
     let tables = [
         tables::bottleneck(report, width),
@@ -48,12 +50,12 @@ pub(crate) fn report(
     let threads = if layout.verbose { tables::threads(report, width) } else { Vec::new() };
     let room = match layout.verbose {
         true => usize::MAX,
-        false => SCREEN_ROWS.saturating_sub(head.len() + foot.len()),
+        false => SCREEN_ROWS.saturating_sub(head.len() + todo.len() + foot.len()),
     };
     let rows = share_out(room, &tables);
     let used: usize = tables.iter().zip(&rows).map(|(table, rows)| table.fixed() + rows).sum();
     // An empty line before each part, where there is room for all of them.
-    let gap = (used + tables.len() <= room).then(Line::new);
+    let gap = (used + tables.len() < room).then(Line::new);
     let mut lines = head;
     for (table, rows) in tables.into_iter().zip(rows) {
         if !table.rows.is_empty() {
@@ -62,6 +64,8 @@ pub(crate) fn report(
         }
     }
     lines.extend(threads);
+    lines.extend(todo);
+    lines.extend(gap);
     lines.extend(foot);
     lines.into_iter().try_for_each(|line| line.write(width, out))
 }
