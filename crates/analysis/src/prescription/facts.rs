@@ -12,8 +12,6 @@ pub(super) struct Facts<'a> {
     pub(super) wall_ns: u64,
     /// CPUs the program may use: affinity and quota.
     pub(super) cpus: f64,
-    /// It ran before the recording, and so may have more of the same to do.
-    pub(super) attached: bool,
     pub(super) verdict: &'a Verdict,
     pub(super) shares: &'a PerState<f64>,
     /// The processes that have work, the one with most first.
@@ -21,8 +19,6 @@ pub(super) struct Facts<'a> {
     pub(super) hot: Option<Hot>,
     /// The lock that is waited for most.
     pub(super) lock: Option<Wait>,
-    /// What else is waited for most.
-    pub(super) wait: Option<Wait>,
 }
 
 /// A process and its threads that have work.
@@ -93,7 +89,6 @@ pub(super) struct Hot {
 /// Something that is waited for.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Wait {
-    pub(super) state: String,
     /// `object, function (file:line)` as far as known.
     pub(super) what: String,
     pub(super) count: u64,

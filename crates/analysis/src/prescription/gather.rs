@@ -21,7 +21,7 @@ use crate::timeline::{Doing, Thread, Timeline};
 use crate::{Group, State};
 
 /// A thread with less than this part of what the busiest has to do has no work.
-const HARDLY: f64 = 0.05;
+const HARDLY: f64 = 0.1;
 
 /// What was made of the recording so far.
 pub(crate) struct Inputs<'a> {
@@ -39,19 +39,14 @@ pub(super) fn facts<'a>(inputs: &Inputs<'a>, frames: &mut Frames<'_>) -> Facts<'
     let Inputs { tables, timeline, .. } = inputs;
     let attached = tables.header.target.mode == Mode::Attach;
     let lock = |wait: &&report::Wait| wait.state.starts_with("lock.");
-    let outside = |wait: &&report::Wait| {
-        State::ALL.iter().any(|it| it.key() == wait.state && it.group() == Group::Io)
-    };
     Facts {
         wall_ns: timeline.duration(),
         cpus: cpus(tables, timeline),
-        attached,
         verdict: inputs.verdict,
         shares: inputs.shares,
         processes: processes(inputs, frames, attached),
         hot: hot(inputs.hot, inputs.pieces),
         lock: inputs.waits.iter().find(lock).map(wait),
-        wait: inputs.waits.iter().find(outside).map(wait),
     }
 }
 
@@ -84,7 +79,6 @@ fn wait(wait: &report::Wait) -> Wait {
     let what = wait.object.as_ref().or(wait.syscall.as_ref());
     let parts: Vec<&str> = what.into_iter().chain(&wait.r#where).map(String::as_str).collect();
     Wait {
-        state: wait.state.clone(),
         what: parts.join(", "),
         count: wait.count,
         total_ns: wait.total_ns,
@@ -150,22 +144,20 @@ impl Look<'_, '_> {
         calls: &mut Calls<'_>,
         frames: &mut Frames<'_>,
     ) -> Worker {
-        let mut waits = Waits::default();
-        let mut blocking = Waits::default();
+        let (mut waits, mut blocking) = (Waits::default(), Waits::default());
+        let mut in_loop = false;
         for ((start, end, interval), account) in self.thread.spans().zip(self.accounts) {
             let Doing::Blocked(wait) = interval.doing else { continue };
             let kind = interval.stack.map_or(Kind::Unknown, |stack| calls.kind(stack));
-            if !overlaps(*account) || kind == Kind::Import {
+            in_loop |= kind >= Kind::Loop;
+            if !overlaps(*account) || kind == Kind::Import || kind == Kind::Loop {
                 continue;
             }
             let waits = if kind == Kind::Callback { &mut blocking } else { &mut waits };
             waits.add(self.inputs.tables, account.state, wait, interval.stack, start..end);
         }
-        let event_loop = computed.iter().any(|(place, _)| {
-            matches!(place, Place::Stack(stack) if calls.kind(*stack) == Kind::Callback)
-        });
-        let event_loop = (event_loop || !blocking.is_empty())
-            .then(|| self.event_loop(computed, &blocking, calls, frames));
+        let event_loop =
+            in_loop.then(|| self.event_loop(computed, &blocking, calls, frames));
         let (from, to) = self.extent(&waits, calls);
         let mut worker = Worker {
             from,
@@ -179,11 +171,12 @@ impl Look<'_, '_> {
         worker
     }
 
-    /// From the first to the last instant of its work: in a program that was
-    /// launched, interpreters start and import before, and that is theirs.
+    /// From the first to the last instant of its work: in the thread that a
+    /// launched program begins with, the interpreter starts and imports before.
     fn extent(&self, waits: &Waits<'_>, calls: &mut Calls<'_>) -> (u64, u64) {
         let Thread { start, end, samples, .. } = self.thread;
-        if self.attached {
+        let root = self.inputs.tables.header.target.pids.first();
+        if self.attached || root.is_none_or(|root| root.0 != self.thread.tid.0) {
             return (*start, *end);
         }
         let mut own = samples.iter().filter(|sample| {
@@ -228,17 +221,22 @@ impl Look<'_, '_> {
         calls: &mut Calls<'_>,
         frames: &mut Frames<'_>,
     ) -> EventLoop {
-        let callbacks = computed.iter().filter_map(|(place, ns)| match place {
-            Place::Stack(stack) => Some((*stack, *ns)),
-            _ => None,
-        });
-        let callbacks: Vec<_> =
-            callbacks.filter(|(stack, _)| calls.kind(*stack) == Kind::Callback).collect();
-        let heaviest = callbacks.iter().max_by_key(|(_, ns)| *ns);
+        // Where no call is known, the rest says what it was.
+        let (mut known, mut callbacks, mut heaviest) = (0, 0, None);
+        for (place, ns) in computed {
+            let Place::Stack(stack) = place else { continue };
+            let kind = calls.kind(*stack);
+            known += if kind == Kind::Unknown { 0 } else { *ns };
+            if kind == Kind::Callback {
+                callbacks += ns;
+                heaviest = heaviest.max(Some((*ns, *stack)));
+            }
+        }
+        let all: u64 = computed.iter().map(|(_, ns)| ns).sum();
         EventLoop {
-            cpu_ns: callbacks.iter().map(|(_, ns)| ns).sum(),
+            cpu_ns: (all as f64 * callbacks as f64 / known.max(1) as f64) as u64,
             blocked_ns: blocking.total(),
-            computes: heaviest.and_then(|(stack, _)| calls.innermost(*stack)),
+            computes: heaviest.and_then(|(_, stack)| calls.innermost(stack)),
             blocks: blocking.most().map(|most| most.repeats(frames)),
         }
     }

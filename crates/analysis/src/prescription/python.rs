@@ -36,9 +36,8 @@ pub(super) fn prescription(facts: &Facts<'_>) -> Prescription {
     let situation = situation(&python, main);
     let nothing_to_do = class == Class::Idle && !matches!(situation, Situation::Loop(..));
     match situation {
-        _ if nothing_to_do || class == Class::CpuStarved || class == Class::Inconclusive => {
-            other::prescription(facts)
-        }
+        _ if nothing_to_do || class == Class::CpuStarved => other::prescription(facts),
+        Situation::Sequential(_) if class == Class::Inconclusive => other::prescription(facts),
         Situation::Loop(worker, event_loop) => in_loop(facts, main, worker, event_loop),
         Situation::Processes => processes(facts, &python),
         Situation::Threads => threads(facts, main),

@@ -18,7 +18,9 @@ pub(super) enum Kind {
     Import,
     /// The program's own code.
     Own,
-    /// The same, called by an event loop.
+    /// An event loop, between two callbacks.
+    Loop,
+    /// The program's own code, called by an event loop.
     Callback,
 }
 
@@ -92,6 +94,7 @@ fn kind<'a>(codes: impl Iterator<Item = &'a Code>) -> Kind {
         let found = match code {
             _ if is_import(code) => return Kind::Import,
             _ if is_callback(code) => Kind::Callback,
+            _ if is_loop(code) => Kind::Loop,
             _ => Kind::Own,
         };
         kind = kind.max(found);
@@ -101,6 +104,11 @@ fn kind<'a>(codes: impl Iterator<Item = &'a Code>) -> Kind {
 
 fn is_import(code: &Code) -> bool {
     code.file.starts_with("<frozen importlib")
+}
+
+/// `BaseEventLoop._run_once` of asyncio.
+fn is_loop(code: &Code) -> bool {
+    code.function.ends_with("_run_once") && code.file.ends_with("asyncio/base_events.py")
 }
 
 /// `Handle._run` of asyncio; its name is qualified from 3.11 on.

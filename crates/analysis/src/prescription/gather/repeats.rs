@@ -68,10 +68,6 @@ impl<'a> Waits<'a> {
         extent.end = extent.end.max(span.end);
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.by_place.is_empty()
-    }
-
     pub(super) fn total(&self) -> u64 {
         self.by_place.values().map(|place| place.total).sum()
     }
@@ -81,24 +77,35 @@ impl<'a> Waits<'a> {
         self.extent.clone()
     }
 
-    /// The place where it waits most. Waits without a known call are taken to
-    /// be at the place of the same system call where most are.
+    /// The place where it waits most. Waits without a known Python call are
+    /// taken to be at the place of the same system call where most are.
     pub(super) fn most(&self) -> Option<Place> {
-        let total = |it: &(&(Call, Option<&[ScriptFrame]>), &Place)| (it.1.total, it.1.first);
-        let ((call, script), most) = self.by_place.iter().max_by_key(total)?;
-        let mut most = most.clone();
-        if script.is_some()
-            && let Some(others) = self.by_place.get(&(call.clone(), None))
-        {
-            most.lengths.extend(&others.lengths);
-            most.total += others.total;
-            most.longest = most.longest.max(others.longest);
+        let total = |place: &&Place| (place.total, place.first);
+        let mut called: FxHashMap<&Call, &Place> = FxHashMap::default();
+        for ((call, script), place) in &self.by_place {
+            if script.is_some() {
+                let most = called.entry(call).or_insert(place);
+                *most = std::cmp::max_by_key(*most, place, total);
+            }
         }
-        Some(most)
+        let joined = self.by_place.iter().map(|((call, script), place)| match called.get(call) {
+            Some(most) if script.is_none() => most.with(place),
+            _ => place.clone(),
+        });
+        joined.max_by_key(|place| total(&place))
     }
 }
 
 impl Place {
+    /// With those that have no call of their own.
+    fn with(&self, others: &Place) -> Place {
+        let mut both = self.clone();
+        both.lengths.extend(&others.lengths);
+        both.total += others.total;
+        both.longest = both.longest.max(others.longest);
+        both
+    }
+
     pub(super) fn repeats(&self, frames: &mut Frames<'_>) -> Repeats {
         let mean = self.total / self.lengths.len().max(1) as u64;
         Repeats {
