@@ -114,7 +114,7 @@ pub fn analyze(source: &mut dyn EventSource) -> Analysis {
 const LONGEST: u64 = 1 << 52;
 
 /// The stream, and why it ended early if it did.
-fn read(source: &mut dyn EventSource) -> (Tables, Timeline, Option<String>) {
+pub(crate) fn read(source: &mut dyn EventSource) -> (Tables, Timeline, Option<String>) {
     let mut tables = Tables::new(source.header().clone());
     let mut builder = Builder::new(source.header());
     let damage = loop {

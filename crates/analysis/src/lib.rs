@@ -17,6 +17,7 @@ mod cause;
 mod coverage;
 mod fold;
 mod frames;
+mod gil;
 mod hot;
 mod interpreter;
 mod ledger;

@@ -1,11 +1,11 @@
 //! What the stream defines beside the threads' doings: processes, address
 //! spaces, stacks, sites, symbols, and the kernel's own counts.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use whyslow_events::{
-    CodeId, Event, ExitStatus, Frame, Header, Pid, ScriptFrame, ScriptReads, Site, SiteId, SpaceId,
-    StackEnd, StackId, SymbolKey,
+    CodeId, Event, ExitStatus, Frame, GilId, GilPlace, Header, Pid, ScriptFrame, ScriptReads, Site,
+    SiteId, SpaceId, StackEnd, StackId, SymbolKey,
 };
 
 #[derive(Debug)]
@@ -16,6 +16,7 @@ pub(crate) struct Tables {
     pub(crate) sites: HashMap<SiteId, Site>,
     pub(crate) codes: HashMap<CodeId, Code>,
     pub(crate) script_reads: ScriptReads,
+    pub(crate) gils: BTreeMap<GilId, Gil>,
     /// The kernel's count for the whole launched tree.
     pub(crate) kernel_cpu_all: Option<u64>,
     pub(crate) exit: Option<ExitStatus>,
@@ -58,6 +59,13 @@ pub(crate) struct Code {
     pub(crate) file: String,
 }
 
+/// The lock of an interpreter.
+#[derive(Debug)]
+pub(crate) struct Gil {
+    pub(crate) space: SpaceId,
+    pub(crate) place: GilPlace,
+}
+
 #[derive(Debug)]
 struct Space {
     pid: Pid,
@@ -88,6 +96,7 @@ impl Tables {
             sites: HashMap::new(),
             codes: HashMap::new(),
             script_reads: ScriptReads::default(),
+            gils: BTreeMap::new(),
             kernel_cpu_all: None,
             exit: None,
             overhead: None,
@@ -119,6 +128,9 @@ impl Tables {
             }
             Event::Code { id, function, file } => {
                 self.codes.insert(id, Code { function, file });
+            }
+            Event::Gil { id, space, place } => {
+                self.gils.insert(id, Gil { space, place });
             }
             Event::ScriptReads(reads) => self.script_reads = reads,
             Event::Site { id, site } => {
@@ -219,6 +231,13 @@ impl Tables {
     pub(crate) fn runtime(&self, pid: Pid) -> Option<&str> {
         let space = self.processes.get(&pid)?.space;
         Some(&self.spaces.get(&space)?.runtime.as_ref()?.name)
+    }
+
+    /// Whether `pid` runs CPython.
+    pub(crate) fn is_python(&self, pid: Pid) -> bool {
+        let space = self.processes.get(&pid).map(|process| process.space);
+        self.runtime(pid).is_some_and(|name| name.starts_with("cpython"))
+            || self.gils.values().any(|gil| Some(gil.space) == space)
     }
 
     /// The functions at an address, innermost inlined first.

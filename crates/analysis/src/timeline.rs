@@ -13,7 +13,7 @@ mod tests;
 
 use std::ops::Range;
 
-use whyslow_events::{Pid, SiteId, StackId, Tid};
+use whyslow_events::{GilHolder, GilId, Pid, SiteId, StackId, Tid};
 
 pub(crate) use builder::Builder;
 use counts::Counts;
@@ -48,6 +48,8 @@ pub(crate) struct Thread {
     pub(crate) end: u64,
     pub(crate) intervals: Vec<Interval>,
     pub(crate) samples: Vec<Sample>,
+    /// Looks at the GIL of its interpreter.
+    pub(crate) gil: Vec<GilSeen>,
     /// It began at `start`, and was not only found then.
     pub(crate) born: bool,
     /// The kernel's counts of its CPU time.
@@ -117,6 +119,14 @@ pub(crate) struct Sample {
     pub(crate) time: u64,
     pub(crate) stack: Option<StackId>,
     pub(crate) kernel: bool,
+}
+
+/// Who held the GIL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct GilSeen {
+    pub(crate) time: u64,
+    pub(crate) gil: GilId,
+    pub(crate) holder: GilHolder,
 }
 
 impl Thread {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{CodeId, Event, SpaceId, Tid};
+use crate::{CodeId, Event, GilHolder, GilPlace, SpaceId, Tid};
 
 /// A call of an interpreted function, in a [`Event::Stack`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -81,6 +81,16 @@ pub trait ReadScripts {
         process: &dyn TargetProcess,
         blocked: bool,
     ) -> ScriptRead;
+
+    /// Where the GIL is under which a thread in `space` runs code, and who holds
+    /// it now. `None` when no interpreter knows the thread, or when two reads in a
+    /// row differ.
+    fn gil(
+        &mut self,
+        space: SpaceId,
+        tid: Tid,
+        process: &dyn TargetProcess,
+    ) -> Option<(GilPlace, GilHolder)>;
 
     /// Whether an interpreter was found in `space`, or nobody has looked yet.
     fn may_run_in(&self, space: SpaceId) -> bool;

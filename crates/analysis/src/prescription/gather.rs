@@ -13,6 +13,7 @@ use self::repeats::Waits;
 use super::facts::{EventLoop, Facts, Hot, Process, Wait, Worker};
 use crate::account::{Account, Level};
 use crate::frames::Frames;
+use crate::gil::{self, GilTime};
 use crate::ledger::PerState;
 use crate::pieces::{Amount, Key, Place};
 use crate::report;
@@ -88,6 +89,8 @@ fn wait(wait: &report::Wait) -> Wait {
 /// Those with work, the one with most first.
 fn processes(inputs: &Inputs<'_>, frames: &mut Frames<'_>, attached: bool) -> Vec<Process> {
     let mut calls = Calls::new(inputs.tables);
+    let gil = gil::by_thread(inputs.tables, inputs.timeline);
+    let gil = gil::by_process(inputs.timeline, &gil);
     let computing = computing(inputs.pieces);
     let mut workers: Vec<(Pid, Worker)> = Vec::new();
     for (index, thread) in inputs.timeline.threads.iter().enumerate() {
@@ -99,7 +102,8 @@ fn processes(inputs: &Inputs<'_>, frames: &mut Frames<'_>, attached: bool) -> Ve
     let mut processes: BTreeMap<Pid, Process> = BTreeMap::new();
     for (pid, worker) in workers {
         if worker.work() as f64 > HARDLY * most as f64 {
-            let new = || process(inputs.tables, pid);
+            let held = gil.get(&pid).and_then(GilTime::with_share);
+            let new = || process(inputs.tables, pid, held);
             processes.entry(pid).or_insert_with(new).workers.push(worker);
         }
     }
@@ -109,12 +113,13 @@ fn processes(inputs: &Inputs<'_>, frames: &mut Frames<'_>, attached: bool) -> Ve
     processes
 }
 
-fn process(tables: &Tables, pid: Pid) -> Process {
+fn process(tables: &Tables, pid: Pid, held: Option<f64>) -> Process {
     let runtime = tables.runtime(pid).unwrap_or_default();
     Process {
         python: runtime.starts_with("cpython"),
         free_threaded: runtime.contains("free-threaded"),
-        held: 1.0,
+        // Not seen: what cannot be run side by side is the safer guess.
+        held: held.unwrap_or(1.0),
         memory: tables.memory(pid),
         workers: Vec::new(),
     }

@@ -5,7 +5,7 @@ use whyslow_events::{Cpu, Off, SiteId, StackId};
 
 use super::counts::Counted;
 use super::occupancy::{MaskId, Occupancy};
-use super::{Doing, Interval, Queue, Sample, Thread, Wait, Waker};
+use super::{Doing, GilSeen, Interval, Queue, Sample, Thread, Wait, Waker};
 
 /// A waker on another CPU can be faster than the switch it answers. An older
 /// wakeup met a thread that then did not block, and says nothing of this wait.
@@ -174,6 +174,11 @@ impl Track {
         self.doing = RUNNING;
         self.cpu = Some(cpu);
         self.thread.samples.push(Sample { time: at, stack, kernel });
+    }
+
+    /// A look from outside: it says nothing of what the thread does.
+    pub(super) fn gil_seen(&mut self, seen: GilSeen) {
+        self.thread.gil.push(seen);
     }
 
     pub(super) fn exit(&mut self, time: u64) {

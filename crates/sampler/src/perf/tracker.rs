@@ -5,6 +5,7 @@
 //! replayed stream of records gives the same events.
 
 mod chains;
+mod gil;
 mod looks;
 mod processes;
 mod scripts;
@@ -24,6 +25,7 @@ use super::spaces::{Mapping, Spaces};
 use super::waits::Waits;
 use crate::arch::Registers;
 use chains::{Beyond, Known, Places, Taken, Unwinding};
+use gil::Gils;
 use looks::Looks;
 use scripts::{Lately, Scripts};
 
@@ -143,6 +145,7 @@ pub(crate) struct Tracker {
     stacks: Stacks,
     unwinding: Unwinding,
     scripts: Scripts,
+    gils: Gils,
     waits: Waits,
     looks: Looks,
     events: Vec<Timed>,
@@ -166,6 +169,7 @@ impl Tracker {
             stacks: Stacks::default(),
             unwinding: Unwinding::default(),
             scripts: Scripts::default(),
+            gils: Gils::default(),
             waits: Waits::new(kernel),
             looks: Looks::default(),
             events: vec![],

@@ -2,10 +2,13 @@
 //! process, `python` reads its threads.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use whyslow_events::{Event, ReadScripts, ScriptCall, ScriptRead, SpaceId, TargetProcess, Tid};
+use whyslow_events::{
+    Event, GilHolder, GilPlace, ReadScripts, ScriptCall, ScriptRead, SpaceId, TargetProcess, Tid,
+};
 use whyslow_python::{Memory, Motion, Read, Reader, Rejection, Thread, kernel_ids};
 use whyslow_symbols::Interpreters;
 
@@ -23,9 +26,14 @@ pub struct Scripts {
 /// A Python program.
 struct Python {
     reader: Reader,
-    /// By the number in the innermost PID namespace of the process.
-    threads: HashMap<u64, Thread>,
+    /// By the number in the innermost PID namespace of the process. A thread that
+    /// runs sub-interpreters is known to several: the innermost is first.
+    threads: HashMap<u64, Vec<Thread>>,
+    /// The same number by the address of a thread state.
+    states: HashMap<u64, u64>,
     inner: HashMap<Tid, u64>,
+    /// The other way round.
+    outer: HashMap<u64, Tid>,
     /// When its threads were listed last.
     listed: Option<Instant>,
 }
@@ -37,11 +45,30 @@ impl Scripts {
         Scripts { interpreters, spaces: HashMap::new() }
     }
 
+    /// The Python program in `space`, if one is there.
+    fn python(&mut self, space: SpaceId, memory: &Asked<'_>) -> Option<&mut Python> {
+        if !self.spaces.contains_key(&space) {
+            if self.spaces.len() >= SPACES {
+                self.spaces.clear();
+            }
+            let found = self.find(space, memory);
+            self.spaces.insert(space, found);
+        }
+        self.spaces.get_mut(&space)?.as_mut()
+    }
+
     fn find(&mut self, space: SpaceId, memory: &Asked<'_>) -> Option<Python> {
         let found = self.interpreters.python(space)?;
         let version = found.version.as_deref().and_then(|text| text.parse().ok());
         let reader = Reader::new(memory, found.runtime, version).ok()?;
-        Some(Python { reader, threads: HashMap::new(), inner: HashMap::new(), listed: None })
+        Some(Python {
+            reader,
+            threads: HashMap::new(),
+            states: HashMap::new(),
+            inner: HashMap::new(),
+            outer: HashMap::new(),
+            listed: None,
+        })
     }
 }
 
@@ -62,14 +89,7 @@ impl ReadScripts for Scripts {
         blocked: bool,
     ) -> ScriptRead {
         let memory = Asked(process);
-        if !self.spaces.contains_key(&space) {
-            if self.spaces.len() >= SPACES {
-                self.spaces.clear();
-            }
-            let found = self.find(space, &memory);
-            self.spaces.insert(space, found);
-        }
-        let Some(Some(python)) = self.spaces.get_mut(&space) else { return ScriptRead::Nothing };
+        let Some(python) = self.python(space, &memory) else { return ScriptRead::Nothing };
         let Some(thread) = python.thread(tid, &memory) else { return ScriptRead::Nothing };
         let motion = if blocked { Motion::Blocked } else { Motion::Running };
         match python.reader.read(&memory, &thread, motion) {
@@ -94,6 +114,16 @@ impl ReadScripts for Scripts {
         }
     }
 
+    fn gil(
+        &mut self,
+        space: SpaceId,
+        tid: Tid,
+        process: &dyn TargetProcess,
+    ) -> Option<(GilPlace, GilHolder)> {
+        let memory = Asked(process);
+        self.python(space, &memory)?.gil(tid, &memory)
+    }
+
     fn may_run_in(&self, space: SpaceId) -> bool {
         !matches!(self.spaces.get(&space), Some(None))
     }
@@ -107,6 +137,7 @@ impl Python {
             None => {
                 let inner = memory.0.inner_tid(tid)?;
                 self.inner.insert(tid, inner);
+                self.outer.insert(inner, tid);
                 inner
             }
         };
@@ -116,7 +147,7 @@ impl Python {
             self.listed = Some(Instant::now());
             self.list(memory);
         }
-        self.threads.get(&inner).copied()
+        self.threads.get(&inner)?.first().copied()
     }
 
     fn list(&mut self, memory: &Asked<'_>) -> Option<()> {
@@ -131,14 +162,44 @@ impl Python {
                 kernel_ids(memory, &threads, |number| there.contains(&number))?
             }
         };
-        // Of a thread that several interpreters know, the first is the innermost.
-        self.threads = numbers.into_iter().zip(threads).rev().collect();
+        self.states =
+            threads.iter().map(|thread| thread.state).zip(numbers.iter().copied()).collect();
+        self.threads.clear();
+        for (number, thread) in numbers.into_iter().zip(threads) {
+            self.threads.entry(number).or_default().push(thread);
+        }
         self.inner.retain(|_, inner| self.threads.contains_key(inner));
         Some(())
     }
 
+    /// The GIL under which a thread runs code now: the one it holds, else that of
+    /// the innermost interpreter that knows it.
+    fn gil(&mut self, tid: Tid, memory: &Asked<'_>) -> Option<(GilPlace, GilHolder)> {
+        self.thread(tid, memory)?;
+        let number = *self.inner.get(&tid)?;
+        let mut innermost = None;
+        for thread in self.threads.get(&number)? {
+            let gil = self.reader.gil(memory, thread.interpreter).ok()?;
+            let holder = match gil.holder.map(|state| self.states.get(&state)) {
+                None => GilHolder::Nobody,
+                Some(Some(holder)) if *holder == number => GilHolder::Itself,
+                Some(holder) => {
+                    GilHolder::Other(holder.and_then(|holder| self.outer.get(holder)).copied())
+                }
+            };
+            let ends = |range: Range<u64>| (range.start, range.end);
+            let place = GilPlace { lock: ends(gil.lock), queue: ends(gil.queue) };
+            if holder == GilHolder::Itself {
+                return Some((place, holder));
+            }
+            innermost.get_or_insert((place, holder));
+        }
+        innermost
+    }
+
     fn forget(&mut self, tid: Tid) {
         if let Some(inner) = self.inner.remove(&tid) {
+            self.outer.remove(&inner);
             self.threads.remove(&inner);
         }
     }

@@ -8,7 +8,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use whyslow_events::{
-    CodeId, Event, ReadScripts, ScriptCall, ScriptFrame, ScriptRead, ScriptReads, SpaceId, Tid,
+    CodeId, Event, GilHolder, GilPlace, ReadScripts, ScriptCall, ScriptFrame, ScriptRead,
+    ScriptReads, SpaceId, Tid,
 };
 
 use super::{Doing, Tracker};
@@ -62,6 +63,15 @@ impl Scripts {
         if let Some(reader) = &mut self.reader {
             reader.observe(event);
         }
+    }
+
+    pub(super) fn gil(
+        &mut self,
+        space: SpaceId,
+        tid: Tid,
+        process: &Process,
+    ) -> Option<(GilPlace, GilHolder)> {
+        self.reader.as_mut()?.gil(space, tid, process)
     }
 
     pub(super) fn may_run_in(&self, space: SpaceId) -> bool {
@@ -126,6 +136,7 @@ impl Tracker {
         let turn = if self.scripts.turn < running.len() { self.scripts.turn } else { 0 };
         self.scripts.turn = turn + READS_PER_ROUND;
         for tid in running.into_iter().skip(turn).take(READS_PER_ROUND) {
+            self.look_at_gil(tid, &clock);
             let start = clock();
             let read = self.read_script(tid, false);
             let Some(thread) = self.threads.get_mut(&tid) else { continue };
