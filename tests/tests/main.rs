@@ -10,6 +10,7 @@ mod follow;
 mod interrupt;
 mod launch;
 mod outputs;
+mod prescription;
 mod process;
 mod python;
 mod recording;

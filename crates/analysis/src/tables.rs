@@ -137,7 +137,8 @@ impl Tables {
                 self.sites.insert(id, site);
             }
             Event::Process { pid, parent, space, name } => {
-                self.processes.insert(pid, Process { name, parent, space, quota: None, memory: None });
+                self.processes
+                    .insert(pid, Process { name, parent, space, quota: None, memory: None });
             }
             Event::Exec { pid, space, name } => {
                 if let Some(process) = self.processes.get_mut(&pid) {

@@ -180,7 +180,11 @@ fn median(running: &Running<'_>, model: &str, workers: u32) -> Result<f64> {
 mod tests {
     use super::*;
 
-    pub(super) fn outcome(recommended: &str, predicted: [f64; 2], measured: &[(&str, f64)]) -> Outcome {
+    pub(super) fn outcome(
+        recommended: &str,
+        predicted: [f64; 2],
+        measured: &[(&str, f64)],
+    ) -> Outcome {
         Outcome {
             about: "does x".into(),
             now: "sequential".into(),

@@ -49,7 +49,10 @@ pub(super) fn lock_convoy(lock: &Wait, wall_ns: u64) -> Antipattern {
 
 pub(super) fn processes_on_io(count: usize, waiting: f64, memory: Option<u64>) -> Antipattern {
     let memory = memory.map_or(String::new(), |memory| format!(" in {} of memory", bytes(memory)));
-    named("processes-on-io", format!("{count} processes{memory} wait {} of the time", share(waiting)))
+    named(
+        "processes-on-io",
+        format!("{count} processes{memory} wait {} of the time", share(waiting)),
+    )
 }
 
 pub(super) fn blocking_call(repeats: &Repeats) -> Antipattern {
@@ -58,7 +61,10 @@ pub(super) fn blocking_call(repeats: &Repeats) -> Antipattern {
 
 pub(super) fn cpu_in_loop(event_loop: &EventLoop, part: f64) -> Antipattern {
     let place = event_loop.computes.as_deref().unwrap_or("a callback");
-    named("cpu-in-event-loop", format!("the event loop computes {} of the time: {place}", share(part)))
+    named(
+        "cpu-in-event-loop",
+        format!("the event loop computes {} of the time: {place}", share(part)),
+    )
 }
 
 /// `5 waits of 1.0 s one after another, fetch (sleeps.py:7)`.

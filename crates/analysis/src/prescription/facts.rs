@@ -28,8 +28,8 @@ pub(super) struct Process {
     pub(super) python: bool,
     /// Its threads need no lock to run Python.
     pub(super) free_threaded: bool,
-    /// Part of its CPU time with the interpreter lock.
-    pub(super) held: f64,
+    /// Part of its CPU time with the interpreter lock, lowest and highest.
+    pub(super) held: [f64; 2],
     pub(super) memory: Option<u64>,
     pub(super) workers: Vec<Worker>,
 }

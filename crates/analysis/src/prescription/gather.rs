@@ -79,11 +79,7 @@ fn hot(hot: &[report::Hot], pieces: &[(Key, Amount)]) -> Option<Hot> {
 fn wait(wait: &report::Wait) -> Wait {
     let what = wait.object.as_ref().or(wait.syscall.as_ref());
     let parts: Vec<&str> = what.into_iter().chain(&wait.r#where).map(String::as_str).collect();
-    Wait {
-        what: parts.join(", "),
-        count: wait.count,
-        total_ns: wait.total_ns,
-    }
+    Wait { what: parts.join(", "), count: wait.count, total_ns: wait.total_ns }
 }
 
 /// Those with work, the one with most first.
@@ -102,7 +98,7 @@ fn processes(inputs: &Inputs<'_>, frames: &mut Frames<'_>, attached: bool) -> Ve
     let mut processes: BTreeMap<Pid, Process> = BTreeMap::new();
     for (pid, worker) in workers {
         if worker.work() as f64 > HARDLY * most as f64 {
-            let held = gil.get(&pid).and_then(GilTime::with_share);
+            let held = gil.get(&pid).and_then(GilTime::with_interval);
             let new = || process(inputs.tables, pid, held);
             processes.entry(pid).or_insert_with(new).workers.push(worker);
         }
@@ -113,13 +109,13 @@ fn processes(inputs: &Inputs<'_>, frames: &mut Frames<'_>, attached: bool) -> Ve
     processes
 }
 
-fn process(tables: &Tables, pid: Pid, held: Option<f64>) -> Process {
+fn process(tables: &Tables, pid: Pid, held: Option<[f64; 2]>) -> Process {
     let runtime = tables.runtime(pid).unwrap_or_default();
     Process {
         python: runtime.starts_with("cpython"),
         free_threaded: runtime.contains("free-threaded"),
         // Not seen: what cannot be run side by side is the safer guess.
-        held: held.unwrap_or(1.0),
+        held: held.unwrap_or([1.0; 2]),
         memory: tables.memory(pid),
         workers: Vec::new(),
     }
@@ -161,8 +157,7 @@ impl Look<'_, '_> {
             let waits = if kind == Kind::Callback { &mut blocking } else { &mut waits };
             waits.add(self.inputs.tables, account.state, wait, interval.stack, start..end);
         }
-        let event_loop =
-            in_loop.then(|| self.event_loop(computed, &blocking, calls, frames));
+        let event_loop = in_loop.then(|| self.event_loop(computed, &blocking, calls, frames));
         let (from, to) = self.extent(&waits, calls);
         let mut worker = Worker {
             from,
@@ -184,9 +179,9 @@ impl Look<'_, '_> {
         if self.attached || root.is_none_or(|root| root.0 != self.thread.tid.0) {
             return (*start, *end);
         }
-        let mut own = samples.iter().filter(|sample| {
-            sample.stack.is_some_and(|stack| calls.kind(stack) >= Kind::Own)
-        });
+        let mut own = samples
+            .iter()
+            .filter(|sample| sample.stack.is_some_and(|stack| calls.kind(stack) >= Kind::Own));
         let first = own.next().map(|sample| sample.time);
         let last = own.next_back().map(|sample| sample.time).or(first);
         let repeated = waits.extent();

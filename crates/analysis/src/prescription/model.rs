@@ -17,9 +17,10 @@ pub(super) enum Model {
 pub(super) struct Work {
     /// What no model shortens: start, imports, end.
     pub(super) serial: f64,
-    /// CPU time with the interpreter lock, and without.
-    pub(super) held: f64,
-    pub(super) free: f64,
+    /// CPU time.
+    pub(super) cpu: f64,
+    /// The part of it with the interpreter lock, lowest and highest.
+    pub(super) held: [f64; 2],
     /// Waits that can overlap; of these, for a device that may serve no more at a time.
     pub(super) waits: f64,
     pub(super) device: f64,
@@ -83,7 +84,7 @@ impl Model {
                 Costs { once: [MS, 50.0 * MS], each: [0.03 * MS, 0.4 * MS], most: 64 }
             }
             Model::Asyncio => {
-                Costs { once: [40.0 * MS, 200.0 * MS], each: [0.03 * MS, 0.5 * MS], most: u64::MAX }
+                Costs { once: [40.0 * MS, 200.0 * MS], each: [0.03 * MS, 0.4 * MS], most: u64::MAX }
             }
             Model::Multiprocessing => {
                 Costs { once: [20.0 * MS, 120.0 * MS], each: [2.0 * MS, 12.0 * MS], most: 64 }
@@ -105,38 +106,46 @@ impl Model {
     /// The wall-clock time with `workers` on `cpus`, the imports already done
     /// where `begun`.
     fn wall(self, work: &Work, workers: u64, machine: Machine, begun: bool) -> [f64; 2] {
-        let Work { held, free, waits, .. } = *work;
+        let Work { cpu, waits, .. } = *work;
         let count = workers as f64;
-        let cpu = held + free;
         let parallel = machine.cpus.min(count).max(1.0);
-        // Computing that goes on one at a time, and the rest of it.
-        let (alone, spread) = match self {
-            Model::Asyncio => (cpu, 0.0),
-            Model::Threads if machine.lockless => (0.0, cpu),
-            Model::Threads => (held, free),
-            Model::Multiprocessing => (0.0, cpu),
+        // Computing that goes on one at a time.
+        let [fewest, most] = match self {
+            Model::Asyncio => [cpu; 2],
+            Model::Threads if machine.lockless => [0.0; 2],
+            Model::Threads => work.held,
+            Model::Multiprocessing => [0.0; 2],
         };
-        let least = alone
-            .max(cpu / if self == Model::Asyncio { 1.0 } else { parallel })
-            .max((cpu + waits) / count)
-            .max(work.longest);
+        let least = fewest.max(cpu / parallel).max((cpu + waits) / count).max(work.longest);
+        let spread = cpu - most;
         let divided = spread * work.divisible / parallel + spread * (1.0 - work.divisible);
         let rounds = match work.pieces {
             Some(pieces) => pieces.div_ceil(workers) as f64 / pieces.max(1) as f64,
             None => 1.0 / count,
         };
         let overlapped = (waits - work.device) * rounds + work.device;
-        let most = (alone + divided + overlapped) * SLACK + work.starved;
+        let most = (most + divided + overlapped) * SLACK + work.starved;
         let Costs { once, each, .. } = self.costs();
         let once = if begun { [0.0; 2] } else { once };
+        let started = match (self, work.pieces) {
+            // A task for each piece, however many go on at a time.
+            (Model::Asyncio, Some(pieces)) => pieces as f64,
+            _ => count,
+        };
         [
-            work.serial + least + once[0] + each[0] * count,
-            work.serial + most + once[1] + each[1] * count,
+            work.serial + least + once[0] + each[0] * started,
+            work.serial + most + once[1] + each[1] * started,
         ]
     }
 
     /// With so many workers.
-    pub(super) fn with(self, work: &Work, workers: u64, machine: Machine, begun: bool) -> Prediction {
+    pub(super) fn with(
+        self,
+        work: &Work,
+        workers: u64,
+        machine: Machine,
+        begun: bool,
+    ) -> Prediction {
         let wall = self.wall(work, workers, machine, begun);
         Prediction { model: self, workers: u32::try_from(workers).unwrap_or(u32::MAX), wall }
     }
@@ -157,6 +166,13 @@ impl Model {
             rounds = if rounds > 64 { rounds * 9 / 10 } else { rounds - 1 };
         }
         best
+    }
+}
+
+impl Work {
+    /// With the interpreter lock, as far as is known.
+    pub(super) fn held(&self) -> f64 {
+        f64::midpoint(self.held[0], self.held[1])
     }
 }
 

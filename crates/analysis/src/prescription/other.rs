@@ -27,7 +27,8 @@ pub(super) fn prescription(facts: &Facts<'_>) -> Prescription {
         Class::LockBound => locked(facts),
         Class::CpuStarved => starved(facts),
         Class::MemoryBound => {
-            let because = "it waits for pages that are not in memory: it needs more, or must touch less";
+            let because =
+                "it waits for pages that are not in memory: it needs more, or must touch less";
             let mut prescription = prescribed("more-memory", vec![because.to_owned()]);
             let gone = facts.share(|state| state.group() == Group::Memory);
             prescription.predicted = Some(without(facts, gone, 1));
@@ -84,10 +85,10 @@ fn computes(facts: &Facts<'_>) -> Prescription {
     // From the hot function alone to everything that computes.
     let saved = |part: f64| wall - wall * cpu * part * (1.0 - 1.0 / workers);
     let [high, low] = [saved(whole.min(1.0)), saved(1.0)];
-    let mut prescription = prescribed("parallelise", vec![
-        hot,
-        format!("{used:.1} of {:.1} CPUs are in use: the rest is free", facts.cpus),
-    ]);
+    let mut prescription = prescribed(
+        "parallelise",
+        vec![hot, format!("{used:.1} of {:.1} CPUs are in use: the rest is free", facts.cpus)],
+    );
     prescription.predicted = Some(Predicted {
         workers: facts.cpus.ceil() as u32,
         wall_ns: [low as u64, high as u64],
@@ -144,11 +145,17 @@ fn starved(facts: &Facts<'_>) -> Prescription {
     let (model, because) = match quota {
         true => (
             "raise-quota",
-            format!("it could have computed for {wanted} more, but its quota of {:.1} CPUs was used up", facts.cpus),
+            format!(
+                "it could have computed for {wanted} more, but its quota of {:.1} CPUs was used up",
+                facts.cpus
+            ),
         ),
         false => (
             "more-cpus",
-            format!("it was ready to compute for {wanted}, while others had its {:.1} CPUs", facts.cpus),
+            format!(
+                "it was ready to compute for {wanted}, while others had its {:.1} CPUs",
+                facts.cpus
+            ),
         ),
     };
     let mut prescription = prescribed(model, vec![because]);

@@ -114,8 +114,8 @@ fn sequential_work(
     let starved = worker.starved_ns as f64;
     Work {
         serial: (facts.wall_ns as f64 - cpu - waits - children - starved).max(0.0),
-        held: cpu * main.held,
-        free: cpu * (1.0 - main.held) + children,
+        cpu: cpu + children,
+        held: main.held.map(|part| part * cpu),
         waits,
         device: (worker.disk_ns as f64).min(waits),
         starved,
@@ -128,12 +128,7 @@ fn sequential_work(
 // ---- the models against one another
 
 /// `present`: the model that the program has already.
-fn choose(
-    facts: &Facts<'_>,
-    main: &Process,
-    work: &Work,
-    present: Option<Model>,
-) -> Prescription {
+fn choose(facts: &Facts<'_>, main: &Process, work: &Work, present: Option<Model>) -> Prescription {
     let wall = facts.wall_ns as f64;
     let machine = Machine { cpus: facts.cpus, lockless: main.free_threaded };
     let possible = Model::ALL.into_iter().filter(|model| possible(*model, work));
@@ -172,8 +167,8 @@ fn possible(model: Model, work: &Work) -> bool {
 fn measured(work: &Work) -> String {
     format!(
         "computing holds the interpreter lock for {}, goes on without it for {}, and {} are waits",
-        span(work.held),
-        span(work.free),
+        span(work.held()),
+        span(work.cpu - work.held()),
         span(work.waits),
     )
 }
@@ -183,7 +178,7 @@ fn condition(model: Model, work: &Work) -> Option<String> {
         Model::Multiprocessing => {
             Some("if the work can be divided, with little to pass between the parts".to_owned())
         }
-        Model::Threads if work.waits < work.free => {
+        Model::Threads if work.waits < work.cpu => {
             Some("most of the computing lets go of the interpreter lock".to_owned())
         }
         _ => None,
@@ -208,14 +203,14 @@ fn why_not(
 ) -> String {
     let Some(it) = prediction else { return "files have no asynchronous form".to_owned() };
     let gain = format!("{} times as fast", range(it.speedup(facts.wall_ns as f64)));
-    let computes = work.held + work.free > work.waits;
+    let computes = work.cpu > work.waits;
     match model {
         Model::Threads if computes && !main.free_threaded => {
-            format!("{gain}: {} of computing holds the interpreter lock", span(work.held))
+            format!("{gain}: {} of computing holds the interpreter lock", span(work.held()))
         }
         Model::Threads => format!("{gain} with {}: each has a stack and takes turns", it.workers),
         Model::Asyncio if computes => {
-            format!("{gain}: one thread computes, {} in all", span(work.held + work.free))
+            format!("{gain}: one thread computes, {} in all", span(work.cpu))
         }
         Model::Asyncio => format!("{gain}, and every call that waits has to be rewritten"),
         Model::Multiprocessing => {
@@ -255,9 +250,9 @@ fn threads(facts: &Facts<'_>, main: &Process) -> Prescription {
     let work = shared_work(facts, &[main]);
     let count = main.workers.len();
     if !main.free_threaded && gil / all >= GIL {
-        let found = Found { workers: count, held: work.held, waited: gil };
+        let found = Found { workers: count, held: work.held(), waited: gil };
         let mut prescription = choose(facts, main, &work, Some(Model::Threads));
-        prescription.antipatterns.push(match work.held >= waits / count as f64 {
+        prescription.antipatterns.push(match work.held() >= waits / count as f64 {
             true => antipatterns::threads_on_cpu(&found),
             false => antipatterns::gil_convoy(&found),
         });
@@ -270,7 +265,10 @@ fn threads(facts: &Facts<'_>, main: &Process) -> Prescription {
         return fewer(facts, main, &work, Model::Asyncio, count);
     }
     let doing = if waits / all >= 0.5 { "overlap their waits" } else { "compute side by side" };
-    let because = format!("{count} threads {doing}, {} of their work waits for the interpreter lock", share(gil / all));
+    let because = format!(
+        "{count} threads {doing}, {} of their work waits for the interpreter lock",
+        share(gil / all)
+    );
     prescribed("keep", vec![because, measured(&work)])
 }
 
@@ -278,15 +276,16 @@ fn threads(facts: &Facts<'_>, main: &Process) -> Prescription {
 fn shared_work(facts: &Facts<'_>, processes: &[&Process]) -> Work {
     let sum = |of: fn(&Worker) -> u64| processes.iter().map(|it| it.sum(of)).sum::<u64>() as f64;
     let cpu = sum(|it| it.cpu_ns);
-    let held = |it: &&Process| it.sum(|worker| worker.cpu_ns) as f64 * it.held;
-    let held: f64 = processes.iter().map(held).sum();
+    let held = |end: usize| -> f64 {
+        processes.iter().map(|it| it.sum(|worker| worker.cpu_ns) as f64 * it.held[end]).sum()
+    };
     let workers = || processes.iter().flat_map(|it| &it.workers);
     let from = workers().map(|it| it.from).min().unwrap_or(0);
     let to = workers().map(|it| it.to).max().unwrap_or(0);
     Work {
         serial: (facts.wall_ns as f64 - to.saturating_sub(from) as f64).max(0.0),
-        held,
-        free: cpu - held,
+        cpu,
+        held: [held(0), held(1)],
         waits: sum(|it| it.wait_ns),
         device: sum(|it| it.disk_ns),
         starved: 0.0,
@@ -317,7 +316,7 @@ fn processes(facts: &Facts<'_>, python: &[&Process]) -> Prescription {
     let sum = |of: fn(&Worker) -> u64| python.iter().map(|it| it.sum(of)).sum::<u64>() as f64;
     let all = sum(Worker::work).max(1.0);
     let work = shared_work(facts, python);
-    let cpu = work.held + work.free;
+    let cpu = work.cpu;
     let count = python.len();
     if cpu / all >= MOSTLY_WAIT || work.waits / all < 0.5 {
         let cpus = cpu / facts.wall_ns.max(1) as f64;
@@ -329,7 +328,9 @@ fn processes(facts: &Facts<'_>, python: &[&Process]) -> Prescription {
     let mut prescription = fewer(facts, python[0], &work, Model::Threads, workers);
     prescription.because.insert(
         0,
-        format!("{count} processes do little but wait; threads of one wait as well for less memory"),
+        format!(
+            "{count} processes do little but wait; threads of one wait as well for less memory"
+        ),
     );
     prescription.antipatterns.push(antipatterns::processes_on_io(count, 1.0 - cpu / all, memory));
     prescription
@@ -359,8 +360,8 @@ fn in_loop(
     let blocks = if blocked.is_some() { blocks } else { 0.0 };
     let work = Work {
         serial: (wall - computes - blocks).max(0.0),
-        held: computes * main.held,
-        free: computes * (1.0 - main.held),
+        cpu: computes,
+        held: main.held.map(|part| part * computes),
         waits: blocks,
         device: (worker.disk_ns as f64).min(blocks),
         starved: 0.0,

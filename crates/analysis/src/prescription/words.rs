@@ -8,7 +8,8 @@ pub(super) fn span(ns: f64) -> String {
 
 /// `1.6–1.9`; the second alone where both are the same.
 pub(super) fn range([low, high]: [f64; 2]) -> String {
-    let [low, high] = [low, high].map(|it| if it < 10.0 { format!("{it:.1}") } else { format!("{it:.0}") });
+    let [low, high] =
+        [low, high].map(|it| if it < 10.0 { format!("{it:.1}") } else { format!("{it:.0}") });
     if low == high { high } else { format!("{low}–{high}") }
 }
 
