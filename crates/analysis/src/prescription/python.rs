@@ -75,7 +75,8 @@ fn sequential(facts: &Facts<'_>, main: &Process, worker: &Worker) -> Prescriptio
     if few && waits >= 0.5 {
         let count = worker.repeats.as_ref().map_or(0, |repeats| repeats.count);
         return unknown(format!(
-            "it waits {} of the time, but {count} times at the same place: too few to tell what could overlap",
+            "it waits {} of the time, but {count} times at the same place: \
+             too few to tell what could overlap",
             share(waits),
         ));
     }

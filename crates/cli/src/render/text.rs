@@ -54,8 +54,9 @@ pub(crate) fn report(
     };
     let rows = share_out(room, &tables);
     let used: usize = tables.iter().zip(&rows).map(|(table, rows)| table.fixed() + rows).sum();
-    // An empty line before each part, where there is room for all of them.
-    let gap = (used + tables.len() < room).then(Line::new);
+    // An empty line after each part, where there is room for all of them.
+    let parts = tables.len() + usize::from(!todo.is_empty());
+    let gap = (used + parts <= room).then(Line::new);
     let mut lines = head;
     for (table, rows) in tables.into_iter().zip(rows) {
         if !table.rows.is_empty() {
@@ -64,8 +65,10 @@ pub(crate) fn report(
         }
     }
     lines.extend(threads);
-    lines.extend(todo);
-    lines.extend(gap);
+    if !todo.is_empty() {
+        lines.extend(todo);
+        lines.extend(gap);
+    }
     lines.extend(foot);
     lines.into_iter().try_for_each(|line| line.write(width, out))
 }
