@@ -146,7 +146,9 @@ impl Look<'_, '_> {
         frames: &mut Frames<'_>,
     ) -> Worker {
         let (mut waits, mut blocking) = (Waits::default(), Waits::default());
-        let mut in_loop = false;
+        let mut in_loop = computed.iter().any(
+            |(place, _)| matches!(place, Place::Stack(stack) if calls.kind(*stack) >= Kind::Loop),
+        );
         for ((start, end, interval), account) in self.thread.spans().zip(self.accounts) {
             let Doing::Blocked(wait) = interval.doing else { continue };
             let kind = interval.stack.map_or(Kind::Unknown, |stack| calls.kind(stack));
