@@ -8,8 +8,9 @@ pub(crate) mod unwind;
 
 use whyslow_events::{
     Capabilities, CodeId, Cpu, CpuSet, EngineName, Entrance, Entry, Event, ExitStatus, Frame,
-    Header, Mode, Ns, Object, Off, Pid, ScriptFrame, Seen, Site, SiteId, SpaceId, StackEnd,
-    StackId, SymbolKey, SystemFacts, Target, TcpRole, Tid, Timed, Wakener, recording::Writer,
+    GilHolder, GilId, GilPlace, Header, Mode, Ns, Object, Off, Pid, ScriptFrame, Seen, Site,
+    SiteId, SpaceId, StackEnd, StackId, SymbolKey, SystemFacts, Target, TcpRole, Tid, Timed,
+    Wakener, recording::Writer,
 };
 
 const PID: Pid = Pid(7);
@@ -17,6 +18,7 @@ const TID: Tid = Tid(7);
 const OTHER: Tid = Tid(8);
 const CPU: Cpu = Cpu(0);
 const SPACE: SpaceId = SpaceId(0);
+const GIL: GilPlace = GilPlace { lock: (0x9000, 0x90d0), queue: (0x9020, 0x9050) };
 const STACK: StackId = StackId(0);
 /// Time between two events.
 const STEP: u64 = 1_000_000;
@@ -123,6 +125,9 @@ fn life() -> Vec<Event> {
         Event::Affinity { tid: TID, cpus: CpuSet::from_iter([CPU]) },
         Event::SwitchIn { tid: TID, cpu: CPU },
         Event::Sample { tid: TID, cpu: CPU, kernel: false, stack: Some(STACK) },
+        Event::Gil { id: GilId(0), space: SPACE, place: GIL },
+        Event::GilSeen { tid: TID, gil: GilId(0), holder: GilHolder::Itself },
+        Event::GilSeen { tid: TID, gil: GilId(0), holder: GilHolder::Other(Some(OTHER)) },
         Event::Thread { tid: OTHER, pid: PID, name: "other".into(), entrance: found },
         Event::Name { tid: OTHER, name: "worker".into() },
         Event::SwitchOut { tid: TID, cpu: CPU, off: Off::Preempted, stack: None },

@@ -12,6 +12,7 @@ mod interpreters;
 mod interrupt;
 mod launch;
 mod outputs;
+mod prescription;
 mod process;
 mod python;
 mod recording;

@@ -1,8 +1,10 @@
 //! `cargo xtask accuracy`: runs the labelled suite under whyslow, and compares
-//! each report with what the workload is and what it measured of itself.
+//! each report with what the workload is and what it measured of itself. Its
+//! second part, `predictions`, does what reports advise, and measures that.
 
 mod judge;
 mod noise;
+mod predictions;
 mod record;
 mod report;
 mod stage;
@@ -38,6 +40,9 @@ pub(crate) struct Arguments {
     /// Only workloads whose id contains this
     #[arg(long, value_name = "TEXT")]
     filter: Option<String>,
+    /// Only the labelled suite, or only the predictions
+    #[arg(long, value_enum)]
+    only: Option<Part>,
     /// Only launch or only attach
     #[arg(long)]
     mode: Option<Mode>,
@@ -58,7 +63,16 @@ pub(crate) struct Arguments {
     folder: Option<PathBuf>,
 }
 
-/// Runs the suite; an error when anything is wrong.
+/// What is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Part {
+    /// Verdicts and shares of the labelled suite.
+    Workloads,
+    /// What following the advice of a report gains.
+    Predictions,
+}
+
+/// Runs what is asked for; an error when anything is wrong.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     if let Some(name) = &arguments.user {
         return user::run_as(name, &binary()?, arguments);
@@ -74,6 +88,20 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         // Where results are decided, a workload that cannot run is a failure.
         may_skip: env::var_os("CI").is_none(),
     };
+    let wanted = |part| arguments.only.is_none_or(|only| only == part);
+    let mut wrong = 0;
+    if wanted(Part::Workloads) {
+        wrong += labelled(&suite, arguments)?;
+    }
+    if wanted(Part::Predictions) {
+        wrong += predicted(&suite, arguments)?;
+    }
+    ensure!(wrong == 0, "{wrong} results are wrong; see {}", suite.folder.display());
+    Ok(())
+}
+
+/// How many runs of the labelled suite are wrong.
+fn labelled(suite: &Suite, arguments: &Arguments) -> Result<usize> {
     let judgements = suite.run(arguments)?;
     let tables = table::markdown(&judgements);
     println!("\n{tables}");
@@ -83,14 +111,22 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     if arguments.readme {
         readme::replace("accuracy", &tables)?;
     }
-    let wrong = judgements.iter().filter(|judgement| !judgement.wrong.is_empty()).count();
-    ensure!(
-        wrong == 0,
-        "{wrong} of {} runs are wrong; see {}",
-        judgements.len(),
-        suite.folder.display()
-    );
-    Ok(())
+    Ok(judgements.iter().filter(|judgement| !judgement.wrong.is_empty()).count())
+}
+
+/// How many predictions are wrong, where one of eight is allowed to be.
+fn predicted(suite: &Suite, arguments: &Arguments) -> Result<usize> {
+    let filter = arguments.filter.as_deref().unwrap_or_default();
+    let results = predictions::run(&suite.binary, &suite.programs, &suite.folder, filter)?;
+    if results.is_empty() {
+        return Ok(0);
+    }
+    let table = predictions::markdown(&results);
+    println!("\n{table}");
+    if arguments.readme {
+        readme::replace("predictions", &table)?;
+    }
+    Ok(predictions::wrong(&results))
 }
 
 /// `WHYSLOW_BIN`, or what cargo builds.
@@ -126,7 +162,7 @@ impl Suite {
                 }
             }
         }
-        ensure!(!judgements.is_empty(), "no workload matches");
+        ensure!(!judgements.is_empty() || arguments.filter.is_some(), "no workload at all");
         Ok(judgements)
     }
 

@@ -15,7 +15,7 @@ use crate::report::{
 use crate::tables::Tables;
 use crate::timeline::{Builder, Timeline};
 use crate::verdict::{Facts, verdict};
-use crate::{Group, State, account, bottleneck, coverage, event_loop, hot, waits};
+use crate::{Group, State, account, bottleneck, coverage, event_loop, hot, prescription, waits};
 
 /// What a recording says.
 #[derive(Clone, Debug)]
@@ -76,6 +76,18 @@ pub fn analyze_in(source: &mut dyn EventSource, detail: Detail) -> Analysis {
         waits: &waits,
     };
     let verdict = verdict(&facts);
+    let hot = hot::hot(&pieces, &mut frames);
+    let inputs = prescription::Inputs {
+        tables: &tables,
+        timeline: &timeline,
+        accounts: &accounts,
+        pieces: &pieces,
+        shares: &shares,
+        verdict: &verdict,
+        waits: &waits,
+        hot: &hot,
+    };
+    let prescription = prescription::prescribe(&inputs, &mut frames);
     let anomalies = Anomalies {
         strangers: timeline.strangers,
         contradictions: timeline.contradictions,
@@ -92,10 +104,10 @@ pub fn analyze_in(source: &mut dyn EventSource, detail: Detail) -> Analysis {
         ledger: ledger::report(&timeline, &by_thread),
         phases: phases(&fair.slices, &verdict),
         verdict,
-        hot: hot::hot(&pieces, &mut frames),
+        hot,
         functions: functions(&pieces, &mut frames, detail.native, detail.functions),
         event_loops,
-        prescription: None,
+        prescription: Some(prescription),
         quality: Quality {
             lost: timeline.lost,
             late: timeline.late,
@@ -120,7 +132,7 @@ pub fn analyze_in(source: &mut dyn EventSource, detail: Detail) -> Analysis {
 const LONGEST: u64 = 1 << 52;
 
 /// The stream, and why it ended early if it did.
-fn read(source: &mut dyn EventSource) -> (Tables, Timeline, Option<String>) {
+pub(crate) fn read(source: &mut dyn EventSource) -> (Tables, Timeline, Option<String>) {
     let mut tables = Tables::new(source.header().clone());
     let mut builder = Builder::new(source.header());
     let damage = loop {

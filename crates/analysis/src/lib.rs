@@ -5,7 +5,7 @@
 //! state at any time; `cause` and `account` name the state of each; `bottleneck`
 //! shares the wall-clock time out; `pieces` breaks every interval down by state
 //! and stack, once, and `ledger`, `fold`, `hot`, `functions` and the shares are sums over
-//! these; `verdict` judges.
+//! these; `verdict` judges, and `prescription` says what to do.
 
 #![forbid(unsafe_code)]
 
@@ -18,11 +18,13 @@ mod event_loop;
 mod fold;
 mod frames;
 mod functions;
+mod gil;
 mod hot;
 mod interpreter;
 mod ledger;
 mod phases;
 mod pieces;
+mod prescription;
 mod quota;
 pub mod report;
 #[cfg(test)]

@@ -21,6 +21,9 @@ use whyslow_events::{
     Target, TcpRole, Tid, Wakener,
 };
 
+use crate::analyze::read;
+use crate::tables::Tables;
+use crate::timeline::Timeline;
 use crate::{Analysis, analyze};
 
 pub(crate) const MS: u64 = 1_000_000;
@@ -97,6 +100,10 @@ impl Script {
 
     pub(crate) fn run(&self) -> Analysis {
         analyze(&mut InMemory::new(header(self.cpus), self.events()))
+    }
+
+    pub(crate) fn read(&self) -> (Tables, Timeline, Option<String>) {
+        read(&mut InMemory::new(header(self.cpus), self.events()))
     }
 
     pub(crate) fn events(&self) -> Vec<(u64, Event)> {

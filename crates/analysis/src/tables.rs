@@ -1,11 +1,11 @@
 //! What the stream defines beside the threads' doings: processes, address
 //! spaces, stacks, sites, symbols, and the kernel's own counts.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use whyslow_events::{
-    CodeId, Event, ExitStatus, Frame, Header, Pid, ScriptFrame, ScriptReads, Site, SiteId, SpaceId,
-    StackEnd, StackId, SymbolKey,
+    CodeId, Event, ExitStatus, Frame, GilId, GilPlace, Header, Pid, ScriptFrame, ScriptReads, Site,
+    SiteId, SpaceId, StackEnd, StackId, SymbolKey,
 };
 
 #[derive(Debug)]
@@ -16,6 +16,7 @@ pub(crate) struct Tables {
     pub(crate) sites: HashMap<SiteId, Site>,
     pub(crate) codes: HashMap<CodeId, Code>,
     pub(crate) script_reads: ScriptReads,
+    pub(crate) gils: BTreeMap<GilId, Gil>,
     /// The kernel's count for the whole launched tree.
     pub(crate) kernel_cpu_all: Option<u64>,
     pub(crate) exit: Option<ExitStatus>,
@@ -34,6 +35,7 @@ pub(crate) struct Process {
     pub(crate) parent: Option<Pid>,
     pub(crate) space: SpaceId,
     quota: Option<Quota>,
+    memory: Option<u64>,
 }
 
 #[derive(Debug)]
@@ -59,6 +61,13 @@ pub(crate) struct Code {
     pub(crate) file: String,
     /// Where its definition begins.
     pub(crate) line: Option<u32>,
+}
+
+/// The lock of an interpreter.
+#[derive(Debug)]
+pub(crate) struct Gil {
+    pub(crate) space: SpaceId,
+    pub(crate) place: GilPlace,
 }
 
 #[derive(Debug)]
@@ -91,6 +100,7 @@ impl Tables {
             sites: HashMap::new(),
             codes: HashMap::new(),
             script_reads: ScriptReads::default(),
+            gils: BTreeMap::new(),
             kernel_cpu_all: None,
             exit: None,
             overhead: None,
@@ -129,12 +139,16 @@ impl Tables {
                     code.line = Some(line);
                 }
             }
+            Event::Gil { id, space, place } => {
+                self.gils.insert(id, Gil { space, place });
+            }
             Event::ScriptReads(reads) => self.script_reads = reads,
             Event::Site { id, site } => {
                 self.sites.insert(id, site);
             }
             Event::Process { pid, parent, space, name } => {
-                self.processes.insert(pid, Process { name, parent, space, quota: None });
+                self.processes
+                    .insert(pid, Process { name, parent, space, quota: None, memory: None });
             }
             Event::Exec { pid, space, name } => {
                 if let Some(process) = self.processes.get_mut(&pid) {
@@ -144,6 +158,11 @@ impl Tables {
             }
             Event::Quota { pid, per_second_ns, throttled_ns, .. } => {
                 self.quota(pid, per_second_ns, throttled_ns);
+            }
+            Event::Memory { pid, resident_bytes, share_bytes } => {
+                if let Some(process) = self.processes.get_mut(&pid) {
+                    process.memory = Some(share_bytes.unwrap_or(resident_bytes));
+                }
             }
             Event::KernelCpu { tid: None, cpu_ns } => self.kernel_cpu_all = Some(cpu_ns),
             Event::Symbols(symbols) => self.symbols.extend(symbols),
@@ -176,17 +195,32 @@ impl Tables {
     /// while it was recorded. A process without a quota event of its own is in
     /// its parent's group.
     pub(crate) fn throttled(&self, pid: Pid) -> Option<u64> {
+        let quota = self.quota_above(pid)?;
+        let held = quota.last_throttled_ns > quota.first_throttled_ns;
+        (held && quota.per_second_ns > 0).then_some(quota.per_second_ns)
+    }
+
+    /// The CPU time per second that a quota leaves to `pid`, reached or not.
+    pub(crate) fn allowed(&self, pid: Pid) -> Option<u64> {
+        Some(self.quota_above(pid)?.per_second_ns).filter(|ns| *ns > 0)
+    }
+
+    fn quota_above(&self, pid: Pid) -> Option<&Quota> {
         let mut pid = pid;
         // A damaged recording may name a process its own ancestor.
         for _ in 0..self.processes.len() {
             let process = self.processes.get(&pid)?;
-            if let Some(quota) = &process.quota {
-                let held = quota.last_throttled_ns > quota.first_throttled_ns;
-                return (held && quota.per_second_ns > 0).then_some(quota.per_second_ns);
+            if process.quota.is_some() {
+                return process.quota.as_ref();
             }
             pid = process.parent?;
         }
         None
+    }
+
+    /// The memory of `pid`, its part of what it shares, where that is known.
+    pub(crate) fn memory(&self, pid: Pid) -> Option<u64> {
+        self.processes.get(&pid)?.memory
     }
 
     /// Whether `pid` started another process of the target.
@@ -208,6 +242,13 @@ impl Tables {
     pub(crate) fn runtime(&self, pid: Pid) -> Option<&str> {
         let space = self.processes.get(&pid)?.space;
         Some(&self.spaces.get(&space)?.runtime.as_ref()?.name)
+    }
+
+    /// Whether `pid` runs CPython.
+    pub(crate) fn is_python(&self, pid: Pid) -> bool {
+        let space = self.processes.get(&pid).map(|process| process.space);
+        self.runtime(pid).is_some_and(|name| name.starts_with("cpython"))
+            || self.gils.values().any(|gil| Some(gil.space) == space)
     }
 
     /// The functions at an address, innermost inlined first.

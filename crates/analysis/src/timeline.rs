@@ -15,7 +15,7 @@ mod tests;
 
 use std::ops::Range;
 
-use whyslow_events::{LoopTurn, Pid, SiteId, StackId, Tid};
+use whyslow_events::{GilHolder, GilId, LoopTurn, Pid, SiteId, StackId, Tid};
 
 pub(crate) use builder::Builder;
 use counts::Counts;
@@ -52,6 +52,8 @@ pub(crate) struct Thread {
     pub(crate) samples: Vec<Sample>,
     /// What its event loop was seen at.
     pub(crate) turns: Vec<Turn>,
+    /// Looks at the GIL of its interpreter.
+    pub(crate) gil: Vec<GilSeen>,
     /// It began at `start`, and was not only found then.
     pub(crate) born: bool,
     /// The kernel's counts of its CPU time.
@@ -131,6 +133,14 @@ pub(crate) struct Turn {
     /// When.
     pub(crate) time: u64,
     pub(crate) saw: LoopTurn,
+}
+
+/// Who held the GIL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct GilSeen {
+    pub(crate) time: u64,
+    pub(crate) gil: GilId,
+    pub(crate) holder: GilHolder,
 }
 
 impl Thread {

@@ -6,6 +6,8 @@ mod summary;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use summary::{duration, percent};
+
 use crate::ledger::PerState;
 use crate::report::{Active, Class, Verdict, Wait};
 use crate::{Group, State};

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    CodeId, Cpu, CpuSet, ExitStatus, Fallback, LoopTurn, Ns, Pid, ScriptFrame, ScriptReads, Site,
-    SiteId, SpaceId, StackEnd, StackId, Tid,
+    CodeId, Cpu, CpuSet, ExitStatus, Fallback, GilHolder, GilId, GilPlace, LoopTurn, Ns, Pid,
+    ScriptFrame, ScriptReads, Site, SiteId, SpaceId, StackEnd, StackId, Tid,
 };
 
 /// An event and when it happened.
@@ -343,5 +343,34 @@ pub enum Event {
         tid: Tid,
         /// Time it wanted a CPU and had none, ns.
         delay_ns: u64,
+    },
+    /// A lock under which an interpreter runs code. A process has one, unless it
+    /// has interpreters with their own.
+    Gil {
+        /// Its identifier.
+        id: GilId,
+        /// The address space it is in.
+        space: SpaceId,
+        /// Where.
+        place: GilPlace,
+    },
+    /// A thread of an interpreter that ran lately was looked at from outside: who
+    /// held the lock of the interpreter at this instant.
+    GilSeen {
+        /// The thread.
+        tid: Tid,
+        /// The lock, defined before.
+        gil: GilId,
+        /// Who had it.
+        holder: GilHolder,
+    },
+    /// The memory of a process, read once.
+    Memory {
+        /// The process.
+        pid: Pid,
+        /// What of it is in memory.
+        resident_bytes: u64,
+        /// The same, what it shares counted in part (PSS); not read of large ones.
+        share_bytes: Option<u64>,
     },
 }

@@ -61,6 +61,10 @@ id! {
     SiteId
 }
 id! {
+    /// A lock under which an interpreter runs code ([`crate::Event::Gil`]).
+    GilId
+}
+id! {
     /// One address space: a process from its start, or from an `exec`, to the next.
     SpaceId
 }

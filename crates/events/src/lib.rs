@@ -8,6 +8,7 @@
 
 mod capabilities;
 mod event;
+mod gil;
 mod header;
 mod ids;
 mod object;
@@ -19,8 +20,9 @@ mod unwind;
 
 pub use capabilities::{Capabilities, Fallback};
 pub use event::{Entrance, Event, Frame, Off, Seen, SymbolKey, Timed, Wakener};
+pub use gil::{GilHolder, GilPlace};
 pub use header::{EngineName, ExitStatus, Header, Mode, SystemFacts, Target};
-pub use ids::{CodeId, Cpu, CpuSet, Ns, Pid, SiteId, SpaceId, StackId, Tid};
+pub use ids::{CodeId, Cpu, CpuSet, GilId, Ns, Pid, SiteId, SpaceId, StackId, Tid};
 pub use object::{Object, TcpRole};
 pub use script::{
     LoopTurn, ReadScripts, ScriptCall, ScriptFrame, ScriptRead, ScriptReads, TargetProcess,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{CodeId, Event, Fallback, Ns, SpaceId, Tid};
+use crate::{CodeId, Event, Fallback, GilHolder, GilPlace, Ns, SpaceId, Tid};
 
 /// A call of an interpreted function, in a [`Event::Stack`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -101,6 +101,16 @@ pub trait ReadScripts {
     fn loop_turn(&mut self) -> Option<LoopTurn> {
         None
     }
+
+    /// Where the GIL is under which a thread in `space` runs code, and who holds
+    /// it now. `None` when no interpreter knows the thread, or when two reads in a
+    /// row differ.
+    fn gil(
+        &mut self,
+        space: SpaceId,
+        tid: Tid,
+        process: &dyn TargetProcess,
+    ) -> Option<(GilPlace, GilHolder)>;
 
     /// Whether an interpreter was found in `space`, or nobody has looked yet.
     fn may_run_in(&self, space: SpaceId) -> bool;

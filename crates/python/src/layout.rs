@@ -147,7 +147,16 @@ pub(crate) struct GilLayout {
     pub(crate) place: GilPlace,
     pub(crate) holder: u64,
     pub(crate) locked: u64,
+    /// The condition that those wait on who want it.
+    pub(crate) queue: u64,
     pub(crate) size: u64,
+}
+
+impl GilLayout {
+    /// Where the condition ends: a `pthread_cond_t` has 48 bytes.
+    pub(crate) fn queue_end(&self) -> u64 {
+        self.queue.saturating_add(48)
+    }
 }
 
 /// Where the GIL is.

@@ -23,6 +23,8 @@ pub struct Reader {
     codes: Codes,
     /// By the address of the thread state.
     plans: HashMap<u64, Plan>,
+    /// Where GILs are, by the address of the interpreter state.
+    gils: HashMap<u64, Option<u64>>,
     fetched: Fetched,
     counters: Counters,
 }
@@ -120,6 +122,7 @@ impl Reader {
             layout,
             codes: Codes::default(),
             plans: HashMap::new(),
+            gils: HashMap::new(),
             fetched: Fetched::default(),
             counters: Counters::default(),
         })
@@ -140,12 +143,18 @@ impl Reader {
         threads::interpreters(memory, &self.layout, self.runtime)
     }
 
-    /// The GIL of an interpreter, whose state is at the address given.
+    /// The GIL of an interpreter, whose state is at the address given: two reads
+    /// in one call must show the same.
     ///
     /// # Errors
-    /// When it cannot be read.
-    pub fn gil(&self, memory: &dyn Memory, interpreter: u64) -> Result<Gil, Trouble> {
-        threads::gil(memory, &self.layout, self.runtime, interpreter)
+    /// When it changed hands meanwhile, or cannot be read.
+    pub fn gil(&mut self, memory: &dyn Memory, interpreter: u64) -> Result<Gil, Rejection> {
+        if self.gils.len() >= PLANS {
+            self.gils.clear();
+        }
+        let known = self.gils.entry(interpreter).or_default();
+        let gil = threads::gil(memory, &self.layout, self.runtime, interpreter, known)?;
+        gil.ok_or(Rejection::Moved)
     }
 
     /// The stack of a thread.

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use crate::chain::Circle;
-use crate::layout::{GilPlace, Layout};
+use crate::layout::{GilLayout, GilPlace, Layout};
 use crate::memory::{self, Memory, half, word};
 use crate::trouble::Trouble;
 
@@ -51,6 +51,9 @@ pub struct Gil {
     /// Addresses of it and of what one waits on to get it: a futex in here is
     /// this GIL.
     pub lock: Range<u64>,
+    /// The part of it on which those wait that want it. A thread that waits on
+    /// another part has just given it away, and waits until it is taken.
+    pub queue: Range<u64>,
 }
 
 /// All interpreters, the newest first: none before Python has begun and after
@@ -126,25 +129,59 @@ impl Thread {
     }
 }
 
-/// The GIL that the threads of an interpreter share.
+/// The GIL that the threads of an interpreter share, read twice in one call.
+/// `None` when the two reads differ. `known` is where it was last time.
 pub(crate) fn gil(
     memory: &dyn Memory,
     layout: &Layout,
     runtime: u64,
     interpreter: u64,
-) -> Result<Gil, Trouble> {
+    known: &mut Option<u64>,
+) -> Result<Option<Gil>, Trouble> {
     let at = &layout.gil;
-    let address = match at.place {
-        GilPlace::Runtime(offset) => runtime.wrapping_add(offset),
-        GilPlace::Interpreter(offset) => pointer(memory, interpreter.wrapping_add(offset))?,
+    let told = match at.place {
+        GilPlace::Runtime(_) => None,
+        GilPlace::Interpreter(offset) => Some(interpreter.wrapping_add(offset)),
     };
-    let bytes = memory::bytes(memory, address, at.holder.max(at.locked) + 8);
-    let bytes = bytes.ok_or(Trouble::Unreadable(address))?;
-    // -1 before it is first made.
-    let locked = half(&bytes, at.locked) == 1;
-    let end = address.checked_add(at.size).ok_or(Trouble::Nonsense(address))?;
-    let holder = Some(word(&bytes, at.holder)).filter(|holder| locked && *holder != 0);
-    Ok(Gil { holder, lock: address..end })
+    let address = match (at.place, told, known.take()) {
+        (_, _, Some(known)) => known,
+        (GilPlace::Runtime(offset), ..) => runtime.wrapping_add(offset),
+        (_, told, None) => pointer(memory, told.unwrap_or_default())?,
+    };
+    let mut looks = [at.look(), at.look()];
+    let mut ranges = Vec::with_capacity(4);
+    for (pointer, bytes) in &mut looks {
+        ranges.extend(told.map(|told| (told, pointer.as_mut_slice())));
+        ranges.push((address, bytes.as_mut_slice()));
+    }
+    if !memory.read_many(&mut ranges) {
+        return Err(Trouble::Unreadable(address));
+    }
+    let [first, second] = &looks;
+    if first != second || told.is_some_and(|_| u64::from_le_bytes(first.0) != address) {
+        return Ok(None);
+    }
+    *known = Some(address);
+    at.decode(address, &first.1).map(Some)
+}
+
+impl GilLayout {
+    /// Space for the pointer to a GIL, and for the part of it that is read.
+    fn look(&self) -> ([u8; 8], Vec<u8>) {
+        let span = self.holder.max(self.locked).saturating_add(8);
+        ([0; 8], vec![0; usize::try_from(span).unwrap_or_default()])
+    }
+
+    fn decode(&self, address: u64, bytes: &[u8]) -> Result<Gil, Trouble> {
+        // -1 before it is first made.
+        let locked = half(bytes, self.locked) == 1;
+        let part = |offset: u64| address.checked_add(offset).ok_or(Trouble::Nonsense(address));
+        Ok(Gil {
+            holder: Some(word(bytes, self.holder)).filter(|holder| locked && *holder != 0),
+            lock: address..part(self.size)?,
+            queue: part(self.queue)?..part(self.queue_end())?,
+        })
+    }
 }
 
 fn pointer(memory: &dyn Memory, address: u64) -> Result<u64, Trouble> {

@@ -88,11 +88,33 @@ impl Proc {
         family
     }
 
+    /// The memory of a process. The kernel goes over all of it to tell shares,
+    /// and keeps the process from mapping more meanwhile: not for large ones.
+    pub(crate) fn memory(&self, pid: u32) -> Option<Memory> {
+        const LARGE: u64 = 256 << 20;
+        let process = self.process(pid)?;
+        let resident_bytes = process.status().ok()?.vmrss?.saturating_mul(1024);
+        let rollup = || process.smaps_rollup().ok()?.memory_map_rollup.0.into_iter().next();
+        let share = || rollup()?.extension.map.get("Pss").copied();
+        Some(Memory {
+            resident_bytes,
+            share_bytes: if resident_bytes < LARGE { share() } else { None },
+        })
+    }
+
     /// What the CPU quotas above a process allow and did so far.
     pub(crate) fn quota(&self, pid: u32) -> Option<Quota> {
         let groups = fs::read_to_string(self.path(pid, "cgroup")).ok()?;
         quota(&groups, &self.cgroups)
     }
+}
+
+/// What a process has in memory, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Memory {
+    pub(crate) resident_bytes: u64,
+    /// The same, what it shares counted in part.
+    pub(crate) share_bytes: Option<u64>,
 }
 
 /// The command line of a process; empty when there is none to read.

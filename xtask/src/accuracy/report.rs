@@ -13,6 +13,7 @@ pub(crate) struct Report {
     pub(crate) window: Window,
     pub(crate) verdict: Verdict,
     pub(crate) ledger: Ledger,
+    pub(crate) prescription: Option<Prescription>,
     pub(crate) quality: Quality,
 }
 
@@ -50,6 +51,24 @@ pub(crate) struct Thread {
     pub(crate) tid: u32,
     pub(crate) lifetime_ns: u64,
     pub(crate) states: BTreeMap<String, u64>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Prescription {
+    pub(crate) model: String,
+    pub(crate) predicted: Option<Predicted>,
+    pub(crate) antipatterns: Vec<Antipattern>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Predicted {
+    pub(crate) workers: u32,
+    pub(crate) speedup: [f64; 2],
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Antipattern {
+    pub(crate) id: String,
 }
 
 #[derive(Clone, Debug, Deserialize)]

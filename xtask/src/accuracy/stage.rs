@@ -104,7 +104,7 @@ fn pin_to(cpu: usize) -> Vec<String> {
 }
 
 /// A file of random bytes that is safely on the disk.
-fn data(folder: &Path) -> Result<String> {
+pub(super) fn data(folder: &Path) -> Result<String> {
     let path = folder.join("data");
     let size = DATA_MIB << 20;
     if fs::metadata(&path).map(|metadata| metadata.len()).ok() != Some(size) {

@@ -6,7 +6,7 @@ use whyslow_events::{Cpu, Entrance, Event, Header, Off, Pid, Seen, Tid, Timed, W
 use super::counts::Counts;
 use super::occupancy::{Holder, Occupancy};
 use super::track::{Track, doing_after, newborn};
-use super::{Doing, Thread, Timeline, Waker};
+use super::{Doing, GilSeen, Thread, Timeline, Waker};
 
 #[derive(Debug)]
 pub(crate) struct Builder {
@@ -98,6 +98,14 @@ impl Builder {
                 self.cpus.set(*cpu, Holder::Own, time);
                 self.with(*tid, |track, cpus| track.sample(time, *cpu, *kernel, *stack, cpus));
             }
+            Event::GilSeen { tid, gil, holder } => {
+                let seen = GilSeen { time, gil: *gil, holder: *holder };
+                // A look at a thread that has just ended is none of a stranger.
+                let live = self.live.get(tid).copied();
+                if let Some(track) = live.and_then(|index| self.tracks[index].as_mut()) {
+                    track.gil_seen(seen);
+                }
+            }
             Event::KernelCpu { tid: Some(tid), cpu_ns } => {
                 self.with(*tid, |track, _| track.counted(time, *cpu_ns));
             }
@@ -169,6 +177,7 @@ impl Builder {
             intervals: Vec::new(),
             samples: Vec::new(),
             turns: Vec::new(),
+            gil: Vec::new(),
             born: entrance == Entrance::Born,
             counts: Counts::default(),
             delays: Vec::new(),

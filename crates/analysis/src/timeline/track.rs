@@ -5,7 +5,7 @@ use whyslow_events::{Cpu, LoopTurn, Off, SiteId, StackId};
 
 use super::counts::Counted;
 use super::occupancy::{MaskId, Occupancy};
-use super::{Doing, Interval, Queue, Sample, Thread, Turn, Wait, Waker};
+use super::{Doing, GilSeen, Interval, Queue, Sample, Thread, Turn, Wait, Waker};
 
 /// A waker on another CPU can be faster than the switch it answers. An older
 /// wakeup met a thread that then did not block, and says nothing of this wait.
@@ -179,6 +179,11 @@ impl Track {
     pub(super) fn turn(&mut self, time: u64, saw: LoopTurn) {
         let time = time.max(self.last);
         self.thread.turns.push(Turn { time, saw });
+    }
+
+    /// A look from outside: it says nothing of what the thread does.
+    pub(super) fn gil_seen(&mut self, seen: GilSeen) {
+        self.thread.gil.push(seen);
     }
 
     pub(super) fn exit(&mut self, time: u64) {

@@ -146,12 +146,12 @@ fn on(facts: &Facts<'_>, states: &[State]) -> String {
     }
 }
 
-fn percent(share: f64) -> String {
+pub(crate) fn percent(share: f64) -> String {
     let percent = share * 100.0;
     if percent > 0.0 && percent < 1.0 { "<1 %".to_owned() } else { format!("{percent:.0} %") }
 }
 
-fn duration(ns: u64) -> String {
+pub(crate) fn duration(ns: u64) -> String {
     let seconds = ns as f64 / 1e9;
     if seconds >= 0.1 {
         format!("{seconds:.1} s")

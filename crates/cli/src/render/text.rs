@@ -4,6 +4,7 @@ mod functions;
 mod event_loop;
 mod head;
 mod line;
+mod prescription;
 mod quality;
 mod tables;
 
@@ -44,6 +45,7 @@ pub(crate) fn report(
 ) -> io::Result<()> {
     let width = layout.width.max(NARROWEST);
     let head = head::lines(report, width);
+    let todo = prescription::lines(report, width, layout.verbose);
     let foot = quality::lines(report, origin, width, layout.verbose);
     let mut tables = vec![tables::bottleneck(report, width), tables::waits(report, width)];
     let functions = match layout.functions {
@@ -56,12 +58,13 @@ pub(crate) fn report(
     let threads = if layout.verbose { tables::threads(report, width) } else { Vec::new() };
     let room = match layout.verbose {
         true => usize::MAX,
-        false => SCREEN_ROWS.saturating_sub(head.len() + foot.len()),
+        false => SCREEN_ROWS.saturating_sub(head.len() + todo.len() + foot.len()),
     };
     let rows = share_out(room, &tables);
     let used: usize = tables.iter().zip(&rows).map(|(table, rows)| table.fixed() + rows).sum();
-    // An empty line before each part, where there is room for all of them.
-    let gap = (used + tables.len() <= room || layout.functions.is_some()).then(Line::new);
+    // An empty line after each part, where there is room for all of them.
+    let parts = tables.len() + usize::from(!todo.is_empty());
+    let gap = (used + parts <= room || layout.functions.is_some()).then(Line::new);
     let mut lines = head;
     for (table, rows) in tables.into_iter().zip(rows) {
         if !table.rows.is_empty() {
@@ -71,6 +74,10 @@ pub(crate) fn report(
     }
     lines.extend(functions);
     lines.extend(threads);
+    if !todo.is_empty() {
+        lines.extend(todo);
+        lines.extend(gap);
+    }
     lines.extend(foot);
     lines.into_iter().try_for_each(|line| line.write(width, out))
 }

@@ -159,6 +159,8 @@ fn decode(list: &[u8], at: &Positions) -> Layout {
             place: GilPlace::Interpreter(field(at.gil)),
             holder: field(at.gil + 32).wrapping_sub(own_gil),
             locked: field(at.gil + 24).wrapping_sub(own_gil),
+            // The counter of switches is between.
+            queue: field(at.gil + 24).wrapping_sub(own_gil).wrapping_add(16),
             size: 208,
         },
         object_type: field(at.object),
@@ -186,6 +188,7 @@ fn is_sane(layout: &Layout) -> bool {
         layout.text.data,
         layout.gil.holder,
         layout.gil.locked,
+        layout.gil.queue,
         layout.type_name,
         layout.bytes,
         layout.items,

@@ -58,7 +58,7 @@ const V3_8: Layout = Layout {
         compact_bit: 5,
         ascii_bit: 6,
     },
-    gil: GilLayout { place: GilPlace::Runtime(1152), holder: 8, locked: 16, size: 208 },
+    gil: GilLayout { place: GilPlace::Runtime(1152), holder: 8, locked: 16, queue: 32, size: 208 },
     object_type: 8,
     type_name: 24,
     size: 16,

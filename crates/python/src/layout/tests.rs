@@ -112,6 +112,7 @@ fn fields(layout: &Layout) -> BTreeMap<String, u64> {
         ("text.ascii", text.ascii_bit.into()),
         ("gil.holder", gil.holder),
         ("gil.locked", gil.locked),
+        ("gil.queue", gil.queue),
         ("gil.size", gil.size),
     ];
     fields.push(match gil.place {

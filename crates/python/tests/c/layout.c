@@ -118,6 +118,7 @@ int main(void) {
 #endif
     AT("gil.holder", struct _gil_runtime_state, last_holder);
     AT("gil.locked", struct _gil_runtime_state, locked);
+    AT("gil.queue", struct _gil_runtime_state, cond);
     print("gil.size", sizeof(struct _gil_runtime_state));
     return 0;
 }

@@ -98,7 +98,7 @@ time.sleep(1000)
         let mut target = Running::text(&interpreter, PROGRAM);
         let number: u64 = target.line().parse().unwrap();
         thread::sleep(Duration::from_millis(100));
-        let reader = target.reader().unwrap();
+        let mut reader = target.reader().unwrap();
         let memory = target.memory();
         let threads = target.threads(&reader);
         let (_, computing) = threads.iter().find(|(id, _)| *id == number).unwrap();

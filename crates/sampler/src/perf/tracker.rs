@@ -7,6 +7,7 @@
 mod alone;
 mod budget;
 mod chains;
+mod gil;
 mod glances;
 mod habits;
 mod looks;
@@ -30,6 +31,7 @@ use super::waits::Waits;
 use crate::arch::Registers;
 use budget::Budget;
 use chains::{Beyond, Known, Places, Taken, Unwinding};
+use gil::Gils;
 use glances::Glances;
 use habits::Habits;
 use looks::Looks;
@@ -160,6 +162,7 @@ pub(crate) struct Tracker {
     unwinding: Unwinding,
     reads: Budget,
     scripts: Scripts,
+    gils: Gils,
     waits: Waits,
     looks: Looks,
     /// Where no record tells of waits, and of time in the kernel.
@@ -188,6 +191,7 @@ impl Tracker {
             unwinding: Unwinding::default(),
             reads: Budget::default(),
             scripts: Scripts::default(),
+            gils: Gils::default(),
             waits: Waits::new(kernel),
             looks: Looks::default(),
             glances: None,

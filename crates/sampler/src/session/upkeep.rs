@@ -1,5 +1,5 @@
 //! What the rings do not tell and `/proc` does, read now and then: affinities,
-//! quotas, and the kernel's own count of CPU time.
+//! quotas, memory, and the kernel's own count of CPU time.
 
 use std::collections::HashMap;
 
@@ -8,10 +8,13 @@ use whyslow_events::{Event, Pid, Tid};
 use super::now;
 use crate::Error;
 use crate::perf::Tracker;
-use crate::proc::{Counted, Proc, Quota, affinity};
+use crate::proc::{Counted, Memory, Proc, Quota, affinity};
 
 /// Time between two readings, ns.
 const INTERVAL: u64 = 100_000_000;
+/// From this age in the recording on, the memory of a process is worth a look:
+/// its program is loaded, and has begun to work.
+const GROWN: u64 = 250_000_000;
 /// Threads and processes read each time at most.
 const THREADS: usize = 64;
 const PROCESSES: usize = 16;
@@ -27,6 +30,8 @@ pub(super) struct Upkeep {
     /// Of how many threads the next reading passes over the first.
     turn: usize,
     quotas: HashMap<Pid, Quota>,
+    /// When a process was first seen; `None` once its memory was read.
+    young: HashMap<Pid, Option<u64>>,
     /// What was counted before the window.
     counted_before: HashMap<Tid, Counted>,
 }
@@ -74,6 +79,13 @@ impl Upkeep {
             {
                 let Quota { per_second_ns, periods, throttled_ns } = quota;
                 tracker.note_at(now()?, Event::Quota { pid, per_second_ns, periods, throttled_ns });
+            }
+            let seen = self.young.entry(pid).or_insert(Some(due));
+            if seen.is_some_and(|seen| due.saturating_sub(seen) >= GROWN)
+                && let Some(Memory { resident_bytes, share_bytes }) = proc.memory(pid.0)
+            {
+                *seen = None;
+                tracker.note_at(now()?, Event::Memory { pid, resident_bytes, share_bytes });
             }
         }
         Ok(())

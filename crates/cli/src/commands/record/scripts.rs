@@ -4,11 +4,13 @@
 mod refusal;
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use whyslow_events::{
-    Event, Fallback, LoopTurn, Ns, ReadScripts, ScriptCall, ScriptRead, SpaceId, TargetProcess, Tid,
+    Event, Fallback, GilHolder, GilPlace, LoopTurn, Ns, ReadScripts, ScriptCall, ScriptRead,
+    SpaceId, TargetProcess, Tid,
 };
 use whyslow_python::{
     Frame, Memory, Motion, Read, Reader, Rejection, Tasks, Thread, Trouble, Unsupported, kernel_ids,
@@ -48,9 +50,14 @@ enum Found {
 /// A Python program.
 struct Python {
     reader: Reader,
-    /// By the number in the innermost PID namespace of the process.
-    threads: HashMap<u64, Thread>,
+    /// By the number in the innermost PID namespace of the process. A thread that
+    /// runs sub-interpreters is known to several: the innermost is first.
+    threads: HashMap<u64, Vec<Thread>>,
+    /// The same number by the address of a thread state.
+    states: HashMap<u64, u64>,
     inner: HashMap<Tid, u64>,
+    /// The other way round.
+    outer: HashMap<u64, Tid>,
     /// When its threads were listed last.
     listed: Option<Instant>,
     /// What was wrong with the list then.
@@ -83,7 +90,9 @@ impl Scripts {
             Ok(reader) => Found::Python(Box::new(Python {
                 reader,
                 threads: HashMap::new(),
+                states: HashMap::new(),
                 inner: HashMap::new(),
+                outer: HashMap::new(),
                 listed: None,
                 listing: None,
                 tasks: Described::default(),
@@ -92,6 +101,17 @@ impl Scripts {
                 Found::Unreadable(refusal::unsupported(&found, why))
             }
             Err(why) => Found::Refused(refusal::unsupported(&found, why)),
+        }
+    }
+
+    /// Looks what runs in `space`, if nobody has yet.
+    fn look(&mut self, space: SpaceId, memory: &Asked<'_>) {
+        if !self.spaces.contains_key(&space) {
+            if self.spaces.len() >= SPACES {
+                self.spaces.clear();
+            }
+            let found = self.find(space, memory);
+            self.spaces.insert(space, found);
         }
     }
 }
@@ -114,13 +134,7 @@ impl ReadScripts for Scripts {
     ) -> ScriptRead {
         self.turn = None;
         let memory = Asked(process);
-        if !self.spaces.contains_key(&space) {
-            if self.spaces.len() >= SPACES {
-                self.spaces.clear();
-            }
-            let found = self.find(space, &memory);
-            self.spaces.insert(space, found);
-        }
+        self.look(space, &memory);
         let Some(Found::Python(python)) = self.spaces.get_mut(&space) else {
             return ScriptRead::Nothing;
         };
@@ -153,6 +167,20 @@ impl ReadScripts for Scripts {
 
     fn loop_turn(&mut self) -> Option<LoopTurn> {
         self.turn.take()
+    }
+
+    fn gil(
+        &mut self,
+        space: SpaceId,
+        tid: Tid,
+        process: &dyn TargetProcess,
+    ) -> Option<(GilPlace, GilHolder)> {
+        let memory = Asked(process);
+        self.look(space, &memory);
+        match self.spaces.get_mut(&space) {
+            Some(Found::Python(python)) => python.gil(tid, &memory),
+            _ => None,
+        }
     }
 
     fn may_run_in(&self, space: SpaceId) -> bool {
@@ -190,6 +218,7 @@ impl Python {
             None => {
                 let inner = memory.0.inner_tid(tid)?;
                 self.inner.insert(tid, inner);
+                self.outer.insert(inner, tid);
                 inner
             }
         };
@@ -199,7 +228,7 @@ impl Python {
             self.listed = Some(Instant::now());
             self.list(memory);
         }
-        self.threads.get(&inner).copied()
+        self.threads.get(&inner)?.first().copied()
     }
 
     /// The tasks of an event loop; `find` looks for what describes them.
@@ -242,14 +271,44 @@ impl Python {
                 kernel_ids(memory, &threads, |number| there.contains(&number))?
             }
         };
-        // Of a thread that several interpreters know, the first is the innermost.
-        self.threads = numbers.into_iter().zip(threads).rev().collect();
+        self.states =
+            threads.iter().map(|thread| thread.state).zip(numbers.iter().copied()).collect();
+        self.threads.clear();
+        for (number, thread) in numbers.into_iter().zip(threads) {
+            self.threads.entry(number).or_default().push(thread);
+        }
         self.inner.retain(|_, inner| self.threads.contains_key(inner));
         Some(())
     }
 
+    /// The GIL under which a thread runs code now: the one it holds, else that of
+    /// the innermost interpreter that knows it.
+    fn gil(&mut self, tid: Tid, memory: &Asked<'_>) -> Option<(GilPlace, GilHolder)> {
+        self.thread(tid, memory)?;
+        let number = *self.inner.get(&tid)?;
+        let mut innermost = None;
+        for thread in self.threads.get(&number)? {
+            let gil = self.reader.gil(memory, thread.interpreter).ok()?;
+            let holder = match gil.holder.map(|state| self.states.get(&state)) {
+                None => GilHolder::Nobody,
+                Some(Some(holder)) if *holder == number => GilHolder::Itself,
+                Some(holder) => {
+                    GilHolder::Other(holder.and_then(|holder| self.outer.get(holder)).copied())
+                }
+            };
+            let ends = |range: Range<u64>| (range.start, range.end);
+            let place = GilPlace { lock: ends(gil.lock), queue: ends(gil.queue) };
+            if holder == GilHolder::Itself {
+                return Some((place, holder));
+            }
+            innermost.get_or_insert((place, holder));
+        }
+        innermost
+    }
+
     fn forget(&mut self, tid: Tid) {
         if let Some(inner) = self.inner.remove(&tid) {
+            self.outer.remove(&inner);
             self.threads.remove(&inner);
         }
     }

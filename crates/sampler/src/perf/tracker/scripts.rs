@@ -8,8 +8,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use whyslow_events::{
-    CodeId, Event, LoopTurn, ReadScripts, ScriptCall, ScriptFrame, ScriptRead, ScriptReads,
-    SpaceId, Tid,
+    CodeId, Event, GilHolder, GilPlace, LoopTurn, ReadScripts, ScriptCall, ScriptFrame, ScriptRead,
+    ScriptReads, SpaceId, Tid,
 };
 
 use super::looks::Reading;
@@ -70,6 +70,15 @@ impl Scripts {
     /// What the event loop is at whose thread was read last.
     pub(super) fn loop_turn(&mut self) -> Option<LoopTurn> {
         self.reader.as_mut()?.loop_turn()
+    }
+
+    pub(super) fn gil(
+        &mut self,
+        space: SpaceId,
+        tid: Tid,
+        process: &Process,
+    ) -> Option<(GilPlace, GilHolder)> {
+        self.reader.as_mut()?.gil(space, tid, process)
     }
 
     pub(super) fn may_run_in(&self, space: SpaceId) -> bool {
@@ -134,6 +143,7 @@ impl Tracker {
         let turn = if self.scripts.turn < running.len() { self.scripts.turn } else { 0 };
         self.scripts.turn = turn + READS_PER_ROUND;
         for tid in running.into_iter().skip(turn).take(READS_PER_ROUND) {
+            self.look_at_gil(tid, &clock);
             let start = clock();
             let read = self.read_script(tid, false);
             let Some(thread) = self.threads.get_mut(&tid) else { continue };

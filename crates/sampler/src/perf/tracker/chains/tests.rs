@@ -1,7 +1,9 @@
 //! Which wait and which sample has which call chain. The stacks are simple:
 //! each word is a frame, and the first zero the end.
 
-use whyslow_events::{Fallback, Off, ReadScripts, ScriptRead, TargetProcess, Unwound};
+use whyslow_events::{
+    Fallback, GilHolder, GilPlace, Off, ReadScripts, ScriptRead, TargetProcess, Unwound,
+};
 
 use super::*;
 use crate::perf::KernelCalls;
@@ -40,6 +42,10 @@ impl ReadScripts for NoScripts {
 
     fn read(&mut self, _: SpaceId, _: Tid, _: &dyn TargetProcess, _: bool) -> ScriptRead {
         ScriptRead::Nothing
+    }
+
+    fn gil(&mut self, _: SpaceId, _: Tid, _: &dyn TargetProcess) -> Option<(GilPlace, GilHolder)> {
+        None
     }
 
     fn may_run_in(&self, _: SpaceId) -> bool {

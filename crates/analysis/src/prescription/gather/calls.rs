@@ -1,0 +1,121 @@
+//! What the Python calls of a stack tell: whether the program's own code runs,
+//! or the interpreter still imports, or an event loop runs a callback.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rustc_hash::FxHashMap;
+use whyslow_events::{CodeId, StackId};
+
+use crate::pieces::Place;
+use crate::tables::{Code, Tables};
+
+/// Of a stack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Kind {
+    /// No Python calls are known.
+    Unknown,
+    /// Modules are imported.
+    Import,
+    /// The program's own code.
+    Own,
+    /// An event loop, between two callbacks.
+    Loop,
+    /// The program's own code, called by an event loop.
+    Callback,
+}
+
+/// A function that nearly everything goes through is a frame around the work.
+const AROUND: f64 = 0.9;
+
+#[derive(Debug)]
+pub(super) struct Calls<'a> {
+    tables: &'a Tables,
+    kinds: FxHashMap<StackId, Kind>,
+}
+
+impl<'a> Calls<'a> {
+    pub(super) fn new(tables: &'a Tables) -> Self {
+        Calls { tables, kinds: FxHashMap::default() }
+    }
+
+    pub(super) fn kind(&mut self, stack: StackId) -> Kind {
+        let codes = self.codes(stack);
+        *self.kinds.entry(stack).or_insert_with(|| kind(codes.map(|(_, code)| code)))
+    }
+
+    /// `function (file:line)` of the innermost call.
+    pub(super) fn innermost(&self, stack: StackId) -> Option<String> {
+        let call = self.tables.stacks.get(&stack)?.script.first()?;
+        let code = self.tables.codes.get(&call.code)?;
+        Some(format!("{} ({}:{})", code.function, base(&code.file), call.line))
+    }
+
+    /// The part of the CPU time that is surely divided when the calls, or the
+    /// loop, of one function are: what the heaviest function takes with all it
+    /// calls, or by itself when nearly everything goes through it.
+    pub(super) fn heaviest(&mut self, computed: &[(Place, u64)]) -> f64 {
+        let mut all = 0;
+        let mut through: BTreeMap<CodeId, u64> = BTreeMap::new();
+        let mut alone: BTreeMap<CodeId, u64> = BTreeMap::new();
+        for (place, ns) in computed {
+            let Place::Stack(stack) = place else { continue };
+            if self.kind(*stack) < Kind::Own {
+                continue;
+            }
+            all += ns;
+            let codes: Vec<CodeId> = self.codes(*stack).map(|(id, _)| id).collect();
+            if let Some(innermost) = codes.first() {
+                *alone.entry(*innermost).or_default() += ns;
+            }
+            for code in codes.into_iter().collect::<BTreeSet<_>>() {
+                *through.entry(code).or_default() += ns;
+            }
+        }
+        let share = |ns: u64| ns as f64 / all as f64;
+        let parts = through.iter().map(|(code, ns)| match share(*ns) {
+            AROUND.. => share(alone.get(code).copied().unwrap_or(0)),
+            part => part,
+        });
+        // Where no call is known nothing speaks against dividing all of it.
+        if all == 0 { 1.0 } else { parts.fold(0.0, f64::max) }
+    }
+
+    /// Innermost first.
+    fn codes(&self, stack: StackId) -> impl Iterator<Item = (CodeId, &'a Code)> + use<'a> {
+        let tables = self.tables;
+        let script = tables.stacks.get(&stack).map_or(&[][..], |stack| &stack.script);
+        script.iter().filter_map(|call| Some((call.code, tables.codes.get(&call.code)?)))
+    }
+}
+
+fn kind<'a>(codes: impl Iterator<Item = &'a Code>) -> Kind {
+    let mut kind = Kind::Unknown;
+    for code in codes {
+        let found = match code {
+            _ if is_import(code) => return Kind::Import,
+            _ if is_callback(code) => Kind::Callback,
+            _ if is_loop(code) => Kind::Loop,
+            _ => Kind::Own,
+        };
+        kind = kind.max(found);
+    }
+    kind
+}
+
+fn is_import(code: &Code) -> bool {
+    code.file.starts_with("<frozen importlib")
+}
+
+/// `BaseEventLoop._run_once` of asyncio.
+fn is_loop(code: &Code) -> bool {
+    code.function.ends_with("_run_once") && code.file.ends_with("asyncio/base_events.py")
+}
+
+/// `Handle._run` of asyncio; its name is qualified from 3.11 on.
+fn is_callback(code: &Code) -> bool {
+    code.function.ends_with("_run") && code.file.ends_with("asyncio/events.py")
+}
+
+fn base(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or(path)
+}

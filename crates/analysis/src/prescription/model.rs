@@ -1,0 +1,188 @@
+//! How long the same work takes under another model of concurrency. Each answer
+//! is a range. Its lower end is what cannot be beaten: the lock, the CPUs, the
+//! workers, the longest single piece. Its upper end is what a plain division
+//! among workers takes (Brent: what cannot be divided plus equal parts of the
+//! rest), with what it costs to start them.
+
+/// A model of concurrency for Python.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Model {
+    Threads,
+    Asyncio,
+    Multiprocessing,
+}
+
+/// Work, in ns.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Work {
+    /// What no model shortens: start, imports, end.
+    pub(super) serial: f64,
+    /// CPU time.
+    pub(super) cpu: f64,
+    /// The part of it with the interpreter lock, lowest and highest.
+    pub(super) held: [f64; 2],
+    /// Waits that can overlap; of these, for a device that may serve no more at a time.
+    pub(super) waits: f64,
+    pub(super) device: f64,
+    /// Time it wanted a CPU and had none: it may be so again, or not.
+    pub(super) starved: f64,
+    /// Pieces it is made of, where waits tell.
+    pub(super) pieces: Option<u64>,
+    /// The longest wait.
+    pub(super) longest: f64,
+    /// Part of the CPU time that can be divided at least.
+    pub(super) divisible: f64,
+}
+
+/// What a model would make of it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Prediction {
+    pub(super) model: Model,
+    pub(super) workers: u32,
+    /// Lowest and highest.
+    pub(super) wall: [f64; 2],
+}
+
+/// Where it would run.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Machine {
+    pub(super) cpus: f64,
+    /// Threads run Python side by side.
+    pub(super) lockless: bool,
+}
+
+/// Costs of a model, lowest and highest, in ns: its imports and its end, and
+/// each worker. Measured on CPython 3.8 to 3.13, the highest on a busy machine.
+struct Costs {
+    once: [f64; 2],
+    each: [f64; 2],
+    /// No more workers than this make sense.
+    most: u64,
+}
+
+const MS: f64 = 1e6;
+/// What shared caches, clock rates and neighbours take, at most.
+const SLACK: f64 = 1.1;
+/// Workers are added as long as each step gains this much.
+const WORTH: f64 = 0.98;
+
+impl Model {
+    pub(super) const ALL: [Model; 3] = [Model::Threads, Model::Asyncio, Model::Multiprocessing];
+
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Model::Threads => "threads",
+            Model::Asyncio => "asyncio",
+            Model::Multiprocessing => "multiprocessing",
+        }
+    }
+
+    fn costs(self) -> Costs {
+        match self {
+            // Beyond some dozens, switches and the lock eat what more would gain.
+            Model::Threads => {
+                Costs { once: [MS, 50.0 * MS], each: [0.03 * MS, 0.4 * MS], most: 64 }
+            }
+            Model::Asyncio => {
+                Costs { once: [40.0 * MS, 200.0 * MS], each: [0.03 * MS, 0.4 * MS], most: u64::MAX }
+            }
+            Model::Multiprocessing => {
+                Costs { once: [20.0 * MS, 120.0 * MS], each: [2.0 * MS, 12.0 * MS], most: 64 }
+            }
+        }
+    }
+
+    /// Memory that each worker takes, where `process` is what the process has now.
+    pub(super) fn memory(self, workers: u32, process: Option<u64>) -> Option<u64> {
+        // Touched pages of a thread's stack and state; a task with its frames and buffers.
+        let each = match self {
+            Model::Threads => 64 << 10,
+            Model::Asyncio => 8 << 10,
+            Model::Multiprocessing => process?,
+        };
+        Some(each * u64::from(workers))
+    }
+
+    /// The wall-clock time with `workers` on `cpus`, the imports already done
+    /// where `begun`.
+    fn wall(self, work: &Work, workers: u64, machine: Machine, begun: bool) -> [f64; 2] {
+        let Work { cpu, waits, .. } = *work;
+        let count = workers as f64;
+        let parallel = machine.cpus.min(count).max(1.0);
+        // Computing that goes on one at a time.
+        let [fewest, most] = match self {
+            Model::Asyncio => [cpu; 2],
+            Model::Threads if machine.lockless => [0.0; 2],
+            Model::Threads => work.held,
+            Model::Multiprocessing => [0.0; 2],
+        };
+        let least = fewest.max(cpu / parallel).max((cpu + waits) / count).max(work.longest);
+        let spread = cpu - most;
+        let divided = spread * work.divisible / parallel + spread * (1.0 - work.divisible);
+        let rounds = match work.pieces {
+            Some(pieces) => pieces.div_ceil(workers) as f64 / pieces.max(1) as f64,
+            None => 1.0 / count,
+        };
+        let overlapped = (waits - work.device) * rounds + work.device;
+        let most = (most + divided + overlapped) * SLACK + work.starved;
+        let Costs { once, each, .. } = self.costs();
+        let once = if begun { [0.0; 2] } else { once };
+        let started = match (self, work.pieces) {
+            // A task for each piece, however many go on at a time.
+            (Model::Asyncio, Some(pieces)) => pieces as f64,
+            _ => count,
+        };
+        [
+            work.serial + least + once[0] + each[0] * started,
+            work.serial + most + once[1] + each[1] * started,
+        ]
+    }
+
+    /// With so many workers.
+    pub(super) fn with(
+        self,
+        work: &Work,
+        workers: u64,
+        machine: Machine,
+        begun: bool,
+    ) -> Prediction {
+        let wall = self.wall(work, workers, machine, begun);
+        Prediction { model: self, workers: u32::try_from(workers).unwrap_or(u32::MAX), wall }
+    }
+
+    /// With as many workers as are worth it.
+    pub(super) fn best(self, work: &Work, machine: Machine, begun: bool) -> Prediction {
+        let cpus = machine.cpus.ceil().max(1.0) as u64;
+        let bound = work.pieces.map_or(cpus, |pieces| pieces.max(1)).min(self.costs().most);
+        let predict = |workers| self.with(work, workers, machine, begun);
+        // Each candidate makes one round of the pieces less than the one before.
+        let mut rounds = bound;
+        let mut best = predict(1);
+        while rounds > 0 {
+            let next = predict(bound.div_ceil(rounds));
+            if next.middle() < best.middle() * WORTH {
+                best = next;
+            }
+            rounds = if rounds > 64 { rounds * 9 / 10 } else { rounds - 1 };
+        }
+        best
+    }
+}
+
+impl Work {
+    /// With the interpreter lock, as far as is known.
+    pub(super) fn held(&self) -> f64 {
+        f64::midpoint(self.held[0], self.held[1])
+    }
+}
+
+impl Prediction {
+    pub(super) fn middle(&self) -> f64 {
+        f64::midpoint(self.wall[0], self.wall[1])
+    }
+
+    /// Lowest and highest, against `wall` as it is.
+    pub(super) fn speedup(&self, wall: f64) -> [f64; 2] {
+        [wall / self.wall[1].max(1.0), wall / self.wall[0].max(1.0)]
+    }
+}

@@ -1,0 +1,32 @@
+//! Who holds the GIL of an interpreter: asked whenever a thread of it is read, in
+//! its place among the records.
+
+use std::collections::HashMap;
+
+use whyslow_events::{Event, GilId, GilPlace, SpaceId, Tid};
+
+use super::Tracker;
+use crate::inspect::Process;
+
+/// The GILs that were met.
+#[derive(Debug, Default)]
+pub(super) struct Gils(HashMap<(SpaceId, GilPlace), GilId>);
+
+impl Tracker {
+    /// Notes who holds the GIL under which `tid` runs code.
+    pub(super) fn look_at_gil(&mut self, tid: Tid, clock: &impl Fn() -> u64) {
+        let Some(thread) = self.threads.get(&tid) else { return };
+        let Some(space) = self.processes.get(&thread.pid).map(|process| process.space) else {
+            return;
+        };
+        let process = Process::new(thread.pid.0);
+        let Some((place, holder)) = self.scripts.gil(space, tid, &process) else { return };
+        let time = clock();
+        let next = GilId(u32::try_from(self.gils.0.len()).unwrap_or(u32::MAX));
+        let gil = *self.gils.0.entry((space, place)).or_insert(next);
+        if gil == next {
+            self.note_at(time, Event::Gil { id: gil, space, place });
+        }
+        self.note_at(time, Event::GilSeen { tid, gil, holder });
+    }
+}
