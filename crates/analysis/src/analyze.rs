@@ -14,7 +14,7 @@ use crate::report::{
 use crate::tables::Tables;
 use crate::timeline::{Builder, Timeline};
 use crate::verdict::{Facts, verdict};
-use crate::{Group, State, account, bottleneck, coverage, hot, waits};
+use crate::{Group, State, account, bottleneck, coverage, gil, hot, waits};
 
 /// What a recording says.
 #[derive(Clone, Debug)]
@@ -77,6 +77,13 @@ pub fn analyze(source: &mut dyn EventSource) -> Analysis {
         phases: phases(&fair.slices, &verdict),
         verdict,
         hot: hot::hot(&pieces, &mut frames),
+        gil: gil::summary(
+            &tables,
+            &timeline,
+            &accounts,
+            &gil::by_thread(&tables, &timeline),
+            &mut frames,
+        ),
         prescription: None,
         quality: Quality {
             lost: timeline.lost,

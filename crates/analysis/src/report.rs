@@ -1,10 +1,14 @@
 //! The report, schema `whyslow.report/1`. Stable keys; times in ns; what is
 //! not known is `null`, never absent.
 
+mod gil;
+
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+pub use gil::{Gil, GilEdge, GilLine, GilLock, GilThread};
 
 /// The value of [`Report::schema`].
 pub const SCHEMA: &str = "whyslow.report/1";
@@ -35,6 +39,8 @@ pub struct Report {
     pub waits: Vec<Wait>,
     /// The functions, largest self CPU time first.
     pub hot: Vec<Hot>,
+    /// The lock under which CPython runs code; `null` when no CPython ran.
+    pub gil: Option<Gil>,
     /// How the class changed over time.
     pub phases: Vec<Phase>,
     /// What to do. `null` until there is enough evidence for one.

@@ -1,5 +1,6 @@
 //! The report for a person: one screen, the verdict first.
 
+mod gil;
 mod head;
 mod line;
 mod quality;
@@ -38,7 +39,8 @@ pub(crate) fn report(
     out: &mut dyn Write,
 ) -> io::Result<()> {
     let width = layout.width.max(NARROWEST);
-    let head = head::lines(report, width);
+    let mut head = head::lines(report, width);
+    head.extend(gil::lines(report));
     let foot = quality::lines(report, origin, width, layout.verbose);
     let tables = [
         tables::bottleneck(report, width),
