@@ -32,11 +32,11 @@ enum Now {
     By(u32),
 }
 
-/// When it was held by whom, up to `end`, from `marks` in order. Between two marks
+/// When it was held by whom, from `start` to `end`, from `marks` in order. Between two marks
 /// that name different threads it changed hands unseen: each gets half.
-pub(super) fn held(marks: &[(u64, Mark)], end: u64) -> Vec<Held> {
+pub(super) fn held(marks: &[(u64, Mark)], start: u64, end: u64) -> Vec<Held> {
     let mut held = Vec::new();
-    let (mut now, mut since) = (Now::NotKnown, 0);
+    let (mut now, mut since) = (Now::NotKnown, start);
     for (time, mark) in marks {
         let before = match mark {
             Mark::Passes { from, .. } => Now::By(*from),
@@ -89,7 +89,7 @@ mod tests {
     use super::*;
 
     fn parts(marks: &[(u64, Mark)]) -> Vec<(u64, u64, u32)> {
-        held(marks, 100).into_iter().map(|held| (held.start, held.end, held.thread)).collect()
+        held(marks, 0, 100).into_iter().map(|held| (held.start, held.end, held.thread)).collect()
     }
 
     #[test]
@@ -137,7 +137,7 @@ mod tests {
 
     #[test]
     fn parts_are_cut_to_what_is_asked() {
-        let held = held(&[(10, Mark::Takes(1)), (20, Mark::Passes { from: 1, to: 2 })], 30);
+        let held = held(&[(10, Mark::Takes(1)), (20, Mark::Passes { from: 1, to: 2 })], 0, 30);
         let parts: Vec<_> = within(&held, 15, 25).map(|held| (held.start, held.end)).collect();
         assert_eq!(parts, [(15, 20), (20, 25)]);
         assert_eq!(within(&held, 30, 40).count() + within(&held, 0, 10).count(), 0);

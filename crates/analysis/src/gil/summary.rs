@@ -9,7 +9,7 @@ use whyslow_events::GilId;
 use super::blame::Blame;
 use super::holders::{Held, held};
 use super::waits::{Slice, marks, slices};
-use super::{GilTime, interval};
+use super::{GilTime, by_process, interval};
 use crate::State;
 use crate::account::Account;
 use crate::frames::{FrameId, Frames};
@@ -36,14 +36,14 @@ pub(crate) fn summary(
     let slices = slices(tables, timeline, accounts, frames);
     let marks = marks(tables, timeline, accounts, &slices);
     let held: BTreeMap<GilId, Vec<Held>> =
-        marks.iter().map(|(id, marks)| (*id, held(marks, timeline.end))).collect();
+        marks.iter().map(|(id, marks)| (*id, held(marks, timeline.start, timeline.end))).collect();
     let mut blame = Blame::default();
     for slice in &slices {
         let held = slice.gil.and_then(|gil| held.get(&gil)).map_or(&[][..], Vec::as_slice);
         blame.add(slice, held, timeline, frames);
     }
     let mut all = GilTime::default();
-    times.iter().flatten().for_each(|time| all += *time);
+    by_process(timeline, times).into_values().for_each(|time| all += time);
     let mut gil = Gil {
         waiting_ns: slices.iter().map(length).sum(),
         with_ns: all.with_ns,
