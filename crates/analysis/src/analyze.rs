@@ -15,7 +15,9 @@ use crate::report::{
 use crate::tables::Tables;
 use crate::timeline::{Builder, Timeline};
 use crate::verdict::{Facts, verdict};
-use crate::{Group, State, account, bottleneck, coverage, event_loop, hot, prescription, waits};
+use crate::{
+    Group, State, account, bottleneck, coverage, event_loop, gil, hot, prescription, waits,
+};
 
 /// What a recording says.
 #[derive(Clone, Debug)]
@@ -93,6 +95,8 @@ pub fn analyze_in(source: &mut dyn EventSource, detail: Detail) -> Analysis {
         contradictions: timeline.contradictions,
         disagreements,
     };
+    let gil_times = gil::by_thread(&tables, &timeline);
+    let gil = gil::summary(&tables, &timeline, &accounts, &gil_times, &mut frames);
     let event_loops = event_loop::event_loops(&tables, &timeline, &accounts, &mut frames);
     let report = Report {
         schema: report::SCHEMA.to_owned(),
@@ -106,6 +110,7 @@ pub fn analyze_in(source: &mut dyn EventSource, detail: Detail) -> Analysis {
         verdict,
         hot,
         functions: functions(&pieces, &mut frames, detail.native, detail.functions),
+        gil,
         event_loops,
         prescription: Some(prescription),
         quality: Quality {

@@ -82,6 +82,12 @@ impl<'a> Frames<'a> {
         }
     }
 
+    /// The innermost call of an interpreted program in a stack.
+    pub(crate) fn innermost_call(&mut self, stack: StackId) -> Option<FrameId> {
+        let ids = self.of(stack);
+        ids.into_iter().rev().find(|id| self.get(*id).script)
+    }
+
     /// `function (file:line)` of the innermost call of an interpreted program, else of
     /// the innermost user frame with a name, those of the C library passed over when
     /// there is another.

@@ -1,4 +1,11 @@
-//! The GIL of CPython: here, how much of a program's CPU time it was held in.
+//! The GIL of CPython: here, how much of a program's CPU time was with it; `waits`
+//! tells who waited for it, `holders` who had it when, `blame` puts both together,
+//! and `summary` is what the report says.
+
+mod blame;
+mod holders;
+mod summary;
+mod waits;
 
 use std::collections::BTreeMap;
 use std::ops::AddAssign;
@@ -8,6 +15,8 @@ use whyslow_events::{GilHolder, Pid};
 use crate::split::Split;
 use crate::tables::Tables;
 use crate::timeline::{Doing, Thread, Timeline};
+
+pub(crate) use summary::summary;
 
 /// CPU time of threads of an interpreter.
 ///

@@ -1,10 +1,14 @@
 //! The report, schema `whyslow.report/1`. Stable keys; times in ns; what is
 //! not known is `null`, never absent.
 
+mod gil;
+
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+pub use gil::{Gil, GilEdge, GilLine, GilLock, GilThread};
 
 /// The value of [`Report::schema`].
 pub const SCHEMA: &str = "whyslow.report/1";
@@ -39,6 +43,8 @@ pub struct Report {
     pub functions: Functions,
     /// Event loops, the one that was longest away from its poll first.
     pub event_loops: Vec<EventLoop>,
+    /// The lock under which CPython runs code; `null` when no CPython ran.
+    pub gil: Option<Gil>,
     /// How the class changed over time.
     pub phases: Vec<Phase>,
     /// What to do. `null` until there is enough evidence for one.

@@ -228,14 +228,33 @@ impl Tables {
         self.processes.values().any(|process| process.parent == Some(pid))
     }
 
-    /// Whether `address` lies in the runtime of a Python that `pid` runs: the
-    /// futexes there guard the interpreter lock.
+    /// Whether a futex at `address` guards the interpreter lock of `pid`: it lies in
+    /// the runtime of a Python, or in the lock of an interpreter that has its own.
     pub(crate) fn is_gil(&self, pid: Pid, address: u64) -> bool {
-        self.spaces
+        let mut runtimes = self
+            .spaces
             .values()
             .filter(|space| space.pid == pid)
-            .filter_map(|space| space.runtime.as_ref()?.gil)
-            .any(|(start, end)| (start..end).contains(&address))
+            .filter_map(|space| space.runtime.as_ref()?.gil);
+        runtimes.any(|(start, end)| (start..end).contains(&address))
+            || self.gil_at(pid, address).is_some()
+    }
+
+    /// The interpreter lock of `pid` that `address` lies in.
+    pub(crate) fn gil_at(&self, pid: Pid, address: u64) -> Option<(GilId, &Gil)> {
+        let contains = |(start, end): (u64, u64)| (start..end).contains(&address);
+        let mut gils = self.gils.iter().map(|(id, gil)| (*id, gil));
+        gils.find(|(_, gil)| contains(gil.place.lock) && self.is_in(gil.space, pid))
+    }
+
+    /// Whether an address space is or was that of `pid`.
+    pub(crate) fn is_in(&self, space: SpaceId, pid: Pid) -> bool {
+        self.pid_of(space) == Some(pid)
+    }
+
+    /// Whose address space it is.
+    pub(crate) fn pid_of(&self, space: SpaceId) -> Option<Pid> {
+        self.spaces.get(&space).map(|space| space.pid)
     }
 
     /// The runtime of `pid`, of the program it runs now.

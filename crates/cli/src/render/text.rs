@@ -1,7 +1,8 @@
 //! The report for a person: one screen, the verdict first.
 
-mod functions;
 mod event_loop;
+mod functions;
+mod gil;
 mod head;
 mod line;
 mod prescription;
@@ -44,7 +45,8 @@ pub(crate) fn report(
     out: &mut dyn Write,
 ) -> io::Result<()> {
     let width = layout.width.max(NARROWEST);
-    let head = head::lines(report, width);
+    let mut head = head::lines(report, width);
+    head.extend(gil::lines(report));
     let todo = prescription::lines(report, width, layout.verbose);
     let foot = quality::lines(report, origin, width, layout.verbose);
     let mut tables = vec![tables::bottleneck(report, width), tables::waits(report, width)];

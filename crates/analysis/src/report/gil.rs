@@ -1,0 +1,95 @@
+//! What the report says of the GIL.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// The locks under which CPython runs code, one thread at a time.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Gil {
+    /// Time that threads waited for it: `lock.gil` of the ledger.
+    pub waiting_ns: u64,
+    /// CPU time with it.
+    pub with_ns: u64,
+    /// CPU time without it: compression, hashes, matrices.
+    pub without_ns: u64,
+    /// CPU time of threads that were never looked at, or are not Python's.
+    pub unknown_ns: u64,
+    /// Where the part of the known CPU time that ran with it lies, at 95 %.
+    pub with_interval: Option<[f64; 2]>,
+    /// Each lock: one a process, unless there are interpreters with their own.
+    pub locks: Vec<GilLock>,
+    /// Threads that ran or waited for it, longest wait first.
+    pub threads: Vec<GilThread>,
+    /// Lines that waited for it, longest first.
+    pub lines: Vec<GilLine>,
+    /// Who waited for whom, longest first.
+    pub edges: Vec<GilEdge>,
+    /// How many more pairs there are.
+    pub more_edges: u64,
+    /// Time of these.
+    pub more_edges_ns: u64,
+    /// Waiting time of which nobody is known to have held it.
+    pub holder_unknown_ns: u64,
+}
+
+/// One lock.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct GilLock {
+    /// Whose.
+    pub pid: u32,
+    /// Part of the window in which somebody held it.
+    pub held_share: f64,
+    /// Where that lies, at 95 %; `null` when it was never looked at.
+    pub held_interval: Option<[f64; 2]>,
+    /// Time that threads waited for it.
+    pub waiting_ns: u64,
+}
+
+/// A thread.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct GilThread {
+    /// Its process.
+    pub pid: u32,
+    /// Its number.
+    pub tid: u32,
+    /// Its name.
+    pub name: String,
+    /// Time that it waited.
+    pub waiting_ns: u64,
+    /// CPU time with the GIL.
+    pub with_ns: u64,
+    /// CPU time without it.
+    pub without_ns: u64,
+    /// CPU time of which it is not known.
+    pub unknown_ns: u64,
+}
+
+/// A line that waited.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct GilLine {
+    /// `function (file:line)`; `null` for short waits, whose calls were not read.
+    pub r#where: Option<String>,
+    /// How often. Waking up in the midst to ask for it again does not count.
+    pub count: u64,
+    /// Time that it waited.
+    pub waiting_ns: u64,
+}
+
+/// One waited, another had it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct GilEdge {
+    /// The thread that waited.
+    pub waiter: u32,
+    /// Its name.
+    pub waiter_name: String,
+    /// Where it waited.
+    pub waiter_where: Option<String>,
+    /// The thread that had the GIL meanwhile.
+    pub holder: u32,
+    /// Its name.
+    pub holder_name: String,
+    /// Where that one was.
+    pub holder_where: Option<String>,
+    /// For how long.
+    pub ns: u64,
+}
