@@ -59,6 +59,7 @@ pub fn analyze(source: &mut dyn EventSource) -> Analysis {
         usable_cpus: timeline.usable_cpus,
         lost: timeline.lost > 0,
         waits: &waits,
+        sampling: timeline.sampling(),
     };
     let verdict = verdict(&facts);
     let anomalies = Anomalies {
@@ -87,6 +88,7 @@ pub fn analyze(source: &mut dyn EventSource) -> Analysis {
             stack_coverage: coverage::named(&pieces, &mut frames),
             stacks: coverage::reach(&tables, &pieces),
             scripts: scripts(&tables),
+            sampling: sampling(&timeline, threads.total()),
             damage,
             overhead: Overhead {
                 profiler_cpu_ns: tables.overhead.map(|(cpu_ns, _)| cpu_ns),
@@ -120,6 +122,7 @@ fn read(source: &mut dyn EventSource) -> (Tables, Timeline, Option<String>) {
     };
     let mut timeline = builder.finish();
     timeline.settle(|stack| tables.reaches_out(stack));
+    timeline.judge_queues();
     timeline.correct(tables.kernel_cpu_all, tables.tick());
     (tables, timeline, damage)
 }
@@ -141,6 +144,17 @@ fn shares(timeline: &Timeline, pieces: &[(Key, Amount)], idle_ns: f64) -> PerSta
 fn scripts(tables: &Tables) -> Option<report::Scripts> {
     let ScriptReads { accepted, rejected } = tables.script_reads;
     (accepted + rejected > 0).then_some(report::Scripts { accepted, rejected })
+}
+
+fn sampling(timeline: &Timeline, thread_ns: u64) -> Option<report::Sampling> {
+    let all = timeline.sampling();
+    let [low, high] = all.interval(0.5, thread_ns, timeline.duration());
+    (all.looks > 0).then_some(report::Sampling {
+        looks: all.looks,
+        moved: all.moved,
+        sampled_ns: all.sampled_ns,
+        margin: (high - low) / 2.0,
+    })
 }
 
 fn target(tables: &Tables, timeline: &Timeline) -> Target {

@@ -22,6 +22,9 @@ const MARK: &str = "[native, of another moment]";
 pub(crate) fn merge(tables: &Tables, native: Vec<Named>, script: &[ScriptFrame]) -> Vec<Named> {
     let mut calls = evaluations(script);
     let evaluations = native.iter().filter(|frame| is_evaluation(frame)).count();
+    if native.is_empty() {
+        return calls.into_iter().flatten().map(|call| named(tables, call)).collect();
+    }
     if evaluations != calls.len() {
         let calls = calls.into_iter().flatten().map(|call| named(tables, call));
         return calls.chain([mark()]).chain(native).collect();

@@ -5,6 +5,8 @@ mod builder;
 mod correct;
 mod counts;
 mod occupancy;
+mod queues;
+mod sampling;
 mod settle;
 mod track;
 
@@ -13,10 +15,12 @@ mod tests;
 
 use std::ops::Range;
 
-use whyslow_events::{Pid, SiteId, StackId, Tid};
+use whyslow_events::{CpuSet, Pid, SiteId, StackId, Tid};
 
 pub(crate) use builder::Builder;
 use counts::Counts;
+use queues::Spare;
+pub(crate) use sampling::Sampling;
 
 use crate::split::Split;
 
@@ -36,6 +40,8 @@ pub(crate) struct Timeline {
     pub(crate) strangers: u64,
     /// Events that cannot follow what came before.
     pub(crate) contradictions: u64,
+    /// Idle time of CPUs, where an engine counted it.
+    pub(crate) spare: Vec<Spare>,
 }
 
 /// One thread. Its intervals cover `start..end` without a gap.
@@ -52,6 +58,10 @@ pub(crate) struct Thread {
     pub(crate) born: bool,
     /// The kernel's counts of its CPU time.
     pub(crate) counts: Counts,
+    /// How much of it is sampled.
+    pub(crate) sampling: Sampling,
+    /// The CPUs it may use.
+    pub(crate) cpus: CpuSet,
 }
 
 /// A stretch of one doing, from `start` to the start of the next interval.
@@ -162,6 +172,13 @@ impl Thread {
 impl Timeline {
     pub(crate) fn duration(&self) -> u64 {
         self.end - self.start
+    }
+
+    /// How much of all threads' time is sampled.
+    pub(crate) fn sampling(&self) -> Sampling {
+        let mut all = Sampling::default();
+        self.threads.iter().for_each(|thread| all.add(thread.sampling));
+        all
     }
 
     /// Time that a hypervisor took from running threads.

@@ -10,6 +10,7 @@ use clap::builder::{PathBufValueParser, TypedValueParser};
 use clap::{Args, ColorChoice, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use whyslow_analysis::View;
+use whyslow_sampler::Engine;
 
 pub(crate) use format::{Format, OutputFile};
 use quantity::{parse_duration, parse_positive_duration, parse_stack_size};
@@ -170,6 +171,18 @@ pub(crate) enum EngineChoice {
     Auto,
     /// perf_event_open
     Perf,
+    /// Looks at /proc, without perf events
+    Procfs,
+}
+
+impl From<EngineChoice> for Engine {
+    fn from(choice: EngineChoice) -> Engine {
+        match choice {
+            EngineChoice::Auto => Engine::Auto,
+            EngineChoice::Perf => Engine::Perf,
+            EngineChoice::Procfs => Engine::Procfs,
+        }
+    }
 }
 
 /// `--view`.

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    CodeId, Cpu, CpuSet, ExitStatus, Fallback, Ns, Pid, ScriptFrame, ScriptReads, Site, SiteId,
+    CodeId, Cpu, CpuSet, ExitStatus, Fallback, Ns, Pid, Polled, ScriptFrame, ScriptReads, Site, SiteId,
     SpaceId, StackEnd, StackId, Tid,
 };
 
@@ -321,5 +321,21 @@ pub enum Event {
         profiler_cpu_ns: u64,
         /// Records read from the kernel.
         events: u64,
+    },
+    /// What a thread did since an engine that polls looked at it before.
+    Polled(Polled),
+    /// The target itself holds the other end of what is waited on at this site.
+    Inside {
+        /// Where it is waited on.
+        site: SiteId,
+    },
+    /// How much of the time since `since` a CPU had nothing to do.
+    Spare {
+        /// The CPU.
+        cpu: Cpu,
+        /// When the count began.
+        since: Ns,
+        /// Idle time, ns.
+        idle_ns: u64,
     },
 }

@@ -101,7 +101,18 @@ impl Waits {
         tid: u32,
         define: impl FnMut(Event),
     ) -> Option<SiteId> {
-        let InCall { number, arguments, pc, .. } = self.inspector.call(pid.0, tid)?;
+        let call = self.inspector.call(pid.0, tid)?;
+        Some(self.looked(now, (pid, space), call, define))
+    }
+
+    /// The site of a thread that was looked at and is in `call`.
+    pub(crate) fn looked(
+        &mut self,
+        now: u64,
+        (pid, space): (Pid, SpaceId),
+        InCall { number, arguments, pc, .. }: InCall,
+        define: impl FnMut(Event),
+    ) -> SiteId {
         let call = match number {
             Some(number) => {
                 self.calls.number(space, pc, Some(number), || None);
@@ -109,7 +120,7 @@ impl Waits {
             }
             None => Call::Fault,
         };
-        Some(self.site(now, pid, call, pc, arguments, true, define).site)
+        self.site(now, pid, call, pc, arguments, true, define).site
     }
 
     /// Reads from outside.

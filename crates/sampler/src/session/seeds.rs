@@ -70,7 +70,7 @@ impl Session {
 }
 
 /// The name the kernel will give a command: the last part of its path.
-fn comm_of(command: &str) -> String {
+pub(crate) fn comm_of(command: &str) -> String {
     /// `TASK_COMM_LEN` without its end.
     const LONGEST: usize = 15;
     command.rsplit('/').next().unwrap_or(command).chars().take(LONGEST).collect()
