@@ -11,6 +11,7 @@ mod interrupt;
 mod launch;
 mod outputs;
 mod process;
+mod procfs;
 mod python;
 mod recording;
 mod report;

@@ -44,6 +44,9 @@ pub(crate) enum Command {
     Record(RecordArgs),
     /// Print the report of a recording again
     Report(ReportArgs),
+    /// Say what this machine allows, what is missing, and what to do; ends with 1 when
+    /// something is missing
+    Doctor(DoctorArgs),
     /// Print a completion script for a shell
     Completions {
         /// The shell
@@ -125,6 +128,14 @@ pub(crate) struct ReportArgs {
 
     #[command(flatten)]
     pub output: OutputArgs,
+}
+
+/// Arguments of `whyslow doctor`.
+#[derive(Debug, Args)]
+pub(crate) struct DoctorArgs {
+    /// Print it as JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// What to print and write, the same for every command that ends in a report.

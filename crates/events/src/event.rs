@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    CodeId, Cpu, CpuSet, ExitStatus, Fallback, Ns, Pid, Polled, ScriptFrame, ScriptReads, Site, SiteId,
-    SpaceId, StackEnd, StackId, Tid,
+    CodeId, Cpu, CpuSet, ExitStatus, Fallback, Ns, Pid, Polled, ScriptFrame, ScriptReads, Site,
+    SiteId, SpaceId, StackEnd, StackId, Tid,
 };
 
 /// An event and when it happened.

@@ -126,6 +126,17 @@ pub enum Error {
 }
 
 impl Error {
+    /// What the kernel said to a perf event, when that is what it is about.
+    pub(crate) fn errno(&self) -> Option<Errno> {
+        match self {
+            Error::OpenEvent { errno, .. }
+            | Error::MapRing { errno, .. }
+            | Error::Event { errno, .. }
+            | Error::Tracepoint { errno, .. } => Some(*errno),
+            _ => None,
+        }
+    }
+
     /// What the reader can do about it, where we know.
     #[must_use]
     pub fn remedy(&self) -> Option<String> {

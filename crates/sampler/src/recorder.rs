@@ -43,9 +43,9 @@ impl Recorder {
             Engine::Auto | Engine::Perf => {
                 match Session::new(what.clone(), options.clone(), readers()) {
                     Ok(session) => return Ok(Recorder(Kind::Perf(Box::new(session)))),
-                    Err(error) => vec![
-                        without_perf(&error).filter(|_| engine == Engine::Auto).ok_or(error)?,
-                    ],
+                    Err(error) => {
+                        vec![without_perf(&error).filter(|_| engine == Engine::Auto).ok_or(error)?]
+                    }
                 }
             }
         };
@@ -93,13 +93,7 @@ impl Recorder {
 
 /// What is done without perf events, when that is what `error` is about.
 fn without_perf(error: &Error) -> Option<Fallback> {
-    let errno = match error {
-        Error::OpenEvent { errno, .. }
-        | Error::MapRing { errno, .. }
-        | Error::Event { errno, .. }
-        | Error::Tracepoint { errno, .. } => *errno,
-        _ => return None,
-    };
+    let errno = error.errno()?;
     Some(Fallback {
         wanted: "perf events, which tell of every wait".to_owned(),
         got: "looks at /proc: CPU time exact, waits sampled".to_owned(),

@@ -230,6 +230,7 @@ impl Track {
         self.close(end.max(self.last), cpus);
         self.thread.sampling = self.polling.sampling;
         if self.thread.sampling.looks > 0 {
+            self.even_out();
             self.lend_back();
         }
         let end = self.exited.unwrap_or(self.since);

@@ -6,8 +6,10 @@
 /// Distance of rounds, ns: on average, and most, when looking costs too much.
 const CLOSEST: u64 = 5_000_000;
 const FARTHEST: u64 = 100_000_000;
-/// A thread at rest is looked at in every 16th round.
-const CALMEST: u32 = 4;
+/// A thread at rest is looked at in every 32nd round, when there are many.
+const CALMEST: u32 = 5;
+/// Looks at threads at rest, a second: some 4 µs each.
+const AT_REST: u64 = 1500;
 /// What looking may cost, in thousandths of a CPU.
 const ALLOWED: u64 = 20;
 /// How often that is compared, ns.
@@ -29,9 +31,11 @@ pub(super) struct Pace {
 pub(super) struct Calm(u32);
 
 impl Calm {
-    /// Another look.
-    pub(super) fn after(self, moved: bool) -> Calm {
-        if moved { Calm(0) } else { Calm((self.0 + 1).min(CALMEST)) }
+    /// Another look, of a thread among so many.
+    pub(super) fn after(self, moved: bool, threads: usize) -> Calm {
+        let looks = threads as u64 * (1_000_000_000 / CLOSEST);
+        let calmest = looks.div_ceil(AT_REST).next_power_of_two().ilog2().min(CALMEST);
+        if moved { Calm(0) } else { Calm((self.0 + 1).min(calmest)) }
     }
 }
 
@@ -89,8 +93,9 @@ mod tests {
     #[test]
     fn the_calm_are_looked_at_less_often_and_the_moved_at_once() {
         let mut pace = Pace::new(1, 0, 1000);
-        let rest = (0..9).fold(Calm::default(), |calm, _| calm.after(false));
-        assert_eq!(rest.after(true), Calm::default());
+        let rest = (0..9).fold(Calm::default(), |calm, _| calm.after(false, 100));
+        assert_eq!(rest.after(true, 100), Calm::default());
+        assert_eq!(Calm::default().after(false, 2), Calm::default(), "few are always looked at");
         let due = (0..160).filter(|_| {
             pace.advance(Calm::default());
             pace.is_due(rest)

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use whyslow_events::{
-    Entrance, Event, Ns, Off, Pid, Polled, Seen, SiteId, SpaceId, StackId, Tid, Timed,
+    CpuSet, Entrance, Event, Ns, Off, Pid, Polled, Seen, SiteId, SpaceId, StackId, Tid, Timed,
 };
 
 use super::ends::inside;
@@ -16,12 +16,15 @@ use super::task::{Call, Counts, Task};
 use crate::Error;
 use crate::facts::system_facts;
 use crate::perf::{KernelCalls, Spaces, Waits};
-use crate::proc::Proc;
+use crate::proc::{Proc, affinity};
 use crate::session::{Readers, now};
 use crate::target::seen;
 
 /// Threads whose counts are kept open: a part of the descriptors we may have.
 pub(super) const KEPT_OPEN: usize = 400;
+
+/// Threads whose affinity is read at a time.
+const AFFINITIES: usize = 64;
 
 /// A thread of the target.
 #[derive(Debug)]
@@ -38,6 +41,7 @@ pub(super) struct Thread {
     kernel_ns: u64,
     running: bool,
     calm: Calm,
+    cpus: Option<CpuSet>,
 }
 
 /// The target as it was seen last.
@@ -159,15 +163,25 @@ impl Poller {
             kernel_ns: if born { 0 } else { stat.stime * self.tick },
             running: true,
             calm: Calm::default(),
+            cpus: None,
         };
         self.threads.insert(tid, thread);
-        if let Some(cpus) = crate::proc::affinity(tid.0) {
+        self.note_affinity(time, tid);
+    }
+
+    fn note_affinity(&mut self, time: u64, tid: Tid) {
+        let (Some(cpus), Some(thread)) = (affinity(tid.0), self.threads.get_mut(&tid)) else {
+            return;
+        };
+        if thread.cpus.as_ref() != Some(&cpus) {
+            thread.cpus = Some(cpus.clone());
             self.emit(time, Event::Affinity { tid, cpus });
         }
     }
 
     /// Looks at a thread and tells what it did since the last look.
     pub(super) fn look(&mut self, tid: Tid) -> Result<(), Error> {
+        let count = self.threads.len();
         let Some(thread) = self.threads.get_mut(&tid) else { return Ok(()) };
         self.looks += 1;
         let counts = thread.task.counts();
@@ -177,7 +191,7 @@ impl Poller {
             return Ok(());
         };
         let moved = thread.running || counts != thread.counts;
-        thread.calm = thread.calm.after(moved);
+        thread.calm = thread.calm.after(moved, count);
         if !moved {
             thread.looked = time;
             return Ok(());
@@ -204,11 +218,11 @@ impl Poller {
         };
         thread.running = doing == Seen::Runnable;
         (thread.looked, thread.counts, thread.kernel_ns) = (time, counts, kernel_ns);
-        self.emit(time, Event::Polled(polled));
         if doing == Seen::Off(Off::Dead) {
             self.count(time, tid);
             self.threads.remove(&tid);
         }
+        self.emit(time, Event::Polled(polled));
         Ok(())
     }
 
@@ -216,7 +230,9 @@ impl Poller {
     fn doing(&mut self, time: u64, tid: Tid, call: Call, state: char) -> (Seen, Option<StackId>) {
         let doing = match (call, seen(state)) {
             // The call was read first: in between it went on.
-            (Call::In(_), Seen::Runnable) => Seen::Off(Off::Blocked { site: None, uninterruptible: false }),
+            (Call::In(_), Seen::Runnable) => {
+                Seen::Off(Off::Blocked { site: None, uninterruptible: false })
+            }
             (_, doing) => doing,
         };
         match (doing, call) {
@@ -247,9 +263,7 @@ impl Poller {
         self.report_space(time, space);
         for event in new {
             let inside = match &event {
-                Event::Site { id, site } if inside(&self.proc, site, &self.processes) => {
-                    Some(*id)
-                }
+                Event::Site { id, site } if inside(&self.proc, site, &self.processes) => Some(*id),
                 _ => None,
             };
             self.define(time, event);
@@ -305,9 +319,15 @@ impl Poller {
         let time = now()?;
         let mut pids: Vec<Pid> = self.processes.keys().copied().collect();
         pids.sort_unstable();
-        for event in self.surroundings.look(&self.proc, time, &pids) {
-            self.emit(time, event);
+        let events = self.surroundings.look(&self.proc, time, &pids);
+        if events.is_empty() {
+            return Ok(());
         }
+        events.into_iter().for_each(|event| self.emit(time, event));
+        // Those that can be in the run queue.
+        let moving = self.threads.iter().filter(|(_, thread)| thread.calm == Calm::default());
+        let moving: Vec<Tid> = moving.map(|(tid, _)| *tid).take(AFFINITIES).collect();
+        moving.into_iter().for_each(|tid| self.note_affinity(time, tid));
         Ok(())
     }
 }

@@ -199,9 +199,8 @@ impl Session {
             }
             let attached = self.child.is_none();
             let asked = stop.asked();
-            let left = duration.map_or(u64::MAX, |duration| {
-                duration.saturating_sub(time.saturating_sub(start))
-            });
+            let left = duration
+                .map_or(u64::MAX, |duration| duration.saturating_sub(time.saturating_sub(start)));
             if asked == Stop::AT_ONCE
                 || (attached && (asked == Stop::END || self.poller.threads.is_empty()))
                 || left == 0

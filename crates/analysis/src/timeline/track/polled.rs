@@ -127,9 +127,11 @@ impl Track {
             return;
         }
         let stack = if matches!(doing, Doing::OnCpu { .. }) { None } else { stack };
-        let goes_on = self.thread.intervals.last().is_some_and(|last| {
-            last.doing == doing && last.stack == stack && !is_off(doing)
-        });
+        let goes_on = self
+            .thread
+            .intervals
+            .last()
+            .is_some_and(|last| last.doing == doing && last.stack == stack && !is_off(doing));
         if !goes_on {
             self.thread.intervals.push(Interval { start: self.since, doing, stack });
         }
@@ -151,6 +153,37 @@ impl Track {
         }
         polling.ran = 0;
         self.thread.samples.push(Sample { time, stack: polled.stack, kernel });
+    }
+
+    /// The thread ends, or the window: what was laid as time on a CPU and never
+    /// counted was time in the queue, and what was counted and not laid was it.
+    pub(super) fn even_out(&mut self) {
+        let due = self.polling.cpu_due;
+        let wrong = |doing: Doing| match doing {
+            Doing::OnCpu { .. } => due < 0,
+            Doing::Runq { .. } | Doing::Blocked(_) => due > 0,
+            Doing::Stopped | Doing::Unknown | Doing::Undetermined => false,
+        };
+        let right = if due < 0 { PREEMPTED } else { RUNNING };
+        let mut left = due.unsigned_abs();
+        let mut end = self.since;
+        let mut index = self.thread.intervals.len();
+        while left > 0 && index > 0 {
+            index -= 1;
+            let interval = self.thread.intervals[index];
+            let length = end - interval.start;
+            if wrong(interval.doing) && length > 0 {
+                let part = length.min(left);
+                left -= part;
+                let moved = Interval { start: end - part, doing: right, stack: None };
+                if part == length {
+                    self.thread.intervals[index] = moved;
+                } else {
+                    self.thread.intervals.insert(index + 1, moved);
+                }
+            }
+            end = interval.start;
+        }
     }
 
     /// A wait between two looks that both found the thread runnable, before any
