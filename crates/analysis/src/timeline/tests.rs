@@ -3,6 +3,7 @@
 
 mod counts;
 mod laws;
+mod polled;
 
 use std::collections::BTreeMap;
 
