@@ -14,6 +14,7 @@ mod launch;
 mod outputs;
 mod prescription;
 mod process;
+mod procfs;
 mod python;
 mod recording;
 mod report;

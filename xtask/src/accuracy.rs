@@ -46,6 +46,9 @@ pub(crate) struct Arguments {
     /// Only launch or only attach
     #[arg(long)]
     mode: Option<Mode>,
+    /// Which engine whyslow is to take
+    #[arg(long, default_value = "auto", value_name = "NAME")]
+    engine: String,
     /// How often to run each
     #[arg(long, default_value_t = 1, value_name = "N")]
     runs: u32,
@@ -85,6 +88,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         binary: binary()?,
         programs: Programs::new(&folder.join("bin"))?,
         folder,
+        engine: arguments.engine.clone(),
         // Where results are decided, a workload that cannot run is a failure.
         may_skip: env::var_os("CI").is_none(),
     };
@@ -141,6 +145,7 @@ struct Suite {
     binary: PathBuf,
     programs: Programs,
     folder: PathBuf,
+    engine: String,
     may_skip: bool,
 }
 
@@ -213,6 +218,7 @@ impl Suite {
         };
         let recorder = Recorder {
             binary: &self.binary,
+            engine: &self.engine,
             stem: self.folder.join(format!("{}-{}", workload.id, mode.as_str())),
             shares: workload.shares,
         };

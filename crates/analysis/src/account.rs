@@ -196,6 +196,7 @@ impl<'a> Evidence<'a> {
         };
         match site.copied().or_else(|| object().copied()) {
             Some(ended) => ended.inside >= ended.outside,
+            None if wait.site.is_some_and(|site| self.tables.inside.contains(&site)) => true,
             None => match state {
                 State::LockUser => true,
                 State::Child => self.tables.has_child(pid),

@@ -76,6 +76,7 @@ pub fn analyze_in(source: &mut dyn EventSource, detail: Detail) -> Analysis {
         usable_cpus: timeline.usable_cpus,
         lost: timeline.lost > 0,
         waits: &waits,
+        sampling: timeline.sampling(),
     };
     let verdict = verdict(&facts);
     let hot = hot::hot(&pieces, &mut frames);
@@ -122,6 +123,7 @@ pub fn analyze_in(source: &mut dyn EventSource, detail: Detail) -> Analysis {
             stack_coverage: coverage::named(&pieces, &mut frames),
             stacks: coverage::reach(&tables, &pieces),
             scripts: scripts(&tables),
+            sampling: sampling(&timeline, threads.total()),
             damage,
             overhead: Overhead {
                 profiler_cpu_ns: tables.overhead.map(|(cpu_ns, _)| cpu_ns),
@@ -155,6 +157,7 @@ pub(crate) fn read(source: &mut dyn EventSource) -> (Tables, Timeline, Option<St
     };
     let mut timeline = builder.finish();
     timeline.settle(&mut tables);
+    timeline.judge_queues();
     timeline.correct(tables.kernel_cpu_all, tables.tick());
     // After the correction, which takes from the ends of waits what the kernel
     // charged as CPU time.
@@ -183,6 +186,17 @@ fn shares(timeline: &Timeline, pieces: &[(Key, Amount)], idle_ns: f64) -> PerSta
 fn scripts(tables: &Tables) -> Option<report::Scripts> {
     let ScriptReads { accepted, rejected } = tables.script_reads;
     (accepted + rejected > 0).then_some(report::Scripts { accepted, rejected })
+}
+
+fn sampling(timeline: &Timeline, thread_ns: u64) -> Option<report::Sampling> {
+    let all = timeline.sampling();
+    let [low, high] = all.interval(0.5, thread_ns, timeline.duration());
+    (all.looks > 0).then_some(report::Sampling {
+        looks: all.looks,
+        moved: all.moved,
+        sampled_ns: all.sampled_ns,
+        margin: (high - low) / 2.0,
+    })
 }
 
 fn target(tables: &Tables, timeline: &Timeline) -> Target {

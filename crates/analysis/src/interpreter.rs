@@ -28,6 +28,9 @@ pub(crate) fn merge(
 ) -> Vec<Named> {
     let mut calls = evaluations(script);
     let evaluations = native.iter().filter(|frame| is_evaluation(frame)).count();
+    if native.is_empty() {
+        return calls.into_iter().flatten().map(|call| named(tables, call)).collect();
+    }
     if evaluations != calls.len() {
         let calls = calls.into_iter().flatten().map(|call| named(tables, call));
         return calls.chain([mark()]).chain(native).collect();

@@ -95,7 +95,7 @@ impl Slices {
         let mut from_ns = 0;
         for (shares, border) in self.shares.iter().zip(&self.borders) {
             let to_ns = border - self.start;
-            let judged = judge(&shares.scaled(1.0 / (to_ns - from_ns) as f64));
+            let judged = judge(&shares.scaled(1.0 / (to_ns - from_ns) as f64), 0.0);
             let mut phase = Phase { from_ns, to_ns, class: judged.class, cause: judged.cause };
             refine(&mut phase);
             match phases.last_mut() {

@@ -487,6 +487,8 @@ pub struct Quality {
     pub stacks: StackReach,
     /// Reads of interpreted stacks; `null` when no interpreter was found.
     pub scripts: Option<Scripts>,
+    /// How well a sampled timeline is known; `null` when every switch was reported.
+    pub sampling: Option<Sampling>,
     /// Why the recording is incomplete; `null` when it is whole.
     pub damage: Option<String>,
     /// What recording cost.
@@ -536,6 +538,20 @@ pub struct Scripts {
     pub accepted: u64,
     /// Not believed.
     pub rejected: u64,
+}
+
+/// How well the timeline is known, where threads were only looked at. The time
+/// on the CPU and in the run queue is exact all the same.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Sampling {
+    /// How often a thread was looked at.
+    pub looks: u64,
+    /// How often it had moved since the look before.
+    pub moved: u64,
+    /// Thread time between such two looks: where it was spent is sampled.
+    pub sampled_ns: u64,
+    /// How far off a share of all time may be (95 %).
+    pub margin: f64,
 }
 
 /// What recording cost.

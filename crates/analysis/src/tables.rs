@@ -1,7 +1,7 @@
 //! What the stream defines beside the threads' doings: processes, address
 //! spaces, stacks, sites, symbols, and the kernel's own counts.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use whyslow_events::{
     CodeId, Event, ExitStatus, Frame, GilId, GilPlace, Header, Pid, ScriptFrame, ScriptReads, Site,
@@ -23,6 +23,8 @@ pub(crate) struct Tables {
     /// CPU time of the recorder and records it read.
     pub(crate) overhead: Option<(u64, u64)>,
     pub(crate) events: u64,
+    /// Where the target waits for what it does itself at the other end.
+    pub(crate) inside: HashSet<SiteId>,
     spaces: HashMap<SpaceId, Space>,
     symbols: HashMap<SymbolKey, Vec<Frame>>,
     /// Copies of stacks that stand for other waits at the same site.
@@ -105,6 +107,7 @@ impl Tables {
             exit: None,
             overhead: None,
             events: 0,
+            inside: HashSet::new(),
             spaces: HashMap::new(),
             symbols: HashMap::new(),
             lent: HashMap::new(),
@@ -170,6 +173,9 @@ impl Tables {
                 if let Some(space) = self.spaces.get_mut(&space) {
                     space.runtime = Some(Runtime { name, gil });
                 }
+            }
+            Event::Inside { site } => {
+                self.inside.insert(site);
             }
             Event::Fallback(fallback) => self.header.fallbacks.push(fallback),
             Event::End { exit } => self.exit = exit,

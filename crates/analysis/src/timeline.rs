@@ -6,6 +6,8 @@ mod correct;
 mod counts;
 mod delays;
 mod occupancy;
+mod queues;
+mod sampling;
 mod settle;
 mod track;
 mod wakers;
@@ -15,10 +17,12 @@ mod tests;
 
 use std::ops::Range;
 
-use whyslow_events::{GilHolder, GilId, LoopTurn, Pid, SiteId, StackId, Tid};
+use whyslow_events::{CpuSet, GilHolder, GilId, LoopTurn, Pid, SiteId, StackId, Tid};
 
 pub(crate) use builder::Builder;
 use counts::Counts;
+use queues::Spare;
+pub(crate) use sampling::Sampling;
 
 use crate::split::Split;
 
@@ -38,6 +42,8 @@ pub(crate) struct Timeline {
     pub(crate) strangers: u64,
     /// Events that cannot follow what came before.
     pub(crate) contradictions: u64,
+    /// Idle time of CPUs, where an engine counted it.
+    pub(crate) spare: Vec<Spare>,
 }
 
 /// One thread. Its intervals cover `start..end` without a gap.
@@ -60,6 +66,10 @@ pub(crate) struct Thread {
     pub(crate) counts: Counts,
     /// The kernel's counts of its time in the run queue: when, and so far.
     pub(crate) delays: Vec<(u64, u64)>,
+    /// How much of it is sampled.
+    pub(crate) sampling: Sampling,
+    /// The CPUs it may use.
+    pub(crate) cpus: CpuSet,
 }
 
 /// A stretch of one doing, from `start` to the start of the next interval.
@@ -186,6 +196,13 @@ impl Thread {
 impl Timeline {
     pub(crate) fn duration(&self) -> u64 {
         self.end - self.start
+    }
+
+    /// How much of all threads' time is sampled.
+    pub(crate) fn sampling(&self) -> Sampling {
+        let mut all = Sampling::default();
+        self.threads.iter().for_each(|thread| all.add(thread.sampling));
+        all
     }
 
     /// Time that a hypervisor took from running threads.

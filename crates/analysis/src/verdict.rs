@@ -10,6 +10,7 @@ pub(crate) use summary::{duration, percent};
 
 use crate::ledger::PerState;
 use crate::report::{Active, Class, Verdict, Wait};
+use crate::timeline::Sampling;
 use crate::{Group, State};
 
 /// From this share of the wall-clock time on, idle is the answer.
@@ -46,6 +47,8 @@ pub(crate) struct Facts<'a> {
     /// Records were lost.
     pub(crate) lost: bool,
     pub(crate) waits: &'a [Wait],
+    /// How much of the thread time is sampled.
+    pub(crate) sampling: Sampling,
 }
 
 impl Facts<'_> {
@@ -59,6 +62,18 @@ impl Facts<'_> {
         let away = [State::Idle, State::Sleep, State::SyncThread];
         let away: u64 = away.iter().map(|state| self.threads[*state]).sum();
         (self.threads.total() - away).max(1) as f64
+    }
+
+    /// Where a share of the wall-clock time may lie. Looks at threads of the same
+    /// moment say no more than one.
+    fn interval(&self, share: f64) -> [f64; 2] {
+        self.sampling.interval(share, self.threads.total(), self.wall_ns)
+    }
+
+    /// How far off a share may be through sampling.
+    fn margin(&self) -> f64 {
+        let [low, high] = self.interval(0.5);
+        (high - low) / 2.0
     }
 
     fn gil(&self) -> bool {
@@ -88,7 +103,7 @@ pub(crate) struct Judged {
 }
 
 pub(crate) fn verdict(facts: &Facts<'_>) -> Verdict {
-    let mut judged = judge(facts.shares);
+    let mut judged = judge(facts.shares, facts.margin());
     if facts.gil() {
         blame_gil(judged.class, &mut judged.cause);
         blame_gil(judged.active.class, &mut judged.active.cause);
@@ -104,11 +119,12 @@ pub(crate) fn verdict(facts: &Facts<'_>) -> Verdict {
     }
     let unknown = facts.shares[State::Unknown];
     let summary = summary::sentence(facts, &judged);
+    let [low, high] = facts.interval(judged.share);
     Verdict {
         class: judged.class,
         cause: judged.cause,
         share: judged.share,
-        interval: [judged.share, (judged.share + unknown).min(1.0)],
+        interval: [low, (high + unknown).min(1.0)],
         summary,
         active: judged.active,
     }
@@ -120,11 +136,11 @@ fn blame_gil(class: Class, cause: &mut String) {
     }
 }
 
-/// Judges shares that sum to 1.
-pub(crate) fn judge(shares: &PerState<f64>) -> Judged {
+/// Judges shares that sum to 1 and may be off by `margin`.
+pub(crate) fn judge(shares: &PerState<f64>, margin: f64) -> Judged {
     let idle = shares[State::Idle];
-    let unknown = shares[State::Unknown];
-    let active = active(shares);
+    let unknown = shares[State::Unknown] + margin;
+    let active = active(shares, unknown);
     let (class, cause, share) = if idle >= MOSTLY_IDLE {
         (Class::Idle, "work".to_owned(), idle)
     } else if unknown > NEGLIGIBLE && idle + unknown >= MOSTLY_IDLE {
@@ -145,14 +161,14 @@ struct Contender {
     cause: &'static str,
 }
 
-fn active(shares: &PerState<f64>) -> Active {
+fn active(shares: &PerState<f64>, unknown: f64) -> Active {
     let time = 1.0 - shares[State::Idle];
     if time <= f64::EPSILON {
         return Active { class: Class::Idle, cause: "work".to_owned(), share: 0.0 };
     }
     let contenders = contenders(&shares.scaled(1.0 / time));
     let [first, second, ..] = contenders;
-    let unknown = shares[State::Unknown] / time;
+    let unknown = unknown / time;
     let gap = first.share - second.share;
     // A tie that stays a tie whatever the unknown time was is an answer.
     if unknown > NEGLIGIBLE && gap <= unknown && gap + unknown > TIE {

@@ -11,6 +11,7 @@ use clap::builder::{PathBufValueParser, TypedValueParser};
 use clap::{Args, ColorChoice, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use whyslow_analysis::{Detail, View};
+use whyslow_sampler::Engine;
 
 pub(crate) use format::{Format, OutputFile};
 use order::OrderArgs;
@@ -45,6 +46,9 @@ pub(crate) enum Command {
     Record(RecordArgs),
     /// Print the report of a recording again
     Report(ReportArgs),
+    /// Say what this machine allows, what is missing, and what to do; ends with 1 when
+    /// something is missing
+    Doctor(DoctorArgs),
     /// Print a completion script for a shell
     Completions {
         /// The shell
@@ -128,6 +132,14 @@ pub(crate) struct ReportArgs {
     pub output: OutputArgs,
 }
 
+/// Arguments of `whyslow doctor`.
+#[derive(Debug, Args)]
+pub(crate) struct DoctorArgs {
+    /// Print it as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// What to print and write, the same for every command that ends in a report.
 #[derive(Debug, Args)]
 pub(crate) struct OutputArgs {
@@ -187,6 +199,18 @@ pub(crate) enum EngineChoice {
     Auto,
     /// perf_event_open
     Perf,
+    /// Looks at /proc, without perf events
+    Procfs,
+}
+
+impl From<EngineChoice> for Engine {
+    fn from(choice: EngineChoice) -> Engine {
+        match choice {
+            EngineChoice::Auto => Engine::Auto,
+            EngineChoice::Perf => Engine::Perf,
+            EngineChoice::Procfs => Engine::Procfs,
+        }
+    }
 }
 
 /// `--view`.

@@ -5,6 +5,7 @@
 //! | the program's own | `record -- CMD`: it ran to its end, and the profile is written |
 //! | killed by a signal | `record -- CMD`: the program was; the same signal is raised again |
 //! | 0 | everything else that worked |
+//! | 1 | `doctor`: something is missing |
 //! | 125 | whyslow itself failed, or was called wrongly |
 //! | 126 | the command was found and cannot be executed |
 //! | 127 | the command was not found |

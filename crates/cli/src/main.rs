@@ -50,6 +50,7 @@ fn run(command: Command) -> anyhow::Result<Ending> {
     match command {
         Command::Record(args) => commands::record::run(&args),
         Command::Report(args) => commands::report::run(&args),
+        Command::Doctor(args) => commands::doctor::run(&args),
         Command::Completions { shell } => commands::print::completions(shell),
         Command::Schema => commands::print::schema(),
     }

@@ -1,6 +1,7 @@
 //! Renderers: each takes a report or folded stacks and a `Write`. None opens a
 //! file, measures, or knows where its bytes go.
 
+pub(crate) mod doctor;
 pub(crate) mod folded;
 pub(crate) mod json;
 pub(crate) mod palette;

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     CodeId, Cpu, CpuSet, ExitStatus, Fallback, GilHolder, GilId, GilPlace, LoopTurn, Ns, Pid,
-    ScriptFrame, ScriptReads, Site, SiteId, SpaceId, StackEnd, StackId, Tid,
+    Polled, ScriptFrame, ScriptReads, Site, SiteId, SpaceId, StackEnd, StackId, Tid,
 };
 
 /// An event and when it happened.
@@ -372,5 +372,21 @@ pub enum Event {
         resident_bytes: u64,
         /// The same, what it shares counted in part (PSS); not read of large ones.
         share_bytes: Option<u64>,
+    },
+    /// What a thread did since an engine that polls looked at it before.
+    Polled(Polled),
+    /// The target itself holds the other end of what is waited on at this site.
+    Inside {
+        /// Where it is waited on.
+        site: SiteId,
+    },
+    /// How much of the time since `since` a CPU had nothing to do.
+    Spare {
+        /// The CPU.
+        cpu: Cpu,
+        /// When the count began.
+        since: Ns,
+        /// Idle time, ns.
+        idle_ns: u64,
     },
 }

@@ -12,6 +12,7 @@ mod gil;
 mod header;
 mod ids;
 mod object;
+mod polled;
 pub mod recording;
 mod script;
 mod site;
@@ -24,6 +25,7 @@ pub use gil::{GilHolder, GilPlace};
 pub use header::{EngineName, ExitStatus, Header, Mode, SystemFacts, Target};
 pub use ids::{CodeId, Cpu, CpuSet, GilId, Ns, Pid, SiteId, SpaceId, StackId, Tid};
 pub use object::{Object, TcpRole};
+pub use polled::Polled;
 pub use script::{
     LoopTurn, ReadScripts, ScriptCall, ScriptFrame, ScriptRead, ScriptReads, TargetProcess,
 };

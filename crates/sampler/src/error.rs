@@ -159,10 +159,13 @@ impl Error {
         }
     }
 
-    /// The error number of a refused event.
+    /// What the kernel said to a perf event, when that is what it is about.
     pub(crate) fn errno(&self) -> Option<Errno> {
         match self {
-            Error::Tracepoint { errno, .. } | Error::OpenEvent { errno, .. } => Some(*errno),
+            Error::OpenEvent { errno, .. }
+            | Error::MapRing { errno, .. }
+            | Error::Event { errno, .. }
+            | Error::Tracepoint { errno, .. } => Some(*errno),
             _ => None,
         }
     }

@@ -26,6 +26,12 @@ impl Default for Proc {
 }
 
 impl Proc {
+    /// Another folder in the place of `/proc`.
+    #[cfg(test)]
+    pub(crate) fn at(root: &Path) -> Self {
+        Proc { root: root.to_owned(), ..Proc::default() }
+    }
+
     /// The process with this PID; `None` when there is none.
     pub(crate) fn process(&self, pid: u32) -> Option<Process> {
         Process::new_with_root(self.root.join(pid.to_string())).ok()
@@ -58,6 +64,29 @@ impl Proc {
     pub(crate) fn newest(&self) -> u32 {
         let load = fs::read_to_string(self.root.join("loadavg")).unwrap_or_default();
         load.split_ascii_whitespace().last().and_then(|pid| pid.parse().ok()).unwrap_or_default()
+    }
+
+    /// How many threads a process has; `None` when it is gone.
+    pub(crate) fn thread_count(&self, pid: u32) -> Option<u64> {
+        use std::os::unix::fs::MetadataExt;
+        // A folder has two links of its own, and one for each folder in it.
+        fs::metadata(self.path(pid, "task")).ok().map(|task| task.nlink().saturating_sub(2))
+    }
+
+    /// For each CPU, how long it had nothing to do since the start of the machine, ns.
+    pub(crate) fn idle(&self, ticks: u64) -> Vec<(Cpu, u64)> {
+        let text = fs::read_to_string(self.root.join("stat")).unwrap_or_default();
+        let tick = 1_000_000_000 / ticks.max(1);
+        let of_line = |line: &str| -> Option<(Cpu, u64)> {
+            // The first line, of all CPUs together, has no number.
+            let (cpu, counts) = line.strip_prefix("cpu")?.split_once(' ')?;
+            let (cpu, mut fields) = (cpu.parse().ok()?, counts.split_ascii_whitespace());
+            // user, nice, system, idle, iowait
+            let idle: u64 = fields.clone().nth(3)?.parse().ok()?;
+            let iowait: u64 = fields.nth(4)?.parse().ok()?;
+            Some((Cpu(cpu), idle.saturating_add(iowait).saturating_mul(tick)))
+        };
+        text.lines().filter_map(of_line).collect()
     }
 
     /// The path of a file below `/proc/PID`.

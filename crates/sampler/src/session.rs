@@ -29,6 +29,7 @@ use crate::perf::{Capture, Continuity, KernelCalls, Merge, Tracker, continuity_f
 use crate::proc::Proc;
 use crate::target::{Child, What, check, spawn};
 use crate::{Error, boot_id, system_facts};
+pub(crate) use seeds::comm_of;
 use seeds::threads_of;
 use thinning::Thinning;
 use upkeep::Upkeep;
@@ -68,8 +69,8 @@ pub struct Stop {
 }
 
 impl Stop {
-    const END: u8 = 1;
-    const AT_ONCE: u8 = 2;
+    pub(crate) const END: u8 = 1;
+    pub(crate) const AT_ONCE: u8 = 2;
 
     /// Ends the recording of a running target; a launched one goes on to its end.
     pub fn end(&self) {
@@ -86,8 +87,13 @@ impl Stop {
         self.forward.store(signal, Ordering::Relaxed);
     }
 
-    fn asked(&self) -> u8 {
+    pub(crate) fn asked(&self) -> u8 {
         self.asked.load(Ordering::Relaxed)
+    }
+
+    /// The signal to pass on, once.
+    pub(crate) fn forwarded(&self) -> Option<Signal> {
+        Signal::try_from(self.forward.swap(0, Ordering::Relaxed)).ok()
     }
 }
 
@@ -410,7 +416,7 @@ impl Session {
 
     fn pass_signal_on(&self, stop: &Stop) {
         if let Some(child) = &self.child
-            && let Ok(signal) = Signal::try_from(stop.forward.swap(0, Ordering::Relaxed))
+            && let Some(signal) = stop.forwarded()
         {
             child.signal(signal);
         }
@@ -484,19 +490,19 @@ fn stir_cpus() {
     let _ = std::thread::spawn(stir).join();
 }
 
-fn now() -> Result<u64, Error> {
+pub(crate) fn now() -> Result<u64, Error> {
     let time = clock_gettime(ClockId::CLOCK_MONOTONIC)
         .map_err(|errno| Error::System { action: "read the clock", errno })?;
     Ok(u64::try_from(time.num_nanoseconds()).unwrap_or(0))
 }
 
-fn our_cpu_ns() -> u64 {
+pub(crate) fn our_cpu_ns() -> u64 {
     let Ok(usage) = getrusage(UsageWho::RUSAGE_SELF) else { return 0 };
     let ns = usage.user_time().num_nanoseconds() + usage.system_time().num_nanoseconds();
     u64::try_from(ns).unwrap_or(0)
 }
 
-fn nanoseconds(duration: Duration) -> u64 {
+pub(crate) fn nanoseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 

@@ -149,8 +149,10 @@ impl Judgement {
         let waking = report.share(|state| state == "runq.waking");
         let io = Share { truth: truth.io(), report: report.share(is_io), slack: waking + stolen };
         let cpu = Share { truth: truth.cpu(), report: report.share(is_cpu), slack: 0.0 };
-        for (name, share) in [("I/O", io), ("CPU", cpu)] {
-            if share.error().abs() > SHARE * 100.0 {
+        // Where waits are sampled, the report says how far off their shares may be.
+        let sampled = report.quality.sampling.as_ref().map_or(0.0, |sampling| sampling.margin);
+        for (name, share, margin) in [("I/O", io, SHARE.max(sampled)), ("CPU", cpu, SHARE)] {
+            if share.error().abs() > margin * 100.0 {
                 self.wrong.push(format!("{name} share off by {:+.2} points", share.error()));
             }
         }

@@ -33,6 +33,8 @@ const POLL: Duration = Duration::from_millis(10);
 /// Runs whyslow and keeps what it writes.
 pub(super) struct Recorder<'a> {
     pub(super) binary: &'a Path,
+    /// The engine it is to take.
+    pub(super) engine: &'a str,
     /// Files are `<stem>.json`, `<stem>.whyslow` and `<stem>.log`.
     pub(super) stem: PathBuf,
     /// Whether the workload keeps an account.
@@ -73,7 +75,7 @@ impl Recorder<'_> {
     fn whyslow(&self) -> Result<Command> {
         let log = File::create(self.file("log"))?;
         let mut command = Command::new(self.binary);
-        command.args(["record", "-q", "--force"]);
+        command.args(["record", "-q", "--force", "--engine", self.engine]);
         for extension in ["json", "whyslow"] {
             let path = self.file(extension);
             let _ = fs::remove_file(&path);

@@ -76,6 +76,13 @@ pub(crate) struct Quality {
     pub(crate) lost: u64,
     pub(crate) oncpu_vs_kernel: Option<f64>,
     pub(crate) stolen_ns: u64,
+    /// Absent in reports of older versions.
+    pub(crate) sampling: Option<Sampling>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Sampling {
+    pub(crate) margin: f64,
 }
 
 impl Report {

@@ -28,13 +28,16 @@ struct Use {
     varies: bool,
     waiters: HashSet<u32>,
     wakers: FxHashMap<u32, u64>,
+    /// When a wait began (+1) or ended (−1), where nobody tells who wakes.
+    edges: Vec<(u64, i32)>,
 }
 
 impl Handovers {
     pub(crate) fn gather(tables: &Tables, timeline: &Timeline) -> Self {
         let mut found = Handovers::default();
+        let sampled = timeline.sampling().looks > 0;
         for (index, thread) in (0u32..).zip(&timeline.threads) {
-            for interval in &thread.intervals {
+            for (start, end, interval) in thread.spans() {
                 let Doing::Blocked(wait) = interval.doing else { continue };
                 let Some(futex) = wait.site.and_then(|site| futex(tables, site)) else {
                     continue;
@@ -42,6 +45,9 @@ impl Handovers {
                 let used = found.uses.entry(futex.key).or_default();
                 used.varies |= futex.expected != CONTENDED;
                 used.waiters.insert(index);
+                if sampled {
+                    used.edges.extend([(start, 1), (end, -1)]);
+                }
                 if let Waker::Thread(waker) = wait.waker {
                     *used.wakers.entry(waker).or_default() += 1;
                 }
@@ -62,6 +68,9 @@ impl Use {
         if !self.varies {
             return true;
         }
+        if self.wakers.is_empty() {
+            return self.takes_turns();
+        }
         let by_waiters: u64 = self
             .wakers
             .iter()
@@ -69,6 +78,27 @@ impl Use {
             .map(|(_, times)| times)
             .sum();
         by_waiters * 2 > self.wakers.values().sum()
+    }
+}
+
+impl Use {
+    /// Somebody always has a lock: of those who want it, all but one wait, and
+    /// hardly ever all.
+    fn takes_turns(&self) -> bool {
+        let users = i32::try_from(self.waiters.len()).unwrap_or(i32::MAX);
+        let mut edges = self.edges.clone();
+        edges.sort_unstable();
+        let (mut waiting, mut since) = (0, 0);
+        let [mut any, mut but_one, mut all] = [0_u64; 3];
+        for (time, change) in edges {
+            let span = time - since;
+            any += if waiting > 0 { span } else { 0 };
+            but_one += if waiting == users - 1 { span } else { 0 };
+            all += if waiting == users { span } else { 0 };
+            waiting += change;
+            since = time;
+        }
+        users > 1 && but_one * 2 > any && all * 4 < any
     }
 }
 

@@ -1,10 +1,12 @@
 //! Hands each event to the thread and the CPU it concerns.
 
 use rustc_hash::FxHashMap;
-use whyslow_events::{Cpu, Entrance, Event, Header, Off, Pid, Seen, Tid, Timed, Wakener};
+use whyslow_events::{Cpu, CpuSet, Entrance, Event, Header, Off, Pid, Seen, Tid, Timed, Wakener};
 
 use super::counts::Counts;
 use super::occupancy::{Holder, Occupancy};
+use super::queues::Spare;
+use super::sampling::Sampling;
 use super::track::{Track, doing_after, newborn};
 use super::{Doing, GilSeen, Thread, Timeline, Waker};
 
@@ -22,11 +24,12 @@ pub(crate) struct Builder {
     /// The last thread of each TID, dead or alive: what woke another may be
     /// gone before the wakeup comes to us.
     latest: FxHashMap<Tid, usize>,
-    usable: whyslow_events::CpuSet,
+    usable: CpuSet,
     lost: u64,
     late: u64,
     strangers: u64,
     contradictions: u64,
+    spare: Vec<Spare>,
 }
 
 impl Builder {
@@ -41,11 +44,12 @@ impl Builder {
             finished: Vec::new(),
             live: FxHashMap::default(),
             latest: FxHashMap::default(),
-            usable: whyslow_events::CpuSet::default(),
+            usable: CpuSet::default(),
             lost: 0,
             late: 0,
             strangers: 0,
             contradictions: 0,
+            spare: Vec::new(),
         }
     }
 
@@ -65,7 +69,7 @@ impl Builder {
             Event::Name { tid, name } => {
                 self.with(*tid, |track, _| track.rename(name.clone()));
             }
-            Event::Exit { tid } => self.with(*tid, |track, _| track.exit(time)),
+            Event::Exit { tid } => self.with(*tid, |track, cpus| track.exit(time, cpus)),
             Event::Affinity { tid, cpus: set } => {
                 self.with(*tid, |track, cpus| {
                     let mask = cpus.mask(set.clone(), time);
@@ -115,6 +119,15 @@ impl Builder {
             Event::RunDelay { tid, delay_ns } => {
                 self.with(*tid, |track, _| track.delayed(time, *delay_ns));
             }
+            Event::Polled(polled) => {
+                self.with(polled.tid, |track, _| track.polled(time, polled));
+                if polled.seen == Seen::Off(Off::Dead) {
+                    self.leave(polled.tid, time);
+                }
+            }
+            Event::Spare { cpu, since, idle_ns } => {
+                self.spare.push(Spare { cpu: *cpu, from: since.0, to: time, idle_ns: *idle_ns });
+            }
             Event::Lost { cpu, since, records } => self.lost(time, *cpu, since.0, *records),
             Event::Late { records } => self.late += records,
             Event::End { .. } => self.ended = true,
@@ -140,6 +153,7 @@ impl Builder {
             late: self.late,
             strangers: self.strangers,
             contradictions: self.contradictions,
+            spare: self.spare,
         }
     }
 
@@ -181,6 +195,8 @@ impl Builder {
             born: entrance == Entrance::Born,
             counts: Counts::default(),
             delays: Vec::new(),
+            sampling: Sampling::default(),
+            cpus: CpuSet::default(),
         };
         self.live.insert(tid, self.tracks.len());
         self.latest.insert(tid, self.tracks.len());
@@ -202,7 +218,9 @@ impl Builder {
             self.usable.insert(cpu);
         }
         self.contradictions += track.contradictions();
-        self.finished.push((index, track.finish(time, &mut self.cpus)));
+        let cpus = self.cpus.cpus_of(track.mask()).clone();
+        let thread = track.finish(time, &mut self.cpus);
+        self.finished.push((index, Thread { cpus, ..thread }));
     }
 
     fn lost(&mut self, time: u64, cpu: Cpu, since: u64, records: u64) {

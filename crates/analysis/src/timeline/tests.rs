@@ -3,6 +3,7 @@
 
 mod counts;
 mod laws;
+mod polled;
 mod unheard;
 
 use std::collections::BTreeMap;

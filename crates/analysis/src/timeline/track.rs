@@ -1,11 +1,14 @@
 //! One thread's state machine. Time is passed in and never goes back; what an
 //! event contradicts is unknown, not guessed.
 
+mod polled;
+
 use whyslow_events::{Cpu, LoopTurn, Off, SiteId, StackId};
 
 use super::counts::Counted;
 use super::occupancy::{MaskId, Occupancy};
 use super::{Doing, GilSeen, Interval, Queue, Sample, Thread, Turn, Wait, Waker};
+use polled::Polling;
 
 /// A waker on another CPU can be faster than the switch it answers. An older
 /// wakeup met a thread that then did not block, and says nothing of this wait.
@@ -38,6 +41,7 @@ pub(super) struct Track {
     /// The CPUs' account at `since`.
     mark: Queue,
     contradictions: u64,
+    polling: Polling,
 }
 
 impl Track {
@@ -57,6 +61,7 @@ impl Track {
             mask: MaskId::ALL,
             mark: cpus.totals(MaskId::ALL, since),
             contradictions: 0,
+            polling: Polling::default(),
         }
     }
 
@@ -186,8 +191,14 @@ impl Track {
         self.thread.gil.push(seen);
     }
 
-    pub(super) fn exit(&mut self, time: u64) {
+    pub(super) fn exit(&mut self, time: u64, cpus: &mut Occupancy) {
+        let before = self.last;
         let at = self.seen(time);
+        if self.polling.sampling.looks > 0 && matches!(self.doing, Doing::OnCpu { .. }) {
+            // Nobody saw how long it went on.
+            self.close(before, cpus);
+            self.doing = Doing::Unknown;
+        }
         self.exited.get_or_insert(at);
     }
 
@@ -231,6 +242,11 @@ impl Track {
     /// The thread, its last interval closed at `end` or at its exit.
     pub(super) fn finish(mut self, end: u64, cpus: &mut Occupancy) -> Thread {
         self.close(end.max(self.last), cpus);
+        self.thread.sampling = self.polling.sampling;
+        if self.thread.sampling.looks > 0 {
+            self.even_out();
+            self.lend_back();
+        }
         let end = self.exited.unwrap_or(self.since);
         self.thread.end = end;
         while self.thread.intervals.last().is_some_and(|last| last.start >= end) {

@@ -12,7 +12,7 @@ use anyhow::Context;
 use whyslow_analysis::analyze_in;
 use whyslow_events::EventSource;
 use whyslow_events::recording::Reader;
-use whyslow_sampler::{Ended, Options, Readers, Session, Stop, What, system_facts};
+use whyslow_sampler::{Ended, Options, Readers, Recorder, Stop, What, system_facts};
 use whyslow_symbols::Symbolizer;
 
 use crate::args::RecordArgs;
@@ -39,19 +39,19 @@ pub fn run(args: &RecordArgs) -> anyhow::Result<Ending> {
     let launched = matches!(what, What::Launch(_));
     let options = options(args, &what);
     let symbolizer = Symbolizer::new(system_facts()).with_servers(debuginfod::from_environment());
-    let readers = Readers {
+    let readers = || Readers {
         unwinder: Box::new(symbolizer.unwinder()),
         scripts: Box::new(Scripts::new(symbolizer.interpreters())),
     };
-    let mut session = Session::new(what, options, readers)?;
+    let mut recorder = Recorder::new(args.engine.into(), what, options, &readers)?;
     // After the command's process is made, which must not inherit what we
     // handle, and before the command starts, to which Ctrl-C belongs from then on.
     let stop = Stop::default();
     let interrupts = Interrupts::handle(&stop, launched).context("cannot handle signals")?;
-    session.begin()?;
-    plan.name_files(session.header());
+    recorder.begin()?;
+    plan.name_files(recorder.header());
     let file = recording_file(&plan)?;
-    let (mut file, ended) = capture(session, symbolizer, &stop, file, args.output.quiet)?;
+    let (mut file, ended) = capture(recorder, symbolizer, &stop, file, args.output.quiet)?;
     file.rewind().context("cannot read the recording again")?;
     let mut source =
         Reader::new(BufReader::new(file)).context("cannot read the recording again")?;
@@ -90,7 +90,7 @@ fn recording_file(plan: &OutputPlan) -> anyhow::Result<File> {
 }
 
 fn capture(
-    session: Session,
+    recorder: Recorder,
     symbolizer: Symbolizer,
     stop: &Stop,
     file: File,
@@ -98,8 +98,8 @@ fn capture(
 ) -> anyhow::Result<(File, Ended)> {
     let progress = Progress::start(quiet);
     let mut sink =
-        Sink::new(file, session.header(), symbolizer).context("cannot write the recording")?;
-    let ended = session.run(stop, &mut |event| sink.push(event), &mut |now| {
+        Sink::new(file, recorder.header(), symbolizer).context("cannot write the recording")?;
+    let ended = recorder.run(stop, &mut |event| sink.push(event), &mut |now| {
         progress.tick(now.elapsed, now.events, now.threads);
     })?;
     progress.finish();

@@ -36,10 +36,10 @@ pub(crate) struct InCall {
     pub(crate) sp: u64,
 }
 
-impl Inspector {
-    /// The call a blocked thread is in; `None` when it runs or cannot be read.
-    pub(crate) fn call(&self, pid: u32, tid: u32) -> Option<InCall> {
-        match self.proc.task(pid, tid)?.syscall().ok()? {
+impl InCall {
+    /// `None` when the thread runs.
+    pub(crate) fn of(syscall: Syscall) -> Option<InCall> {
+        match syscall {
             Syscall::Blocked {
                 syscall_number,
                 argument_registers: [a, b, c, ..],
@@ -53,6 +53,13 @@ impl Inspector {
             }),
             _ => None,
         }
+    }
+}
+
+impl Inspector {
+    /// The call a blocked thread is in; `None` when it runs or cannot be read.
+    pub(crate) fn call(&self, pid: u32, tid: u32) -> Option<InCall> {
+        InCall::of(self.proc.task(pid, tid)?.syscall().ok()?)
     }
 
     /// Whether a signal or a debugger has stopped a thread.

@@ -86,7 +86,7 @@ pub(super) fn threads_of(
 }
 
 /// The name the kernel will give a command: the last part of its path.
-fn comm_of(command: &str) -> String {
+pub(crate) fn comm_of(command: &str) -> String {
     /// `TASK_COMM_LEN` without its end.
     const LONGEST: usize = 15;
     command.rsplit('/').next().unwrap_or(command).chars().take(LONGEST).collect()

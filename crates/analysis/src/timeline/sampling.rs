@@ -1,0 +1,87 @@
+//! How much of the timeline is sampled, and how well.
+
+/// Two-sided 95 % of the normal distribution.
+const Z: f64 = 1.96;
+
+/// Looks at threads, and the time between those that found a thread moved: what
+/// it did there is known of the ends alone.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Sampling {
+    /// How often a thread was looked at.
+    pub(crate) looks: u64,
+    /// How often it had moved since.
+    pub(crate) moved: u64,
+    /// The time in which that was, ns, and the sum of its squares.
+    pub(crate) sampled_ns: u64,
+    squares: f64,
+}
+
+impl Sampling {
+    pub(super) fn look(&mut self, moved: bool, span: u64) {
+        self.looks += 1;
+        if moved {
+            self.moved += 1;
+            self.sampled_ns += span;
+            self.squares += span as f64 * span as f64;
+        }
+    }
+
+    pub(super) fn add(&mut self, other: Sampling) {
+        self.looks += other.looks;
+        self.moved += other.moved;
+        self.sampled_ns += other.sampled_ns;
+        self.squares += other.squares;
+    }
+
+    /// The interval, by Wilson's score, of a share of `thread_ns` of thread time
+    /// in `wall_ns`, of which only `sampled_ns` is sampled. As many looks of equal
+    /// weight would know as much as these of different ones, and those at several
+    /// threads of the same moment may know the same.
+    pub(crate) fn interval(&self, share: f64, thread_ns: u64, wall_ns: u64) -> [f64; 2] {
+        if self.squares == 0.0 {
+            return [share, share];
+        }
+        let sampled = self.sampled_ns as f64;
+        let at_once = (thread_ns as f64 / wall_ns.max(1) as f64).max(1.0);
+        let n = sampled * sampled / self.squares / at_once;
+        let part = (sampled / thread_ns.max(1) as f64).min(1.0);
+        let denominator = 1.0 + Z * Z / n;
+        let centre = (share + Z * Z / (2.0 * n)) / denominator;
+        let half = Z * (share * (1.0 - share) / n + Z * Z / (4.0 * n * n)).sqrt() / denominator;
+        let [low, high] = [centre - half, centre + half].map(|end| share + (end - share) * part);
+        [low.clamp(0.0, share), high.clamp(share, 1.0)]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn looks(count: u64, span: u64) -> Sampling {
+        let mut sampling = Sampling::default();
+        (0..count).for_each(|_| sampling.look(true, span));
+        sampling
+    }
+
+    #[test]
+    fn what_is_known_exactly_has_no_width() {
+        let mut exact = Sampling::default();
+        exact.look(false, 1000);
+        assert_eq!(exact.interval(0.3, 1000, 1000), [0.3, 0.3]);
+    }
+
+    #[test]
+    fn a_hundred_looks_are_ten_points_at_one_half() {
+        let [low, high] = looks(100, 10).interval(0.5, 1000, 1000);
+        assert!((low - 0.404).abs() < 0.001 && (high - 0.596).abs() < 0.001, "{low} {high}");
+        let [low, high] = looks(100, 10).interval(0.5, 10_000, 10_000);
+        assert!((high - low - 0.0192).abs() < 0.001, "a tenth of the time is sampled");
+    }
+
+    #[test]
+    fn a_share_that_was_never_or_always_seen_may_still_not_be_nothing_or_all() {
+        let [low, high] = looks(100, 10).interval(1.0, 1000, 1000);
+        assert!(low > 0.95 && low < 0.99 && high == 1.0);
+        assert!(looks(100, 10).interval(0.0, 1000, 1000)[1] > 0.01);
+    }
+}

@@ -1,0 +1,141 @@
+//! What this host says of itself, read and not judged. The roots of `/proc` and
+//! `/sys` can be other folders, for tests.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Where readings come from.
+#[derive(Clone, Debug)]
+pub struct Roots {
+    /// `/proc`.
+    pub proc: PathBuf,
+    /// `/sys`.
+    pub sys: PathBuf,
+    /// `/usr/lib/debug`.
+    pub debug: PathBuf,
+}
+
+impl Default for Roots {
+    fn default() -> Self {
+        Roots { proc: "/proc".into(), sys: "/sys".into(), debug: "/usr/lib/debug".into() }
+    }
+}
+
+/// Whether something can be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// It can.
+    Granted,
+    /// It is there, and we may not.
+    Refused,
+    /// It is not there.
+    Missing,
+}
+
+/// What the checks rest on; `None` where it could not be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Readings {
+    /// The kernel's release.
+    pub kernel: String,
+    /// Effective capabilities, a bit each (linux/capability.h).
+    pub capabilities: u64,
+    /// Capabilities of a file are ignored when it is executed.
+    pub no_new_privileges: bool,
+    /// System calls are filtered.
+    pub filtered: bool,
+    /// Depth of our PID namespace; 1 is the host's own.
+    pub pid_namespaces: usize,
+    /// `kernel.perf_event_paranoid`.
+    pub paranoid: Option<i64>,
+    /// `kernel.perf_event_mlock_kb`.
+    pub mlock_kib: Option<u64>,
+    /// `kernel.kptr_restrict`.
+    pub kptr_restrict: Option<i64>,
+    /// `kernel.yama.ptrace_scope`; `None` without that module.
+    pub ptrace_scope: Option<i64>,
+    /// Open files we may have: now, and when we ask for more.
+    pub open_files: Option<(u64, u64)>,
+    /// The tracepoints of tracefs.
+    pub tracefs: Access,
+    /// `/proc/PID/schedstat`.
+    pub schedstat: Access,
+    /// Types of the kernel, for eBPF.
+    pub btf: bool,
+    /// Files with debug information, by build id.
+    pub debug_files: bool,
+}
+
+impl Readings {
+    /// Reads the files below `roots`.
+    #[must_use]
+    pub fn of(roots: &Roots) -> Readings {
+        let text = |path: &str| fs::read_to_string(roots.proc.join(path)).unwrap_or_default();
+        let kernel = |name: &str| text(&format!("sys/kernel/{name}")).trim().parse::<i64>().ok();
+        let status = text("self/status");
+        let field = |name: &str| -> Option<&str> {
+            status
+                .lines()
+                .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
+                .map(str::trim)
+        };
+        let capabilities = field("CapEff").and_then(|hex| u64::from_str_radix(hex, 16).ok());
+        Readings {
+            kernel: text("sys/kernel/osrelease").trim().to_owned(),
+            capabilities: capabilities.unwrap_or(0),
+            no_new_privileges: field("NoNewPrivs") == Some("1"),
+            filtered: field("Seccomp") == Some("2"),
+            pid_namespaces: field("NSpid").map_or(1, |ids| ids.split_ascii_whitespace().count()),
+            paranoid: kernel("perf_event_paranoid"),
+            mlock_kib: kernel("perf_event_mlock_kb").and_then(|kib| u64::try_from(kib).ok()),
+            kptr_restrict: kernel("kptr_restrict"),
+            ptrace_scope: kernel("yama/ptrace_scope"),
+            open_files: open_files(&text("self/limits")),
+            tracefs: tracefs(&roots.sys),
+            schedstat: access(&roots.proc.join("self/schedstat")),
+            btf: roots.sys.join("kernel/btf/vmlinux").exists(),
+            debug_files: roots.debug.join(".build-id").exists(),
+        }
+    }
+
+    /// Whether we have a capability.
+    #[must_use]
+    pub fn can(&self, capability: super::Capability) -> bool {
+        self.capabilities >> capability.number() & 1 == 1
+    }
+
+    /// The kernel's version, first two numbers.
+    #[must_use]
+    pub fn version(&self) -> Option<(u32, u32)> {
+        let mut numbers = self.kernel.split(|c: char| !c.is_ascii_digit());
+        Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
+    }
+}
+
+fn tracefs(sys: &Path) -> Access {
+    let places = ["kernel/tracing", "kernel/debug/tracing"];
+    let found = places.map(|place| access(&sys.join(place).join("events/sched/sched_switch/id")));
+    match found {
+        [Access::Granted, _] | [_, Access::Granted] => Access::Granted,
+        [Access::Refused, _] | [_, Access::Refused] => Access::Refused,
+        _ => Access::Missing,
+    }
+}
+
+fn access(path: &Path) -> Access {
+    match fs::read(path) {
+        Ok(_) => Access::Granted,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Access::Missing,
+        Err(_) => Access::Refused,
+    }
+}
+
+/// `Max open files            1024                 524288               files`.
+fn open_files(limits: &str) -> Option<(u64, u64)> {
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
+    let mut limits = line.split_ascii_whitespace().map(|limit| match limit {
+        "unlimited" => Some(u64::MAX),
+        number => number.parse().ok(),
+    });
+    Some((limits.next()??, limits.next()??))
+}

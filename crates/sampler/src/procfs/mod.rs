@@ -1,0 +1,19 @@
+//! The engine that needs no perf events: it looks at the target's threads in
+//! `/proc`, again and again.
+//!
+//! `task` reads one thread, `pace` says when, `poller` keeps the target's
+//! processes and threads and turns what they show into events, `stacks` adds
+//! where in the code, `ends` who holds the other end of a pipe, `session` runs a
+//! recording. CPU and run-queue time are the kernel's own; where a thread waited
+//! in between two looks is a sample.
+
+mod ends;
+mod family;
+mod pace;
+mod poller;
+mod session;
+mod stacks;
+mod surroundings;
+mod task;
+
+pub(crate) use session::Session;

@@ -1,0 +1,272 @@
+//! One recording by looks alone, from start to end.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::time::TimeValLike;
+use nix::time::{ClockId, clock_gettime};
+use whyslow_events::{
+    Capabilities, EngineName, Event, ExitStatus, Fallback, Header, Mode, Ns, Pid, Target, Tid,
+    Timed,
+};
+
+use super::pace::Pace;
+use super::poller::Poller;
+use crate::facts::Host;
+use crate::proc::Proc;
+use crate::session::{
+    Ended, Options, Progress, Readers, Stop, comm_of, nanoseconds, now, our_cpu_ns,
+};
+use crate::target::{Attached, Child, What, attach, check, spawn};
+use crate::{Error, boot_id, system_facts};
+
+/// We ask at least so often whether to stop.
+const PATIENCE: Duration = Duration::from_millis(100);
+
+/// A recording that is set up.
+pub(crate) struct Session {
+    poller: Poller,
+    child: Option<Child>,
+    what: What,
+    options: Options,
+    header: Header,
+}
+
+impl Session {
+    /// Checks the target or makes a process that waits to execute the command.
+    ///
+    /// # Errors
+    /// When the target does not allow it.
+    pub(crate) fn new(
+        what: What,
+        options: Options,
+        readers: Readers,
+        fallbacks: Vec<Fallback>,
+    ) -> Result<Session, Error> {
+        let proc = Proc::default();
+        if let What::Attach(pids) = &what {
+            check(&proc, pids)?;
+        }
+        let child = match &what {
+            What::Launch(argv) => Some(spawn(argv)?),
+            What::Attach(_) => None,
+        };
+        let readers = (options.stack_bytes > 0).then_some(readers);
+        let stacks = readers.is_some();
+        let host = Host::this();
+        let header = Header {
+            tool_version: options.tool_version.clone(),
+            host: host.name,
+            kernel: host.kernel,
+            boot_id: boot_id(),
+            arch: host.arch,
+            facts: system_facts(),
+            engine: EngineName::Procfs,
+            capabilities: Capabilities {
+                user_stacks: stacks,
+                causes: true,
+                ..Capabilities::default()
+            },
+            fallbacks,
+            frequency: options.frequency,
+            target: Target {
+                mode: if child.is_some() { Mode::Launch } else { Mode::Attach },
+                pids: vec![],
+                command: options.command.clone(),
+                name: String::new(),
+            },
+            start: Ns(0),
+            start_unix_ns: 0,
+        };
+        let poller = Poller::new(proc, options.inherit, readers);
+        Ok(Session { poller, child, what, options, header })
+    }
+
+    /// What is known before the first event, once the window has begun.
+    pub(crate) fn header(&self) -> &Header {
+        &self.header
+    }
+
+    /// Starts the command or takes the running target in, and begins the window.
+    ///
+    /// # Errors
+    /// When the command cannot be executed, or the target is gone.
+    pub(crate) fn begin(&mut self) -> Result<(), Error> {
+        let pids = match &self.what {
+            What::Attach(pids) => pids.clone(),
+            What::Launch(_) => self.child.iter().map(Child::pid).collect(),
+        };
+        let at_gate = self.child.is_some() && self.options.delay.is_zero();
+        if !at_gate {
+            self.start_child()?;
+            self.wait_out_delay()?;
+        }
+        let start = now()?;
+        let unix = clock_gettime(ClockId::CLOCK_REALTIME)
+            .map_err(|errno| Error::System { action: "read the clock", errno })?;
+        self.header.start = Ns(start);
+        self.header.start_unix_ns = unix.num_nanoseconds();
+        self.header.target.pids = pids.iter().copied().map(Pid).collect();
+        self.poller.rounded = start;
+        if at_gate {
+            self.seed_child(start, &pids);
+            self.start_child()
+        } else {
+            self.seed_running(start, &pids)
+        }
+    }
+
+    fn start_child(&mut self) -> Result<(), Error> {
+        self.child.as_mut().map_or(Ok(()), Child::start)
+    }
+
+    /// The child, which has not executed its command yet.
+    fn seed_child(&mut self, start: u64, pids: &[u32]) {
+        let name = self.options.command.first().map(|command| comm_of(command));
+        let name = name.unwrap_or_default();
+        self.header.target.name.clone_from(&name);
+        for &pid in pids {
+            let process = Attached { pid, parent: None, name: name.clone(), mappings: vec![] };
+            self.poller.adopt(start, process);
+            self.poller.enter(start, Pid(pid), Tid(pid), false);
+        }
+    }
+
+    fn seed_running(&mut self, start: u64, pids: &[u32]) -> Result<(), Error> {
+        for process in attach(&self.poller.proc, pids, self.options.inherit)? {
+            let pid = process.pid;
+            if pids.first() == Some(&pid) {
+                self.header.target.name.clone_from(&process.name);
+            }
+            self.poller.adopt(start, process);
+            for tid in self.poller.proc.tids(pid) {
+                self.poller.enter(start, Pid(pid), Tid(tid), false);
+            }
+        }
+        self.poller.look_at_all()
+    }
+
+    fn wait_out_delay(&mut self) -> Result<(), Error> {
+        let end = now()?.saturating_add(nanoseconds(self.options.delay));
+        while let Some(left) = end.checked_sub(now()?).filter(|left| *left > 0) {
+            self.wait(left)?;
+            if self.child_has_ended()? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Records until the target ends, the time is over, or `stop` asks. Events
+    /// go to `sink` in order.
+    ///
+    /// # Errors
+    /// When `sink` fails, or the kernel does.
+    pub(crate) fn run(
+        mut self,
+        stop: &Stop,
+        sink: &mut dyn FnMut(&Timed) -> io::Result<()>,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Ended, Error> {
+        let start = self.header.start.0;
+        let duration = self.options.duration.map(nanoseconds);
+        let mut pace = Pace::new(now()?, our_cpu_ns(), self.options.frequency);
+        let mut due = start;
+        let exit = loop {
+            let time = now()?;
+            if time >= due || self.someone_ended()? {
+                self.poller.round(&pace)?;
+                self.poller.bury();
+                self.drain(sink)?;
+                pace.compare(time, our_cpu_ns());
+                due = now()?.saturating_add(pace.advance(self.poller.least_calm()));
+                progress(Progress {
+                    elapsed: Duration::from_nanos(time.saturating_sub(start)),
+                    events: self.poller.looks(),
+                    threads: self.poller.threads.len(),
+                });
+            }
+            if let (Some(child), Some(signal)) = (&self.child, stop.forwarded()) {
+                child.signal(signal);
+            }
+            // Its last state is looked at while we have not waited for it.
+            if self.child_has_ended()? {
+                self.poller.look_at_all()?;
+                break self.child.as_mut().and_then(Child::ended);
+            }
+            let attached = self.child.is_none();
+            let asked = stop.asked();
+            let left = duration
+                .map_or(u64::MAX, |duration| duration.saturating_sub(time.saturating_sub(start)));
+            if asked == Stop::AT_ONCE
+                || (attached && (asked == Stop::END || self.poller.threads.is_empty()))
+                || left == 0
+            {
+                break None;
+            }
+            self.wait(due.saturating_sub(now()?).min(left))?;
+        };
+        self.finish(exit, sink)
+    }
+
+    /// Until a process has ended, or so long.
+    fn wait(&self, left_ns: u64) -> Result<(), Error> {
+        let timeout = nix::sys::time::TimeSpec::from(PATIENCE.min(Duration::from_nanos(left_ns)));
+        let mut fds = self.ends();
+        match nix::poll::ppoll(&mut fds, Some(timeout), None) {
+            Ok(_) | Err(Errno::EINTR) => Ok(()),
+            Err(errno) => Err(Error::System { action: "wait for the target", errno }),
+        }
+    }
+
+    fn ends(&self) -> Vec<PollFd<'_>> {
+        let ends = self.poller.processes.values().filter_map(|process| process.end.as_ref());
+        let ends = ends.map(AsFd::as_fd).chain(self.child.iter().filter_map(Child::end));
+        ends.map(|end| PollFd::new(end, PollFlags::POLLIN)).collect()
+    }
+
+    /// Whether a process of the target has ended.
+    fn someone_ended(&self) -> Result<bool, Error> {
+        any_ready(&mut self.ends())
+    }
+
+    fn child_has_ended(&mut self) -> Result<bool, Error> {
+        let Some(child) = &mut self.child else { return Ok(false) };
+        match child.end() {
+            Some(end) => any_ready(&mut [PollFd::new(end, PollFlags::POLLIN)]),
+            None => Ok(child.ended().is_some()),
+        }
+    }
+
+    fn drain(&mut self, sink: &mut dyn FnMut(&Timed) -> io::Result<()>) -> Result<(), Error> {
+        self.poller.take_events().try_for_each(|event| sink(&event)).map_err(Error::Sink)
+    }
+
+    fn finish(
+        mut self,
+        exit: Option<ExitStatus>,
+        sink: &mut dyn FnMut(&Timed) -> io::Result<()>,
+    ) -> Result<Ended, Error> {
+        self.poller.look_at_all()?;
+        let end = now()?;
+        self.poller.count_all(end);
+        let reads = self.poller.stacks.reads();
+        self.poller.emit(end, Event::ScriptReads(reads));
+        let (profiler_cpu_ns, events) = (our_cpu_ns(), self.poller.looks());
+        self.poller.emit(end, Event::Overhead { profiler_cpu_ns, events });
+        self.poller.emit(end, Event::End { exit });
+        self.drain(sink)?;
+        Ok(Ended { exit })
+    }
+}
+
+fn any_ready(fds: &mut [PollFd<'_>]) -> Result<bool, Error> {
+    match poll(fds, PollTimeout::ZERO) {
+        Ok(ready) => Ok(ready > 0),
+        Err(Errno::EINTR) => Ok(false),
+        Err(errno) => Err(Error::System { action: "wait for the target", errno }),
+    }
+}

@@ -1,0 +1,221 @@
+//! Where in the code: native stacks of blocked threads, read from outside, and
+//! the calls of interpreted programs. A running thread shows no registers.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use whyslow_events::{
+    CodeId, Event, Frame, Pid, ReadScripts, ScriptCall, ScriptFrame, ScriptRead, ScriptReads,
+    SpaceId, StackEnd, StackId, StackMemory, SymbolKey, Tid, Unwind, UserRegisters,
+};
+
+use super::poller::Poller;
+use crate::inspect::{InCall, Inspector, Process};
+use crate::perf::{Chain, Stacks as Numbers, UserHalf};
+use crate::session::Readers;
+
+/// Most of a stack that is read: first, and when that was too short.
+const READS: [usize; 3] = [64 << 10, 1 << 20, 8 << 20];
+/// Places remembered of all threads.
+const PLACES: usize = 1 << 14;
+/// Functions of interpreted programs that are told apart.
+const CODES: usize = 1 << 17;
+/// Kernel functions are known by name alone: such a number stands for each. No
+/// kernel has code there.
+const CHANNELS: u64 = 0xffff_8000_0000_0000;
+
+/// Who reads stacks, and what was read.
+#[derive(Default)]
+pub(super) struct Stacks {
+    readers: Option<Readers>,
+    inspector: Inspector,
+    numbers: Numbers,
+    places: HashMap<(Pid, Tid, u64, u64), UserHalf>,
+    codes: HashMap<(Arc<str>, Arc<str>, u32), CodeId>,
+    channels: HashMap<String, u64>,
+    reads: ScriptReads,
+}
+
+impl fmt::Debug for Stacks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stacks").field("places", &self.places.len()).finish_non_exhaustive()
+    }
+}
+
+impl Stacks {
+    /// With nobody to read there are no stacks.
+    pub(super) fn new(readers: Option<Readers>) -> Self {
+        Stacks { readers, ..Stacks::default() }
+    }
+
+    pub(super) fn observe(&mut self, event: &Event) {
+        if let Some(readers) = &mut self.readers {
+            readers.unwinder.observe(event);
+            readers.scripts.observe(event);
+        }
+    }
+
+    /// Forgets the places of a process.
+    pub(super) fn forget(&mut self, pid: Pid) {
+        self.places.retain(|(of, ..), _| *of != pid);
+    }
+
+    /// How reads of interpreted stacks went.
+    pub(super) fn reads(&self) -> ScriptReads {
+        self.reads
+    }
+
+    fn native(&mut self, pid: Pid, tid: Tid, space: SpaceId, call: InCall) -> Option<UserHalf> {
+        let place = (pid, tid, call.pc, call.sp);
+        if let Some(known) = self.places.get(&place) {
+            return Some(known.lent());
+        }
+        let unwinder = &mut self.readers.as_mut()?.unwinder;
+        let user = unwind(&mut **unwinder, &self.inspector, pid, space, call)?;
+        if self.places.len() >= PLACES {
+            self.places.clear();
+        }
+        self.places.insert(place, user.clone());
+        Some(user)
+    }
+
+    fn script(
+        &mut self,
+        (pid, space): (Pid, SpaceId),
+        tid: Tid,
+        blocked: bool,
+        define: impl FnMut(Event),
+    ) -> Option<Rc<[ScriptFrame]>> {
+        let scripts: &mut dyn ReadScripts = &mut *self.readers.as_mut()?.scripts;
+        match scripts.read(space, tid, &Process::new(pid.0), blocked) {
+            ScriptRead::Nothing => None,
+            ScriptRead::Rejected => {
+                self.reads.rejected += u64::from(!blocked);
+                None
+            }
+            ScriptRead::Calls(calls) => {
+                self.reads.accepted += u64::from(!blocked);
+                Some(self.frames(calls, define))
+            }
+        }
+    }
+
+    fn frames(
+        &mut self,
+        calls: Vec<ScriptCall>,
+        mut define: impl FnMut(Event),
+    ) -> Rc<[ScriptFrame]> {
+        let mut frame = |ScriptCall { function, file, first_line, line, entry }| {
+            let key = (function, file, first_line);
+            let next = u32::try_from(self.codes.len()).unwrap_or(u32::MAX);
+            let code = match self.codes.get(&key) {
+                Some(code) => *code,
+                // The last number stands for all that are too many.
+                None if self.codes.len() >= CODES => CodeId(next.saturating_sub(1)),
+                None => {
+                    let (function, file) = (key.0.to_string(), key.1.to_string());
+                    define(Event::Code { id: CodeId(next), function, file });
+                    if first_line != 0 {
+                        define(Event::Definition { code: CodeId(next), line: first_line });
+                    }
+                    self.codes.insert(key, CodeId(next));
+                    CodeId(next)
+                }
+            };
+            ScriptFrame { code, line, entry }
+        };
+        calls.into_iter().map(&mut frame).collect()
+    }
+}
+
+fn unwind(
+    unwinder: &mut dyn Unwind,
+    inspector: &Inspector,
+    pid: Pid,
+    space: SpaceId,
+    call: InCall,
+) -> Option<UserHalf> {
+    let registers = UserRegisters::new(call.pc, call.sp);
+    let mut best = None;
+    for limit in READS {
+        let Some((bytes, whole)) = inspector.stack(pid.0, call.sp, limit) else { break };
+        let memory = StackMemory { start: call.sp, bytes: &bytes, whole };
+        let unwound = unwinder.unwind(space, &registers, memory);
+        let end = unwound.end;
+        best = Some(UserHalf { addresses: unwound.addresses.into(), end, script: Rc::default() });
+        if end != StackEnd::CopyTooShort {
+            break;
+        }
+    }
+    best
+}
+
+impl Poller {
+    /// The stack of a thread that waits in `call`.
+    pub(super) fn stack_of_wait(
+        &mut self,
+        time: u64,
+        tid: Tid,
+        space: SpaceId,
+        call: InCall,
+    ) -> Option<StackId> {
+        let pid = self.threads.get(&tid)?.pid;
+        let mut user = self.stacks.native(pid, tid, space, call)?;
+        user.script = self.script(time, (pid, space), tid, true).unwrap_or_default();
+        Some(self.number(time, space, Chain { kernel: Rc::default(), user }))
+    }
+
+    /// The calls of an interpreted program that runs.
+    pub(super) fn stack_of_running(&mut self, time: u64, tid: Tid) -> Option<StackId> {
+        let pid = self.threads.get(&tid)?.pid;
+        let space = self.processes.get(&pid)?.space;
+        self.report_space(time, space);
+        let script = self.script(time, (pid, space), tid, false)?;
+        let user = UserHalf { addresses: Rc::default(), end: StackEnd::None, script };
+        Some(self.number(time, space, Chain { kernel: Rc::default(), user }))
+    }
+
+    /// The kernel function a thread sleeps in, where that is all we may see.
+    pub(super) fn stack_of_channel(&mut self, time: u64, tid: Tid) -> Option<StackId> {
+        let thread = self.threads.get(&tid)?;
+        let function = thread.task.channel()?;
+        let space = self.processes.get(&thread.pid)?.space;
+        let next = CHANNELS + self.stacks.channels.len() as u64;
+        let address = *self.stacks.channels.entry(function.clone()).or_insert(next);
+        if address == next {
+            let key = SymbolKey { space: None, address };
+            let frame = Frame { function, module: "[kernel]".to_owned(), ..Frame::default() };
+            self.emit(time, Event::Symbols(vec![(key, vec![frame])]));
+        }
+        let user =
+            UserHalf { addresses: Rc::default(), end: StackEnd::None, script: Rc::default() };
+        Some(self.number(time, space, Chain { kernel: Rc::from([address]), user }))
+    }
+
+    fn script(
+        &mut self,
+        time: u64,
+        of: (Pid, SpaceId),
+        tid: Tid,
+        blocked: bool,
+    ) -> Option<Rc<[ScriptFrame]>> {
+        let mut new = vec![];
+        let script = self.stacks.script(of, tid, blocked, |event| new.push(event));
+        new.into_iter().for_each(|event| self.emit(time, event));
+        script
+    }
+
+    fn number(&mut self, time: u64, space: SpaceId, chain: Chain) -> StackId {
+        let (id, new) = self.stacks.numbers.intern(space, &chain);
+        if new {
+            self.report_space(time, space);
+            let UserHalf { addresses, end, script } = chain.user;
+            let (user, script) = (addresses.to_vec(), script.to_vec());
+            let kernel = chain.kernel.to_vec();
+            self.emit(time, Event::Stack { id, space, kernel, user, end, script });
+        }
+        id
+    }
+}
