@@ -1,7 +1,7 @@
 //! Event loops of Python: programs that know how long they held up their own, under
 //! every version that is there.
 
-use std::{fs, path::Path};
+use std::{env, fs, path::Path};
 
 use serde_json::Value;
 
@@ -18,7 +18,11 @@ const MS: u64 = 1_000_000;
 
 /// The Pythons of pyenv, and the system's.
 fn interpreters() -> Vec<String> {
-    let versions = fs::read_dir("/root/.pyenv/versions").into_iter().flatten().flatten();
+    let versions = env::var_os("HOME")
+        .and_then(|home| fs::read_dir(Path::new(&home).join(".pyenv/versions")).ok())
+        .into_iter()
+        .flatten()
+        .flatten();
     let mut found: Vec<String> = versions
         .filter_map(|entry| {
             let name = entry.file_name().into_string().ok()?;

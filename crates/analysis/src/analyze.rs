@@ -67,18 +67,7 @@ pub fn analyze_in(source: &mut dyn EventSource, detail: Detail) -> Analysis {
     let threads = ledger::total(&by_thread);
     let shares = shares(&timeline, &pieces, fair.idle);
     let waits = waits::waits(&tables, &timeline, &accounts, &mut frames);
-    let facts = Facts {
-        wall_ns: timeline.duration(),
-        shares: &shares,
-        threads: &threads,
-        locked: fair.locked as f64 / timeline.duration().max(1) as f64,
-        gil_threads: by_thread.iter().filter(|states| states[State::LockGil] > 0).count(),
-        usable_cpus: timeline.usable_cpus,
-        lost: timeline.lost > 0,
-        waits: &waits,
-        sampling: timeline.sampling(),
-    };
-    let verdict = verdict(&facts);
+    let verdict = judge(&timeline, &by_thread, fair.locked, (&shares, &threads, &waits));
     let hot = hot::hot(&pieces, &mut frames);
     let inputs = prescription::Inputs {
         tables: &tables,
@@ -91,13 +80,7 @@ pub fn analyze_in(source: &mut dyn EventSource, detail: Detail) -> Analysis {
         hot: &hot,
     };
     let prescription = prescription::prescribe(&inputs, &mut frames);
-    let anomalies = Anomalies {
-        strangers: timeline.strangers,
-        contradictions: timeline.contradictions,
-        disagreements,
-    };
-    let gil_times = gil::by_thread(&tables, &timeline);
-    let gil = gil::summary(&tables, &timeline, &accounts, &gil_times, &mut frames);
+    let gil = gil::summary(&tables, &timeline, &accounts, &mut frames);
     let event_loops = event_loop::event_loops(&tables, &timeline, &accounts, &mut frames);
     let report = Report {
         schema: report::SCHEMA.to_owned(),
@@ -115,24 +98,61 @@ pub fn analyze_in(source: &mut dyn EventSource, detail: Detail) -> Analysis {
         event_loops,
         prescription: Some(prescription),
         quality: Quality {
-            lost: timeline.lost,
-            late: timeline.late,
-            unknown_ns: threads[State::Unknown],
-            oncpu_vs_kernel: ledger::against_kernel(&tables, &timeline, &by_thread),
-            stolen_ns: timeline.stolen(),
+            damage,
             stack_coverage: coverage::named(&pieces, &mut frames),
             stacks: coverage::reach(&tables, &pieces),
-            scripts: scripts(&tables),
-            sampling: sampling(&timeline, threads.total()),
-            damage,
-            overhead: Overhead {
-                profiler_cpu_ns: tables.overhead.map(|(cpu_ns, _)| cpu_ns),
-                events: tables.overhead.map_or(tables.events, |(_, events)| events),
-            },
+            ..quality(&tables, &timeline, &by_thread, &threads)
         },
         waits,
     };
+    let anomalies = Anomalies {
+        strangers: timeline.strangers,
+        contradictions: timeline.contradictions,
+        disagreements,
+    };
     Analysis { report, stacks: fold(&tables, &timeline, &pieces, &mut frames), anomalies }
+}
+
+fn judge(
+    timeline: &Timeline,
+    by_thread: &[PerState<u64>],
+    locked_ns: u64,
+    (shares, threads, waits): (&PerState<f64>, &PerState<u64>, &[report::Wait]),
+) -> Verdict {
+    verdict(&Facts {
+        wall_ns: timeline.duration(),
+        shares,
+        threads,
+        locked: locked_ns as f64 / timeline.duration().max(1) as f64,
+        gil_threads: by_thread.iter().filter(|states| states[State::LockGil] > 0).count(),
+        usable_cpus: timeline.usable_cpus,
+        lost: timeline.lost > 0,
+        waits,
+        sampling: timeline.sampling(),
+    })
+}
+
+/// What the times and counts say of their own worth. Of stacks it says nothing yet.
+fn quality(
+    tables: &Tables,
+    timeline: &Timeline,
+    by_thread: &[PerState<u64>],
+    threads: &PerState<u64>,
+) -> Quality {
+    Quality {
+        lost: timeline.lost,
+        late: timeline.late,
+        unknown_ns: threads[State::Unknown],
+        oncpu_vs_kernel: ledger::against_kernel(tables, timeline, by_thread),
+        stolen_ns: timeline.stolen(),
+        scripts: scripts(tables),
+        sampling: sampling(timeline, threads.total()),
+        overhead: Overhead {
+            profiler_cpu_ns: tables.overhead.map(|(cpu_ns, _)| cpu_ns),
+            events: tables.overhead.map_or(tables.events, |(_, events)| events),
+        },
+        ..Quality::default()
+    }
 }
 
 /// No recording is longer, in ns: the times of thousands of threads sum to less than 64 bits hold.

@@ -1,6 +1,8 @@
 //! The report, schema `whyslow.report/1`. Stable keys; times in ns; what is
 //! not known is `null`, never absent.
 
+mod event_loop;
+mod functions;
 mod gil;
 
 use std::collections::BTreeMap;
@@ -8,6 +10,8 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use event_loop::{Away, Concurrency, EventLoop, Stall};
+pub use functions::{Function, Functions, OtherFunctions, Spent};
 pub use gil::{Gil, GilEdge, GilLine, GilLock, GilThread};
 
 /// The value of [`Report::schema`].
@@ -265,150 +269,6 @@ pub struct Hot {
     pub total_wait_ns: u64,
 }
 
-/// The function table. The `self` times of `rows` and `others` and the time
-/// `without_stack` sum to `total`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Functions {
-    /// What `rows` are sorted by, such as `self`, `gil` or `total-cpu`.
-    pub sort: String,
-    /// The functions with most of it.
-    pub rows: Vec<Function>,
-    /// All other functions.
-    pub others: OtherFunctions,
-    /// Time of which no function is known.
-    pub without_stack: Spent,
-    /// All time of all threads but idle.
-    pub total: Spent,
-}
-
-/// A function and its time.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Function {
-    /// Name. In an interpreted program what it calls in C counts as its own.
-    pub function: String,
-    /// Source file.
-    pub file: Option<String>,
-    /// Where its definition begins, or the first line of it that was seen.
-    pub line: Option<u32>,
-    /// In the function itself.
-    #[serde(rename = "self")]
-    pub alone: Spent,
-    /// In it and what it calls; once where it calls itself.
-    pub total: Spent,
-}
-
-/// Functions that have no row of their own.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct OtherFunctions {
-    /// How many.
-    pub count: u64,
-    /// In these functions themselves.
-    #[serde(rename = "self")]
-    pub alone: Spent,
-}
-
-/// Thread time, by what the thread did.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Spent {
-    /// All of it; the sum of the others.
-    pub total_ns: u64,
-    /// `cpu.*`.
-    pub cpu_ns: u64,
-    /// `lock.gil`.
-    pub gil_ns: u64,
-    /// `io.*`.
-    pub io_ns: u64,
-    /// `lock.user`, `lock.kernel`, `sync.thread`.
-    pub lock_ns: u64,
-    /// `runq.*`.
-    pub runq_ns: u64,
-    /// `sleep`, `child`, `memory`, `stopped`, `unknown`.
-    pub other_ns: u64,
-}
-
-/// A thread that waits for whatever comes first, and then runs what is due.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct EventLoop {
-    /// Process.
-    pub pid: u32,
-    /// Thread.
-    pub tid: u32,
-    /// The thread's last name.
-    pub thread: String,
-    /// `asyncio`, `uvloop`, or `native` for libuv, Redis and nginx.
-    pub kind: String,
-    /// Rounds seen. A poll that returns at once leaves no trace, so there may have
-    /// been more.
-    pub iterations: u64,
-    /// How long it was away from its poll, each time.
-    pub away: Away,
-    /// Half of the rounds lasted 10 ms or more, or one lasted 100 ms or more.
-    pub blocked: bool,
-    /// Who kept it away for 10 ms or more, the largest sum first.
-    pub stalls: Vec<Stall>,
-    /// What it had on its hands; `null` when nothing tells.
-    pub concurrency: Option<Concurrency>,
-}
-
-/// Lengths of the rounds of an event loop. Of a round that no waiting poll ends, it
-/// is what the loop's own note of its begin proves.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Away {
-    /// Median.
-    pub p50_ns: u64,
-    /// 99th percentile.
-    pub p99_ns: u64,
-    /// Longest.
-    pub max_ns: u64,
-    /// All time away between two polls that waited.
-    pub total_ns: u64,
-    /// Part of it that is in no round seen: the loop polled without waiting, or
-    /// records are lost.
-    pub unseen_ns: u64,
-}
-
-/// What kept an event loop away from its poll. The five parts sum to `total_ns`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Stall {
-    /// Innermost call, `function (file:line)`, with most of the time.
-    pub r#where: Option<String>,
-    /// The callback, or the coroutine of the task, that the loop called; `null` when
-    /// it is the loop itself. Callbacks of one function that follow each other in
-    /// one round count as one.
-    pub callback: Option<String>,
-    /// Name of the task in the longest of them, from Python 3.14 on.
-    pub task: Option<String>,
-    /// How often.
-    pub count: u64,
-    /// Total time.
-    pub total_ns: u64,
-    /// Longest.
-    pub max_ns: u64,
-    /// On the CPU.
-    pub cpu_ns: u64,
-    /// In calls that block.
-    pub blocking_ns: u64,
-    /// Waiting for the interpreter lock.
-    pub gil_ns: u64,
-    /// Waiting for a CPU.
-    pub runq_ns: u64,
-    /// Not known.
-    pub unknown_ns: u64,
-    /// The call that blocked longest, and on what; `null` when blocking calls took
-    /// less than a tenth of the time.
-    pub call: Option<String>,
-}
-
-/// The most that an event loop had on its hands at a time.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Concurrency {
-    /// Connections that it watched while it polled, looked at once a second at most;
-    /// `null` when not known, or there are too many to be looked at.
-    pub connections: Option<u64>,
-    /// Tasks that were not done, from Python 3.14 on.
-    pub tasks: Option<u64>,
-}
-
 /// A stretch of the window with one class.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Phase {
@@ -469,7 +329,7 @@ pub struct Antipattern {
 }
 
 /// How good the numbers are.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Quality {
     /// Records the kernel dropped.
     pub lost: u64,
@@ -555,7 +415,7 @@ pub struct Sampling {
 }
 
 /// What recording cost.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Overhead {
     /// CPU time of the recorder; `null` when the recorder was killed.
     pub profiler_cpu_ns: Option<u64>,

@@ -159,15 +159,6 @@ impl Tables {
                     process.name = name;
                 }
             }
-            Event::Quota { pid, per_second_ns, throttled_ns, .. } => {
-                self.quota(pid, per_second_ns, throttled_ns);
-            }
-            Event::Memory { pid, resident_bytes, share_bytes } => {
-                if let Some(process) = self.processes.get_mut(&pid) {
-                    process.memory = Some(share_bytes.unwrap_or(resident_bytes));
-                }
-            }
-            Event::KernelCpu { tid: None, cpu_ns } => self.kernel_cpu_all = Some(cpu_ns),
             Event::Symbols(symbols) => self.symbols.extend(symbols),
             Event::Runtime { space, name, gil } => {
                 if let Some(space) = self.spaces.get_mut(&space) {
@@ -177,6 +168,22 @@ impl Tables {
             Event::Inside { site } => {
                 self.inside.insert(site);
             }
+            other => self.count(other),
+        }
+    }
+
+    /// Takes in what `event` counts of processes and of the recording.
+    fn count(&mut self, event: Event) {
+        match event {
+            Event::Quota { pid, per_second_ns, throttled_ns, .. } => {
+                self.quota(pid, per_second_ns, throttled_ns);
+            }
+            Event::Memory { pid, resident_bytes, share_bytes } => {
+                if let Some(process) = self.processes.get_mut(&pid) {
+                    process.memory = Some(share_bytes.unwrap_or(resident_bytes));
+                }
+            }
+            Event::KernelCpu { tid: None, cpu_ns } => self.kernel_cpu_all = Some(cpu_ns),
             Event::Fallback(fallback) => self.header.fallbacks.push(fallback),
             Event::End { exit } => self.exit = exit,
             Event::Overhead { profiler_cpu_ns, events } => {

@@ -67,5 +67,5 @@ pub(crate) fn read(memory: &dyn Memory, layout: &Layout, frame: u64, variable: u
 }
 
 fn nanoseconds(seconds: f64) -> Option<u64> {
-    (seconds > 0.0 && seconds < LONGEST).then(|| (seconds * 1e9) as u64)
+    (seconds > 0.0 && seconds < LONGEST).then_some((seconds * 1e9) as u64)
 }

@@ -2,6 +2,7 @@
 //! rounds, stop, close.
 
 mod seeds;
+mod stir;
 mod thinning;
 mod upkeep;
 
@@ -13,15 +14,13 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sched::{CpuSet, sched_setaffinity};
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::signal::Signal;
 use nix::sys::time::TimeValLike;
 use nix::time::{ClockId, clock_gettime};
-use nix::unistd::Pid;
 use whyslow_events::{
-    EngineName, Event, ExitStatus, Fallback, Header, Mode, Ns, ReadScripts, Target, Tid, Timed,
-    Unwind,
+    EngineName, Event, ExitStatus, Fallback, Header, Mode, Ns, ReadScripts, SystemFacts, Target,
+    Tid, Timed, Unwind,
 };
 
 use crate::facts::Host;
@@ -31,6 +30,7 @@ use crate::target::{Child, What, check, spawn};
 use crate::{Error, boot_id, system_facts};
 pub(crate) use seeds::comm_of;
 use seeds::threads_of;
+use stir::stir_cpus;
 use thinning::Thinning;
 use upkeep::Upkeep;
 
@@ -176,28 +176,8 @@ impl Session {
         if let Some(pid) = list().first() {
             rings.check_looks(*pid);
         }
-        let host = Host::this();
         Ok(Session {
-            header: Header {
-                tool_version: options.tool_version.clone(),
-                host: host.name,
-                kernel: host.kernel,
-                boot_id: boot_id(),
-                arch: host.arch,
-                facts,
-                engine: EngineName::Perf,
-                capabilities: rings.capabilities(),
-                fallbacks: rings.fallbacks().to_vec(),
-                frequency: options.frequency,
-                target: Target {
-                    mode: if child.is_some() { Mode::Launch } else { Mode::Attach },
-                    pids: vec![],
-                    command: options.command.clone(),
-                    name: String::new(),
-                },
-                start: Ns(0),
-                start_unix_ns: 0,
-            },
+            header: header(&rings, facts, &options, child.is_some()),
             begun: false,
             tracker: Tracker::new(KernelCalls::default(), options.inherit, u64::MAX),
             rings,
@@ -462,6 +442,31 @@ impl Session {
     }
 }
 
+/// What is known before the window begins.
+fn header(rings: &Capture, facts: SystemFacts, options: &Options, launched: bool) -> Header {
+    let host = Host::this();
+    Header {
+        tool_version: options.tool_version.clone(),
+        host: host.name,
+        kernel: host.kernel,
+        boot_id: boot_id(),
+        arch: host.arch,
+        facts,
+        engine: EngineName::Perf,
+        capabilities: rings.capabilities(),
+        fallbacks: rings.fallbacks().to_vec(),
+        frequency: options.frequency,
+        target: Target {
+            mode: if launched { Mode::Launch } else { Mode::Attach },
+            pids: vec![],
+            command: options.command.clone(),
+            name: String::new(),
+        },
+        start: Ns(0),
+        start_unix_ns: 0,
+    }
+}
+
 /// Tells of something that cannot be had: in the header as long as we have it,
 /// and then in the stream at `time`.
 fn do_without(fallback: Fallback, header: Option<&mut Header>, tracker: &mut Tracker, time: u64) {
@@ -469,25 +474,6 @@ fn do_without(fallback: Fallback, header: Option<&mut Header>, tracker: &mut Tra
         Some(header) => header.fallbacks.push(fallback),
         None => tracker.note(time, Event::Fallback(fallback)),
     }
-}
-
-/// Sleeps a moment on each of the first CPUs, on a thread of its own: the
-/// affinity of this one is the child's too.
-fn stir_cpus() {
-    /// A machine with more has other threads that do the same.
-    const CPUS: usize = 8;
-    const TIMES: usize = 3;
-    let stir = || {
-        for cpu in 0..CPUS {
-            let mut only = CpuSet::new();
-            // A CPU that is not there or not ours is passed over.
-            if only.set(cpu).is_ok() && sched_setaffinity(Pid::from_raw(0), &only).is_ok() {
-                (0..TIMES).for_each(|_| std::thread::sleep(Duration::from_micros(50)));
-            }
-        }
-    };
-    // Nothing depends on it but how early a fault of the kernel is noticed.
-    let _ = std::thread::spawn(stir).join();
 }
 
 pub(crate) fn now() -> Result<u64, Error> {

@@ -169,10 +169,10 @@ fn settled(thread: &Thread, time: u64) -> u64 {
 /// or a CPU.
 fn waited_for_lock(thread: &Thread, accounts: &[Account], index: usize, span: &Range<u64>) -> u64 {
     let mut until = span.start;
-    for index in index..thread.intervals.len() {
-        let (start, end) = (thread.intervals[index].start, thread.end_of(index).min(span.end));
+    for ((start, end, _), account) in thread.spans().zip(accounts).skip(index) {
+        let end = end.min(span.end);
         let waits = matches!(
-            accounts[index].state,
+            account.state,
             State::LockGil | State::RunqPreempted | State::RunqWaking | State::RunqThrottled
         );
         if start >= span.end || (!waits && end.saturating_sub(start) > GLIMPSE) {

@@ -237,10 +237,10 @@ fn call(calls: &Calls<'_>, site: SiteId, state: State) -> Option<String> {
 fn bits(thread: &Thread, accounts: &[Account], span: &Range<u64>) -> Vec<Bit> {
     let mut bits = Vec::new();
     let first = thread.intervals.partition_point(|interval| interval.start <= span.start);
-    for index in first.saturating_sub(1)..thread.intervals.len() {
-        let interval = thread.intervals[index];
-        let whole = thread.end_of(index) - interval.start;
-        let (start, end) = (interval.start.max(span.start), thread.end_of(index).min(span.end));
+    let known = thread.spans().zip(accounts).skip(first.saturating_sub(1));
+    for ((_, end, interval), account) in known {
+        let whole = end - interval.start;
+        let (start, end) = (interval.start.max(span.start), end.min(span.end));
         if interval.start >= span.end {
             break;
         }
@@ -255,7 +255,7 @@ fn bits(thread: &Thread, accounts: &[Account], span: &Range<u64>) -> Vec<Bit> {
             }
             doing => bits.push(Bit {
                 ns: end - start,
-                state: accounts[index].state,
+                state: account.state,
                 site: match doing {
                     Doing::Blocked(wait) => wait.site,
                     _ => None,

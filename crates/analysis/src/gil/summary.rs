@@ -9,7 +9,7 @@ use whyslow_events::GilId;
 use super::blame::Blame;
 use super::holders::{Held, held};
 use super::waits::{Slice, marks, slices};
-use super::{GilTime, by_process, interval};
+use super::{GilTime, by_process, by_thread, interval};
 use crate::State;
 use crate::account::Account;
 use crate::frames::{FrameId, Frames};
@@ -27,9 +27,9 @@ pub(crate) fn summary(
     tables: &Tables,
     timeline: &Timeline,
     accounts: &[Vec<Account>],
-    times: &[Option<GilTime>],
     frames: &mut Frames<'_>,
 ) -> Option<Gil> {
+    let times = by_thread(tables, timeline);
     if times.iter().all(Option::is_none) {
         return None;
     }
@@ -43,7 +43,7 @@ pub(crate) fn summary(
         blame.add(slice, held, timeline, frames);
     }
     let mut all = GilTime::default();
-    by_process(timeline, times).into_values().for_each(|time| all += time);
+    by_process(timeline, &times).into_values().for_each(|time| all += time);
     let mut gil = Gil {
         waiting_ns: slices.iter().map(length).sum(),
         with_ns: all.with_ns,
@@ -51,7 +51,7 @@ pub(crate) fn summary(
         unknown_ns: all.unknown_ns,
         with_interval: all.with_interval(),
         locks: locks(tables, timeline, accounts, &held, &slices),
-        threads: threads(timeline, times, &slices),
+        threads: threads(timeline, &times, &slices),
         lines: lines(&slices, frames),
         holder_unknown_ns: blame.unknown_ns,
         ..Gil::default()

@@ -95,12 +95,27 @@ impl Builder {
                 let waker = self.waker(*by);
                 self.with(*tid, |track, cpus| track.wakeup(time, waker, cpus));
             }
-            Event::Look { tid, site, stack } => {
-                self.with(*tid, |track, _| track.look(time, *site, *stack));
-            }
             Event::Sample { tid, cpu, kernel, stack } => {
                 self.cpus.set(*cpu, Holder::Own, time);
                 self.with(*tid, |track, cpus| track.sample(time, *cpu, *kernel, *stack, cpus));
+            }
+            Event::Spare { cpu, since, idle_ns } => {
+                self.spare.push(Spare { cpu: *cpu, from: since.0, to: time, idle_ns: *idle_ns });
+            }
+            Event::Lost { cpu, since, records } => self.lost(time, *cpu, since.0, *records),
+            Event::Late { records } => self.late += records,
+            Event::End { .. } => self.ended = true,
+            event if !self.outside(time, event) => return,
+            _ => {}
+        }
+        self.now = self.now.max(time);
+    }
+
+    /// Takes in what was read of a thread from outside; false when it is no such event.
+    fn outside(&mut self, time: u64, event: &Event) -> bool {
+        match event {
+            Event::Look { tid, site, stack } => {
+                self.with(*tid, |track, _| track.look(time, *site, *stack));
             }
             Event::GilSeen { tid, gil, holder } => {
                 let seen = GilSeen { time, gil: *gil, holder: *holder };
@@ -125,15 +140,9 @@ impl Builder {
                     self.leave(polled.tid, time);
                 }
             }
-            Event::Spare { cpu, since, idle_ns } => {
-                self.spare.push(Spare { cpu: *cpu, from: since.0, to: time, idle_ns: *idle_ns });
-            }
-            Event::Lost { cpu, since, records } => self.lost(time, *cpu, since.0, *records),
-            Event::Late { records } => self.late += records,
-            Event::End { .. } => self.ended = true,
-            _ => return,
+            _ => return false,
         }
-        self.now = self.now.max(time);
+        true
     }
 
     pub(crate) fn finish(mut self) -> Timeline {

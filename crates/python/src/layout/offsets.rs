@@ -110,8 +110,6 @@ fn positions(version: Version) -> Result<&'static Positions, Unsupported> {
 fn decode(list: &[u8], at: &Positions) -> Layout {
     let field = |position: u64| word(list, position);
     let text = at.bytes + 16;
-    // The fields are told as they lie in an interpreter that has its own.
-    let own_gil = field(at.gil + 8);
     Layout {
         interpreters: field(INTERPRETERS),
         interpreter: InterpreterLayout {
@@ -155,20 +153,28 @@ fn decode(list: &[u8], at: &Positions) -> Layout {
             compact_bit: 5,
             ascii_bit: 6,
         },
-        gil: GilLayout {
-            place: GilPlace::Interpreter(field(at.gil)),
-            holder: field(at.gil + 32).wrapping_sub(own_gil),
-            locked: field(at.gil + 24).wrapping_sub(own_gil),
-            // The counter of switches is between.
-            queue: field(at.gil + 24).wrapping_sub(own_gil).wrapping_add(16),
-            size: 208,
-        },
+        gil: gil(list, at.gil),
         object_type: field(at.object),
         type_name: field(at.object + 16),
         size: field(at.bytes),
         bytes: field(at.bytes + 8),
         items: field(at.object + 48),
         float: field(at.bytes - 40),
+    }
+}
+
+fn gil(list: &[u8], at: u64) -> GilLayout {
+    let field = |position: u64| word(list, position);
+    // The fields are told as they lie in an interpreter that has its own.
+    let own = field(at + 8);
+    let locked = field(at + 24).wrapping_sub(own);
+    GilLayout {
+        place: GilPlace::Interpreter(field(at)),
+        holder: field(at + 32).wrapping_sub(own),
+        locked,
+        // The counter of switches is between.
+        queue: locked.wrapping_add(16),
+        size: 208,
     }
 }
 

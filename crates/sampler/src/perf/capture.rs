@@ -18,7 +18,7 @@ pub(crate) enum Capture {
     /// Of the whole machine.
     Machine(Rings),
     /// Of single threads and what descends from them.
-    Tasks(TaskRings),
+    Tasks(Box<TaskRings>),
 }
 
 /// How often the threads of a running target are listed until no new one has
@@ -40,7 +40,8 @@ impl Capture {
         match Rings::open(facts, frequency, stack_bytes) {
             Ok(rings) => Ok(Capture::Machine(rings)),
             Err(refused) if refused.is_refusal() => {
-                TaskRings::open(facts, frequency, stack_bytes, &refused).map(Capture::Tasks)
+                TaskRings::open(facts, frequency, stack_bytes, &refused)
+                    .map(|rings| Capture::Tasks(Box::new(rings)))
             }
             Err(error) => Err(error),
         }

@@ -40,7 +40,7 @@ fn holds(proc: &Proc, pid: u32, inode: u64, access: u32) -> bool {
     })
 }
 
-/// `flags:	0100001` of `/proc/PID/fdinfo/FD`, octal.
+/// `flags: 0100001` of `/proc/PID/fdinfo/FD`, octal.
 fn mode(fdinfo: &str) -> Option<u32> {
     let flags = fdinfo.lines().find_map(|line| line.strip_prefix("flags:"))?;
     u32::from_str_radix(flags.trim(), 8).ok().map(|flags| flags & ACCESS)

@@ -24,7 +24,7 @@ fn tracker() -> Tracker {
 }
 
 fn record(tracker: &mut Tracker, time: u64, body: Body) {
-    tracker.record(0, Record { time: START + time, pid: ROOT, tid: ROOT, body });
+    tracker.record(0, Record { time: START + time, tid: ROOT, body });
 }
 
 fn taken(tracker: &mut Tracker) -> Vec<(u64, Event)> {

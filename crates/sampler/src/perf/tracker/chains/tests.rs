@@ -235,12 +235,12 @@ fn no_more_of_large_stacks_is_read_than_the_recorder_can_pay_for() {
         stack[COPIED - 1] = time;
         let user = copy(sp, &std::hint::black_box(&stack)[..COPIED]);
         let body = Body::Clock { kernel: false, chain: Box::from([]), user };
-        tracker.record(0, Record { time, pid, tid: pid, body });
-        let ends = tracker.take_events().filter_map(|timed| match timed.event {
+        tracker.record(0, Record { time, tid: pid, body });
+        let mut ends = tracker.take_events().filter_map(|timed| match timed.event {
             Event::Stack { end, .. } => Some(end),
             _ => None,
         });
-        ends.last()
+        ends.next_back()
     };
     let ends: Vec<_> = (1..=SAMPLES).filter_map(|after| sample(START + after)).collect();
     let count = |wanted| ends.iter().filter(|end| **end == wanted).count() as u64;
