@@ -26,9 +26,9 @@ fn interpreters() -> Vec<String> {
     let mut found: Vec<String> = versions
         .filter_map(|entry| {
             let name = entry.file_name().into_string().ok()?;
-            let minor = name.strip_prefix("3.")?.split('.').next()?.to_owned();
+            let minor: u32 = name.strip_prefix("3.")?.split('.').next()?.parse().ok()?;
             let path = entry.path().join(format!("bin/python3.{minor}"));
-            path.is_file().then(|| path.display().to_string())
+            (minor >= 8 && path.is_file()).then(|| path.display().to_string())
         })
         .collect();
     found.sort();

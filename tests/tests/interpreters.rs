@@ -59,7 +59,8 @@ fn a_program_that_is_not_python_is_not_asked_for_calls() {
     let report = record(&case, &[&program]);
     assert_eq!(report["target"]["runtime"], "native");
     assert!(refused(&report).is_empty() && report["quality"]["scripts"].is_null());
-    assert_eq!(report["functions"]["rows"][0]["function"], "main");
+    let rows = report["functions"]["rows"].as_array().unwrap();
+    assert!(rows.iter().any(|row| row["function"] == "main"), "{rows:?}");
 }
 
 #[test]
