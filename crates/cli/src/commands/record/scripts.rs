@@ -19,9 +19,10 @@ use whyslow_symbols::Interpreters;
 
 /// Time between two listings of a process's threads, when one is not known.
 const LISTING: Duration = Duration::from_millis(50);
-/// Time between two counts of the tasks of an event loop, and between two looks for
-/// asyncio's description of itself.
+/// Time between two counts of the tasks of an event loop.
 const COUNTING: Duration = Duration::from_secs(1);
+/// Time between two looks for asyncio's description of itself, which may not be loaded yet.
+const SEEKING: Duration = Duration::from_millis(100);
 /// The first version that tells of its tasks.
 const TASKS_TOLD: (u8, u8) = (3, 14);
 /// Spaces that are remembered; those of short-lived processes are dropped.
@@ -238,19 +239,19 @@ impl Python {
         memory: &Asked<'_>,
         find: impl FnOnce() -> Option<u64>,
     ) -> Tasks {
-        let due = |last: &mut Option<Instant>| {
-            let due = last.is_none_or(|last| last.elapsed() >= COUNTING);
+        let due = |last: &mut Option<Instant>, interval| {
+            let due = last.is_none_or(|last| last.elapsed() >= interval);
             if due {
                 *last = Some(Instant::now());
             }
             due
         };
         let tells = self.reader.version().release() >= TASKS_TOLD;
-        if tells && self.tasks.at.is_none() && due(&mut self.tasks.sought) {
+        if tells && self.tasks.at.is_none() && due(&mut self.tasks.sought, SEEKING) {
             self.tasks.at = find();
         }
         let Some(at) = self.tasks.at else { return Tasks::default() };
-        let count = due(&mut self.tasks.counted);
+        let count = due(&mut self.tasks.counted, COUNTING);
         self.reader.tasks(memory, thread, at, count).unwrap_or_default()
     }
 
