@@ -8,6 +8,7 @@ mod beside;
 mod case;
 mod event_loop;
 mod follow;
+mod gil;
 mod interpreters;
 mod interrupt;
 mod launch;

@@ -1,5 +1,6 @@
 //! The waits for a GIL. CPython asks again every few milliseconds: the slices of
-//! one attempt are one wait, at one line.
+//! one attempt are one wait, at one line. It lasts as the program sees it: waking
+//! up to ask again, and getting a CPU once it is one's turn, are parts of it.
 
 use std::collections::BTreeMap;
 
@@ -13,6 +14,9 @@ use crate::frames::{FrameId, Frames};
 use crate::tables::Tables;
 use crate::timeline::{Doing, Thread, Timeline, Wait, Waker};
 
+/// Who computes longer than this has got the GIL, ns: asking again takes microseconds.
+const ASKING: u64 = 1_000_000;
+
 /// A stretch of waiting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Slice {
@@ -21,6 +25,9 @@ pub(super) struct Slice {
     /// `None` when the lock was never looked at.
     pub(super) gil: Option<GilId>,
     pub(super) start: u64,
+    /// When it was woken, or gave up for now.
+    woken: u64,
+    /// When it ran again or, if it then asked again, when it did.
     pub(super) end: u64,
     /// It wants the GIL; else it has just given it away, and waits until it is taken.
     wants: bool,
@@ -45,18 +52,33 @@ pub(super) fn slices(
         let of = &timeline.threads[thread as usize];
         // Whether the thread still asks for what it asked for before.
         let mut asks = false;
+        // CPU time since it last waited; `None` when that wait is over.
+        let mut ran = None;
         for ((start, end, interval), account) in of.spans().zip(accounts) {
             match interval.doing {
                 Doing::Blocked(Wait { site, waker, .. }) if account.state == State::LockGil => {
                     let kind = kinds.entry(site).or_insert_with(|| kind(tables, of, site));
                     let (gil, wants) = *kind;
-                    waits += u32::from(!asks);
+                    match slices.last_mut() {
+                        Some(Slice { end, .. }) if asks && ran.is_some_and(|ran| ran < ASKING) => {
+                            *end = start;
+                        }
+                        _ => waits += 1,
+                    }
                     asks = !(wants && matches!(waker, Waker::Thread(_)));
                     let line = interval.stack.and_then(|stack| frames.innermost_call(stack));
-                    slices.push(Slice { thread, gil, start, end, wants, waker, wait: waits, line });
+                    let wait = waits;
+                    let woken = end;
+                    slices.push(Slice { thread, gil, start, woken, end, wants, waker, wait, line });
+                    ran = Some(0);
                 }
-                Doing::OnCpu { .. } | Doing::Runq { .. } => {}
-                _ => asks = false,
+                Doing::Runq { .. } => {
+                    if let (Some(0), Some(slice)) = (ran, slices.last_mut()) {
+                        slice.end = end;
+                    }
+                }
+                Doing::OnCpu { .. } => ran = ran.map(|ran| ran + (end - start)),
+                _ => ran = None,
             }
         }
     }
@@ -91,14 +113,19 @@ pub(super) fn marks(
 ) -> BTreeMap<GilId, Vec<(u64, Mark)>> {
     let mut marks: BTreeMap<GilId, Vec<(u64, Mark)>> =
         tables.gils.keys().map(|id| (*id, Vec::new())).collect();
+    let mut before = None;
     for slice in slices {
+        let begins = before.replace(slice.wait) != Some(slice.wait);
         let Some(marks) = slice.gil.and_then(|gil| marks.get_mut(&gil)) else { continue };
-        marks.push((slice.start, Mark::Leaves(slice.thread)));
+        // Who asks again did not have it meanwhile.
+        if begins {
+            marks.push((slice.start, Mark::Leaves(slice.thread)));
+        }
         match slice.waker {
             Waker::Thread(from) if slice.wants => {
-                marks.push((slice.end, Mark::Passes { from, to: slice.thread }));
+                marks.push((slice.woken, Mark::Passes { from, to: slice.thread }));
             }
-            Waker::Thread(by) => marks.push((slice.end, Mark::Takes(by))),
+            Waker::Thread(by) => marks.push((slice.woken, Mark::Takes(by))),
             _ => {}
         }
     }

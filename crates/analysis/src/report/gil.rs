@@ -6,7 +6,9 @@ use serde::{Deserialize, Serialize};
 /// The locks under which CPython runs code, one thread at a time.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Gil {
-    /// Time that threads waited for it: `lock.gil` of the ledger.
+    /// Time that threads waited for it, from asking to getting it and a CPU: what a
+    /// clock around the call shows. `lock.gil` of the ledger is the part of it that
+    /// they were blocked; the rest is in `runq.*` and, to ask again, `cpu.*`.
     pub waiting_ns: u64,
     /// CPU time with it.
     pub with_ns: u64,
@@ -28,7 +30,7 @@ pub struct Gil {
     pub more_edges: u64,
     /// Time of these.
     pub more_edges_ns: u64,
-    /// Waiting time of which nobody is known to have held it.
+    /// Waiting time of which nobody else is known to have held it.
     pub holder_unknown_ns: u64,
 }
 
