@@ -186,6 +186,11 @@ impl<'a> Evidence<'a> {
 
     /// Whether the wait is for another part of the program.
     fn inside(&self, state: State, wait: Wait, pid: Pid) -> bool {
+        // Who ended it is only guessed without wakeups, but whose children are
+        // waited for is known.
+        if state == State::Child && !self.tables.header.capabilities.wakeups {
+            return self.tables.has_child(pid);
+        }
         if let Some(inside) = ended_inside(state, wait.waker) {
             return inside;
         }

@@ -42,6 +42,11 @@ impl Proc {
         self.process(pid)?.task_from_tid(i32::try_from(tid).ok()?).ok()
     }
 
+    /// The call a thread is in, as the kernel writes it; `None` when it cannot be read.
+    pub(crate) fn syscall(&self, pid: u32, tid: u32) -> Option<String> {
+        fs::read_to_string(self.path(pid, &format!("task/{tid}/syscall"))).ok()
+    }
+
     /// The CPU time of a thread; `None` when there is no such thread.
     pub(crate) fn cpu_count(&self, pid: u32, tid: u32) -> Option<CpuCount> {
         File::open(self.path(pid, &format!("task/{tid}/schedstat"))).ok().map(CpuCount)

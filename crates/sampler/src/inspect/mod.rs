@@ -7,6 +7,7 @@ mod process;
 mod sets;
 mod sockets;
 
+use procfs::FromRead;
 use procfs::process::Syscall;
 use whyslow_events::Object;
 
@@ -37,6 +38,17 @@ pub(crate) struct InCall {
 }
 
 impl InCall {
+    /// From the text of `syscall`; `None` when the thread runs.
+    fn read(text: &str) -> Option<InCall> {
+        // Outside a call the kernel leaves the arguments out, and procfs gives up.
+        if let Some(outside) = text.strip_prefix("-1 ") {
+            let mut numbers = outside.split_whitespace().map(hexadecimal);
+            let (sp, pc) = (numbers.next()??, numbers.next()??);
+            return Some(InCall { number: None, arguments: [0; 3], pc, sp });
+        }
+        InCall::of(Syscall::from_read(text.as_bytes()).ok()?)
+    }
+
     /// `None` when the thread runs.
     pub(crate) fn of(syscall: Syscall) -> Option<InCall> {
         match syscall {
@@ -56,10 +68,14 @@ impl InCall {
     }
 }
 
+fn hexadecimal(number: &str) -> Option<u64> {
+    u64::from_str_radix(number.strip_prefix("0x")?, 16).ok()
+}
+
 impl Inspector {
     /// The call a blocked thread is in; `None` when it runs or cannot be read.
     pub(crate) fn call(&self, pid: u32, tid: u32) -> Option<InCall> {
-        InCall::of(self.proc.task(pid, tid)?.syscall().ok()?)
+        InCall::read(&self.proc.syscall(pid, tid)?)
     }
 
     /// Whether a signal or a debugger has stopped a thread.
