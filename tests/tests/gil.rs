@@ -83,8 +83,7 @@ fn the_line_of_the_holder_is_named() {
     let sum = |edges: &mut dyn Iterator<Item = &Value>| edges.map(|e| number(e, "ns")).sum::<f64>();
     let (all, by_hog) =
         (sum(&mut edges.iter().filter(of)), sum(&mut edges.iter().filter(of).filter(hog)));
-    // It is most of the truth: who gives the lock away and is faster than whom it
-    // woke takes it again, which nobody sees.
+    // The waiters hold it in turns, too. Nothing else is known of how much.
     println!("hog: {by_hog} of {all}");
     assert!(all > 1e9 && by_hog > 0.4 * all, "{by_hog} of {all}: {edges:#?}");
 }
@@ -105,8 +104,7 @@ fn threads_that_hash_do_without_it() {
     needs_root!();
     let (_, report) = recorded("hash", "2");
     let gil = &report["gil"];
-    println!("held {}, with {}, without {}", held_share(gil), gil["with_ns"], gil["without_ns"]);
-    assert!((0.0..=1.0).contains(&held_share(gil)), "{gil}");
+    println!("with {}, without {}", gil["with_ns"], gil["without_ns"]);
     assert!(number(gil, "without_ns") > 1e9, "{gil}");
     assert!(number(gil, "without_ns") > number(gil, "with_ns"), "{gil}");
 }
