@@ -17,7 +17,8 @@ fn recorded(mode: &str, threads: &str) -> (BTreeMap<String, u64>, Value) {
     let case = Case::new();
     // By realtime priority it gets a CPU whatever else runs: a preempted call has
     // not waited for the GIL, but its clock does not know.
-    let script = format!("exec chrt -f 10 python3 {PROGRAM} {mode} {threads} 2 > truth");
+    let first = if mode == "wait" { "chrt -f 10 " } else { "" };
+    let script = format!("exec {first}python3 {PROGRAM} {mode} {threads} 2 > truth");
     case.run(&["record", "-q", "-o", "r.json", "--", "sh", "-c", &script]).ended_with(0);
     (serde_json::from_slice(&case.read("truth")).unwrap(), sound(case.json("r.json")))
 }
@@ -53,24 +54,28 @@ fn waits_agree(threads: usize) {
 }
 
 #[test]
+#[ignore = "needs the machine for itself: --ignored --test-threads 1"]
 fn waits_agree_with_2_threads() {
     needs_root!();
     waits_agree(2);
 }
 
 #[test]
+#[ignore = "needs the machine for itself: --ignored --test-threads 1"]
 fn waits_agree_with_4_threads() {
     needs_root!();
     waits_agree(4);
 }
 
 #[test]
+#[ignore = "needs the machine for itself: --ignored --test-threads 1"]
 fn waits_agree_with_16_threads() {
     needs_root!();
     waits_agree(16);
 }
 
 #[test]
+#[ignore = "needs the machine for itself: --ignored --test-threads 1"]
 fn the_line_of_the_holder_is_named() {
     needs_root!();
     let (truth, report) = recorded("wait", "4");
