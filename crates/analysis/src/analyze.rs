@@ -69,10 +69,12 @@ pub fn analyze_in(source: &mut dyn EventSource, detail: Detail) -> Analysis {
     let waits = waits::waits(&tables, &timeline, &accounts, &mut frames);
     let verdict = judge(&timeline, &by_thread, fair.locked, (&shares, &threads, &waits));
     let hot = hot::hot(&pieces, &mut frames);
+    let gil_times = gil::by_thread(&tables, &timeline);
     let inputs = prescription::Inputs {
         tables: &tables,
         timeline: &timeline,
         accounts: &accounts,
+        gil: &gil_times,
         pieces: &pieces,
         shares: &shares,
         verdict: &verdict,
@@ -80,7 +82,7 @@ pub fn analyze_in(source: &mut dyn EventSource, detail: Detail) -> Analysis {
         hot: &hot,
     };
     let prescription = prescription::prescribe(&inputs, &mut frames);
-    let gil = gil::summary(&tables, &timeline, &accounts, &mut frames);
+    let gil = gil::summary(&tables, &timeline, &accounts, &gil_times, &mut frames);
     let event_loops = event_loop::event_loops(&tables, &timeline, &accounts, &mut frames);
     let report = Report {
         schema: report::SCHEMA.to_owned(),

@@ -18,6 +18,7 @@ use whyslow_events::{Object, TcpRole};
 
 use crate::account::Account;
 use crate::frames::Frames;
+use crate::percentile::percentile;
 use crate::report::{Away, Concurrency, EventLoop};
 use crate::tables::Tables;
 use crate::timeline::{Doing, Thread, Timeline};
@@ -82,15 +83,11 @@ fn event_loop(
 fn away(rounds: &Rounds) -> Away {
     let mut lengths: Vec<u64> = rounds.seen.iter().map(rounds::Round::length).collect();
     lengths.sort_unstable();
-    let percentile = |percent: usize| {
-        let rank = (lengths.len() * percent).div_ceil(100);
-        lengths.get(rank.saturating_sub(1)).copied().unwrap_or_default()
-    };
     let seen: u64 = lengths.iter().sum();
     Away {
-        p50_ns: percentile(50),
-        p99_ns: percentile(99),
-        max_ns: percentile(100),
+        p50_ns: percentile(&lengths, 50),
+        p99_ns: percentile(&lengths, 99),
+        max_ns: percentile(&lengths, 100),
         total_ns: rounds.away,
         unseen_ns: rounds.away - seen,
     }

@@ -201,7 +201,8 @@ fn labelled(frame: Named) -> impl Iterator<Item = Named> {
     label.into_iter().chain([frame])
 }
 
-fn base(path: &str) -> &str {
+/// The last part of a path.
+pub(crate) fn base(path: &str) -> &str {
     path.rsplit('/').next().unwrap_or(path)
 }
 

@@ -15,6 +15,7 @@ use whyslow_events::{GilHolder, Pid};
 use crate::split::Split;
 use crate::tables::Tables;
 use crate::timeline::{Doing, Thread, Timeline};
+use crate::wilson;
 
 pub(crate) use summary::summary;
 
@@ -86,7 +87,7 @@ impl GilTime {
     /// Where that part lies, at 95 %.
     pub(crate) fn with_interval(&self) -> Option<[f64; 2]> {
         let known = (self.with_ns + self.without_ns) as f64;
-        Some(interval(self.with_share()?, known * known / self.squares))
+        Some(wilson::interval(self.with_share()?, known * known / self.squares))
     }
 }
 
@@ -97,15 +98,6 @@ impl AddAssign for GilTime {
         self.unknown_ns += other.unknown_ns;
         self.squares += other.squares;
     }
-}
-
-/// Where a share lies of which `n` looks showed `p`, at 95 % (E. B. Wilson, 1927).
-fn interval(p: f64, n: f64) -> [f64; 2] {
-    const Z: f64 = 1.96;
-    let square = Z * Z / n;
-    let middle = (p + square / 2.0) / (1.0 + square);
-    let half = Z * (p * (1.0 - p) / n + square / (4.0 * n)).sqrt() / (1.0 + square);
-    [(middle - half).max(0.0), (middle + half).min(1.0)]
 }
 
 /// The CPU time of each thread of a Python program; `None` for others.

@@ -11,6 +11,7 @@
 
 mod account;
 mod analyze;
+mod asyncio;
 mod bottleneck;
 mod cause;
 mod coverage;
@@ -22,6 +23,7 @@ mod gil;
 mod hot;
 mod interpreter;
 mod ledger;
+mod percentile;
 mod phases;
 mod pieces;
 mod prescription;
@@ -35,6 +37,7 @@ mod tables;
 mod timeline;
 mod verdict;
 mod waits;
+mod wilson;
 
 pub use analyze::{Analysis, Anomalies, Detail, analyze, analyze_in};
 pub use fold::{Folded, Stacks, View};

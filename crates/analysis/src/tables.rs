@@ -8,6 +8,8 @@ use whyslow_events::{
     SiteId, SpaceId, StackEnd, StackId, SymbolKey,
 };
 
+use crate::frames::base;
+
 #[derive(Debug)]
 pub(crate) struct Tables {
     pub(crate) header: Header,
@@ -333,6 +335,12 @@ impl Tables {
         newest_first.find(|mapping| (mapping.start..mapping.end).contains(&address))
     }
 
+    /// `function (file:line)` of a call of an interpreted program.
+    pub(crate) fn place_of_call(&self, call: ScriptFrame) -> Option<String> {
+        let code = self.codes.get(&call.code)?;
+        Some(format!("{} ({}:{})", code.function, base(&code.file), call.line))
+    }
+
     /// The file whose code is at an address.
     pub(crate) fn module(&self, space: SpaceId, address: u64) -> Option<&str> {
         self.mapping(space, address).map(|mapping| mapping.path.as_str())
@@ -343,8 +351,7 @@ impl Tables {
         match self.mapping(space, address) {
             Some(mapping) => {
                 let offset = (address - mapping.start).saturating_add(mapping.file_offset);
-                let module = mapping.path.rsplit('/').next().unwrap_or(&mapping.path);
-                format!("{module}+{offset:#x}")
+                format!("{}+{offset:#x}", base(&mapping.path))
             }
             None => format!("{address:#x}"),
         }

@@ -8,6 +8,7 @@ use whyslow_events::{Entry, Object, Site, SiteId, StackId};
 use crate::State;
 use crate::account::Account;
 use crate::frames::Frames;
+use crate::percentile::percentile;
 use crate::report::Wait;
 use crate::tables::Tables;
 use crate::timeline::{Doing, Timeline};
@@ -27,12 +28,6 @@ impl Waited {
         for (stack, ns) in other.by_stack {
             *self.by_stack.entry(stack).or_default() += ns;
         }
-    }
-
-    /// The shortest length that at least `percent` of the waits do not exceed.
-    fn percentile(&self, percent: usize) -> u64 {
-        let rank = (self.lengths.len() * percent).div_ceil(100);
-        self.lengths.get(rank.saturating_sub(1)).copied().unwrap_or_default()
     }
 }
 
@@ -60,9 +55,9 @@ pub(crate) fn waits(
                 r#where: longest.and_then(|(stack, _)| frames.place(*stack)),
                 count: waited.lengths.len() as u64,
                 total_ns: waited.total,
-                p50_ns: waited.percentile(50),
-                p99_ns: waited.percentile(99),
-                max_ns: waited.percentile(100),
+                p50_ns: percentile(&waited.lengths, 50),
+                p99_ns: percentile(&waited.lengths, 99),
+                max_ns: percentile(&waited.lengths, 100),
             }
         })
         .collect();

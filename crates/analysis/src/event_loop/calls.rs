@@ -4,6 +4,8 @@
 use rustc_hash::{FxHashMap, FxHashSet};
 use whyslow_events::{CodeId, Entry, Object, ScriptFrame, SiteId, StackId};
 
+use crate::asyncio;
+use crate::frames::base;
 use crate::tables::{Stack, Tables};
 use crate::timeline::{Doing, Thread};
 
@@ -114,8 +116,7 @@ impl<'a> Calls<'a> {
 
     /// `function (file:line)` of a call.
     pub(super) fn place(&self, call: ScriptFrame) -> Option<String> {
-        let code = self.tables.codes.get(&call.code)?;
-        Some(format!("{} ({}:{})", code.function, base(&code.file), call.line))
+        self.tables.place_of_call(call)
     }
 
     /// The waits of `thread` that are polls of its loop, by their index. A wait
@@ -149,7 +150,7 @@ impl<'a> Calls<'a> {
 
     fn read(&self, stack: &Stack, polls: bool) -> Part {
         match self.kind {
-            Kind::Asyncio => asyncio(self.tables, &stack.script),
+            Kind::Asyncio => part(self.tables, &stack.script),
             kind if polls && polls_in_c(self.tables, stack) == Some(kind) => {
                 Part::Poll(stack.script.first().copied())
             }
@@ -192,17 +193,18 @@ fn turning<'s>(
     tables: &Tables,
     script: &'s [ScriptFrame],
 ) -> Option<(&'s [ScriptFrame], ScriptFrame)> {
-    let turn = |call: &ScriptFrame| is(tables, call, "_run_once", "asyncio/base_events.py");
+    let turn = |call: &ScriptFrame| is(tables, call, asyncio::TURN);
     script.iter().position(turn).map(|at| (&script[..at], script[at]))
 }
 
-fn asyncio(tables: &Tables, script: &[ScriptFrame]) -> Part {
+/// The part of asyncio's loop that calls are in.
+fn part(tables: &Tables, script: &[ScriptFrame]) -> Part {
     let Some((inside, turn)) = turning(tables, script) else { return Part::Unknown };
-    let selects = |call: &ScriptFrame| is(tables, call, "select", "selectors.py");
+    let selects = |call: &ScriptFrame| is(tables, call, asyncio::SELECT);
     match inside {
         [] => Part::Loop(turn),
         [.., call] if selects(call) => Part::Poll(Some(*call)),
-        [inside @ .., handle] if is(tables, handle, "_run", "asyncio/events.py") => {
+        [inside @ .., handle] if is(tables, handle, asyncio::CALLBACK) => {
             // A function in C that the loop calls has no call of its own.
             let outermost = inside.last().unwrap_or(handle);
             let innermost = inside.first().unwrap_or(handle);
@@ -212,11 +214,8 @@ fn asyncio(tables: &Tables, script: &[ScriptFrame]) -> Part {
     }
 }
 
-/// Names are qualified from 3.11 on.
-fn is(tables: &Tables, call: &ScriptFrame, function: &str, file: &str) -> bool {
-    tables.codes.get(&call.code).is_some_and(|code| {
-        code.function.rsplit('.').next() == Some(function) && code.file.ends_with(file)
-    })
+fn is(tables: &Tables, call: &ScriptFrame, function: asyncio::Function) -> bool {
+    tables.codes.get(&call.code).is_some_and(|code| function.is(code))
 }
 
 /// Whose poll the innermost code outside the C library is.
@@ -232,8 +231,4 @@ fn polls_in_c(tables: &Tables, stack: &Stack) -> Option<Kind> {
     let functions = tables.symbols(Some(stack.space), *address);
     let polls = functions.iter().any(|frame| NATIVE_POLLS.contains(&frame.function.as_str()));
     polls.then_some(Kind::Native)
-}
-
-fn base(path: &str) -> &str {
-    path.rsplit('/').next().unwrap_or(path)
 }

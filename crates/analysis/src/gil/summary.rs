@@ -9,13 +9,14 @@ use whyslow_events::GilId;
 use super::blame::Blame;
 use super::holders::{Held, held};
 use super::waits::{Slice, marks, slices};
-use super::{GilTime, by_process, by_thread, interval};
+use super::{GilTime, by_process};
 use crate::State;
 use crate::account::Account;
 use crate::frames::{FrameId, Frames};
 use crate::report::{Gil, GilEdge, GilLine, GilLock, GilThread};
 use crate::tables::Tables;
 use crate::timeline::{Doing, Timeline};
+use crate::wilson;
 
 /// Pairs of waiter and holder that are named.
 const EDGES: usize = 50;
@@ -27,9 +28,9 @@ pub(crate) fn summary(
     tables: &Tables,
     timeline: &Timeline,
     accounts: &[Vec<Account>],
+    times: &[Option<GilTime>],
     frames: &mut Frames<'_>,
 ) -> Option<Gil> {
-    let times = by_thread(tables, timeline);
     if times.iter().all(Option::is_none) {
         return None;
     }
@@ -43,7 +44,7 @@ pub(crate) fn summary(
         blame.add(slice, held, timeline, frames);
     }
     let mut all = GilTime::default();
-    by_process(timeline, &times).into_values().for_each(|time| all += time);
+    by_process(timeline, times).into_values().for_each(|time| all += time);
     let mut gil = Gil {
         waiting_ns: slices.iter().map(length).sum(),
         with_ns: all.with_ns,
@@ -51,7 +52,7 @@ pub(crate) fn summary(
         unknown_ns: all.unknown_ns,
         with_interval: all.with_interval(),
         locks: locks(tables, timeline, accounts, &held, &slices),
-        threads: threads(timeline, &times, &slices),
+        threads: threads(timeline, times, &slices),
         lines: lines(&slices, frames),
         holder_unknown_ns: blame.unknown_ns,
         ..Gil::default()
@@ -146,7 +147,8 @@ fn locks(
         let active = active(timeline, accounts, pid).max(held_ns) as f64;
         let share = held_ns as f64 / wall;
         let held_interval = (looks > 0 && active > 0.0).then(|| {
-            interval(held_ns as f64 / active, looks as f64).map(|bound| bound * active / wall)
+            wilson::interval(held_ns as f64 / active, looks as f64)
+                .map(|bound| bound * active / wall)
         });
         let waiting_ns = waiting.get(id).copied().unwrap_or_default();
         Some(GilLock { pid: pid.0, held_share: share, held_interval, waiting_ns })

@@ -4,6 +4,7 @@ use whyslow_events::{Event, GilHolder, GilId, GilPlace, Pid, SpaceId, Tid};
 
 use super::*;
 use crate::script::{GIL, MS, START, Script};
+use crate::wilson::interval;
 
 const PLACE: GilPlace = GilPlace { lock: GIL, queue: GIL };
 

@@ -12,7 +12,7 @@ use self::calls::{Calls, Kind};
 use self::repeats::Waits;
 use super::facts::{EventLoop, Facts, Hot, Process, Wait, Worker};
 use crate::account::{Account, Level};
-use crate::frames::Frames;
+use crate::frames::{Frames, base};
 use crate::gil::{self, GilTime};
 use crate::ledger::PerState;
 use crate::pieces::{Amount, Key, Place};
@@ -29,6 +29,8 @@ pub(crate) struct Inputs<'a> {
     pub(crate) tables: &'a Tables,
     pub(crate) timeline: &'a Timeline,
     pub(crate) accounts: &'a [Vec<Account>],
+    /// Of each thread.
+    pub(crate) gil: &'a [Option<GilTime>],
     pub(crate) pieces: &'a [(Key, Amount)],
     pub(crate) shares: &'a PerState<f64>,
     pub(crate) verdict: &'a report::Verdict,
@@ -65,7 +67,7 @@ fn hot(hot: &[report::Hot], pieces: &[(Key, Amount)]) -> Option<Hot> {
     let first = hot.iter().find(|hot| hot.self_cpu_ns > 0)?;
     let place = match (&first.file, first.line) {
         (Some(file), Some(line)) => {
-            format!(" ({}:{line})", file.rsplit('/').next().unwrap_or(file))
+            format!(" ({}:{line})", base(file))
         }
         _ => String::new(),
     };
@@ -85,8 +87,7 @@ fn wait(wait: &report::Wait) -> Wait {
 /// Those with work, the one with most first.
 fn processes(inputs: &Inputs<'_>, frames: &mut Frames<'_>, attached: bool) -> Vec<Process> {
     let mut calls = Calls::new(inputs.tables);
-    let gil = gil::by_thread(inputs.tables, inputs.timeline);
-    let gil = gil::by_process(inputs.timeline, &gil);
+    let gil = gil::by_process(inputs.timeline, inputs.gil);
     let computing = computing(inputs.pieces);
     let mut workers: Vec<(Pid, Worker)> = Vec::new();
     for (index, thread) in inputs.timeline.threads.iter().enumerate() {

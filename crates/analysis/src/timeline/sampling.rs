@@ -1,7 +1,6 @@
 //! How much of the timeline is sampled, and how well.
 
-/// Two-sided 95 % of the normal distribution.
-const Z: f64 = 1.96;
+use crate::wilson;
 
 /// Looks at threads, and the time between those that found a thread moved: what
 /// it did there is known of the ends alone.
@@ -45,10 +44,7 @@ impl Sampling {
         let at_once = (thread_ns as f64 / wall_ns.max(1) as f64).max(1.0);
         let n = sampled * sampled / self.squares / at_once;
         let part = (sampled / thread_ns.max(1) as f64).min(1.0);
-        let denominator = 1.0 + Z * Z / n;
-        let centre = (share + Z * Z / (2.0 * n)) / denominator;
-        let half = Z * (share * (1.0 - share) / n + Z * Z / (4.0 * n * n)).sqrt() / denominator;
-        let [low, high] = [centre - half, centre + half].map(|end| share + (end - share) * part);
+        let [low, high] = wilson::interval(share, n).map(|end| share + (end - share) * part);
         [low.clamp(0.0, share), high.clamp(share, 1.0)]
     }
 }

@@ -9,7 +9,7 @@ mod unheard;
 use std::collections::BTreeMap;
 
 use whyslow_events::{
-    Cpu, Entrance, Event, InMemory, Ns, Off, Pid, Seen, SiteId, SpaceId, Tid, Wakener,
+    Cpu, Entrance, Event, Header, InMemory, Ns, Off, Pid, Seen, SiteId, SpaceId, Tid, Wakener,
 };
 
 use crate::report::ThreadLedger;
@@ -21,13 +21,18 @@ const CPU: Cpu = Cpu(0);
 
 /// Events at ms from the start, with the definitions of a script around them.
 fn play(events: &[(u64, Event)]) -> Analysis {
+    play_with(header(2), events)
+}
+
+/// The same, of an engine that this header tells of.
+fn play_with(header: Header, events: &[(u64, Event)]) -> Analysis {
     let mut all = Script::new(2).events();
     all.pop();
     let process =
         Event::Process { pid: Pid(100), parent: None, space: SpaceId(1), name: "prog".to_owned() };
     all.push((START, process));
     all.extend(events.iter().map(|(ms, event)| (START + ms * MS, event.clone())));
-    analyze(&mut InMemory::new(header(2), all))
+    analyze(&mut InMemory::new(header, all))
 }
 
 fn found(seen: Seen) -> Event {

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use rustc_hash::FxHashMap;
 use whyslow_events::{CodeId, StackId};
 
+use crate::asyncio;
 use crate::pieces::Place;
 use crate::tables::{Code, Tables};
 
@@ -45,9 +46,7 @@ impl<'a> Calls<'a> {
 
     /// `function (file:line)` of the innermost call.
     pub(super) fn innermost(&self, stack: StackId) -> Option<String> {
-        let call = self.tables.stacks.get(&stack)?.script.first()?;
-        let code = self.tables.codes.get(&call.code)?;
-        Some(format!("{} ({}:{})", code.function, base(&code.file), call.line))
+        self.tables.place_of_call(*self.tables.stacks.get(&stack)?.script.first()?)
     }
 
     /// The part of the CPU time that is surely divided when the calls, or the
@@ -93,8 +92,8 @@ fn kind<'a>(codes: impl Iterator<Item = &'a Code>) -> Kind {
     for code in codes {
         let found = match code {
             _ if is_import(code) => return Kind::Import,
-            _ if is_callback(code) => Kind::Callback,
-            _ if is_loop(code) => Kind::Loop,
+            _ if asyncio::CALLBACK.is(code) => Kind::Callback,
+            _ if asyncio::TURN.is(code) => Kind::Loop,
             _ => Kind::Own,
         };
         kind = kind.max(found);
@@ -104,18 +103,4 @@ fn kind<'a>(codes: impl Iterator<Item = &'a Code>) -> Kind {
 
 fn is_import(code: &Code) -> bool {
     code.file.starts_with("<frozen importlib")
-}
-
-/// `BaseEventLoop._run_once` of asyncio.
-fn is_loop(code: &Code) -> bool {
-    code.function.ends_with("_run_once") && code.file.ends_with("asyncio/base_events.py")
-}
-
-/// `Handle._run` of asyncio; its name is qualified from 3.11 on.
-fn is_callback(code: &Code) -> bool {
-    code.function.ends_with("_run") && code.file.ends_with("asyncio/events.py")
-}
-
-fn base(path: &str) -> &str {
-    path.rsplit('/').next().unwrap_or(path)
 }

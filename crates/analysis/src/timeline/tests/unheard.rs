@@ -9,15 +9,8 @@ const OTHER_CPU: Cpu = Cpu(1);
 
 /// As [`play`], of an engine that sees switches and no wakeups.
 fn unheard(events: &[(u64, Event)]) -> Analysis {
-    let mut all = Script::new(2).events();
-    all.pop();
-    let process =
-        Event::Process { pid: Pid(100), parent: None, space: SpaceId(1), name: "prog".to_owned() };
-    all.push((START, process));
-    all.extend(events.iter().map(|(ms, event)| (START + ms * MS, event.clone())));
     let capabilities = Capabilities { exact_switches: true, ..Capabilities::default() };
-    let header = whyslow_events::Header { capabilities, ..header(2) };
-    analyze(&mut InMemory::new(header, all))
+    play_with(whyslow_events::Header { capabilities, ..header(2) }, events)
 }
 
 fn delay(ms: u64) -> Event {

@@ -1,0 +1,24 @@
+//! The functions of asyncio that tell what its event loop is at.
+
+use crate::tables::Code;
+
+/// A function of the standard library.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Function {
+    name: &'static str,
+    file: &'static str,
+}
+
+/// One turn of the loop, in which it polls and runs what is due.
+pub(crate) const TURN: Function = Function { name: "_run_once", file: "asyncio/base_events.py" };
+/// The loop runs a callback, or a step of a task.
+pub(crate) const CALLBACK: Function = Function { name: "_run", file: "asyncio/events.py" };
+/// The loop polls.
+pub(crate) const SELECT: Function = Function { name: "select", file: "selectors.py" };
+
+impl Function {
+    /// Whether `code` is this function. Names are qualified from 3.11 on.
+    pub(crate) fn is(self, code: &Code) -> bool {
+        code.function.rsplit('.').next() == Some(self.name) && code.file.ends_with(self.file)
+    }
+}
