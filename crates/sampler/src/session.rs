@@ -1,6 +1,7 @@
 //! One recording from start to end: open, find or start the target, drain in
 //! rounds, stop, close.
 
+mod header;
 mod seeds;
 mod stir;
 mod thinning;
@@ -19,15 +20,14 @@ use nix::sys::signal::Signal;
 use nix::sys::time::TimeValLike;
 use nix::time::{ClockId, clock_gettime};
 use whyslow_events::{
-    EngineName, Event, ExitStatus, Fallback, Header, Mode, Ns, ReadScripts, SystemFacts, Target,
-    Tid, Timed, Unwind,
+    EngineName, Event, ExitStatus, Fallback, Header, ReadScripts, Tid, Timed, Unwind,
 };
 
-use crate::facts::Host;
 use crate::perf::{Capture, Continuity, KernelCalls, Merge, Tracker, continuity_fallback};
 use crate::proc::Proc;
 use crate::target::{Child, What, check, spawn};
-use crate::{Error, boot_id, system_facts};
+use crate::{Error, system_facts};
+pub(crate) use header::{begin_window, header};
 pub(crate) use seeds::comm_of;
 use seeds::threads_of;
 use stir::stir_cpus;
@@ -177,7 +177,11 @@ impl Session {
             rings.check_looks(*pid);
         }
         Ok(Session {
-            header: header(&rings, facts, &options, child.is_some()),
+            header: Header {
+                capabilities: rings.capabilities(),
+                fallbacks: rings.fallbacks().to_vec(),
+                ..header(EngineName::Perf, facts, &options, child.is_some())
+            },
             begun: false,
             tracker: Tracker::new(KernelCalls::default(), options.inherit, u64::MAX),
             rings,
@@ -251,11 +255,7 @@ impl Session {
 
     /// The window begins now, whatever was found so far.
     fn begin_now(&mut self) -> Result<(), Error> {
-        let start = now()?;
-        let unix = clock_gettime(ClockId::CLOCK_REALTIME)
-            .map_err(|errno| Error::System { action: "read the clock", errno })?;
-        self.header.start = Ns(start);
-        self.header.start_unix_ns = unix.num_nanoseconds();
+        let start = begin_window(&mut self.header)?;
         self.tracker.begin_window(start);
         Ok(())
     }
@@ -439,31 +439,6 @@ impl Session {
         self.tracker.note(end, Event::End { exit });
         self.drain(sink)?;
         Ok(Ended { exit })
-    }
-}
-
-/// What is known before the window begins.
-fn header(rings: &Capture, facts: SystemFacts, options: &Options, launched: bool) -> Header {
-    let host = Host::this();
-    Header {
-        tool_version: options.tool_version.clone(),
-        host: host.name,
-        kernel: host.kernel,
-        boot_id: boot_id(),
-        arch: host.arch,
-        facts,
-        engine: EngineName::Perf,
-        capabilities: rings.capabilities(),
-        fallbacks: rings.fallbacks().to_vec(),
-        frequency: options.frequency,
-        target: Target {
-            mode: if launched { Mode::Launch } else { Mode::Attach },
-            pids: vec![],
-            command: options.command.clone(),
-            name: String::new(),
-        },
-        start: Ns(0),
-        start_unix_ns: 0,
     }
 }
 

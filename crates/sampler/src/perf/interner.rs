@@ -1,9 +1,12 @@
-//! Numbers for stacks and sites, so that each is written once.
+//! Numbers for stacks, sites and functions, so that each is written once.
 
 use std::collections::HashMap;
 use std::rc::Rc;
+use std::sync::Arc;
 
-use whyslow_events::{ScriptFrame, Site, SiteId, SpaceId, StackEnd, StackId};
+use whyslow_events::{
+    CodeId, Event, ScriptCall, ScriptFrame, Site, SiteId, SpaceId, StackEnd, StackId,
+};
 
 /// Marks in a call chain (`enum perf_callchain_context`): the addresses after
 /// one belong to that context. All marks lie in the last page of addresses.
@@ -76,6 +79,58 @@ impl Stacks {
         });
         (id, new)
     }
+
+    /// The number of `chain` in `space`, and its definition when it is new.
+    pub(crate) fn define(&mut self, space: SpaceId, chain: &Chain) -> (StackId, Option<Event>) {
+        let (id, new) = self.intern(space, chain);
+        let definition = || {
+            let kernel = chain.kernel.to_vec();
+            let UserHalf { addresses, end, script } = &chain.user;
+            let (user, end, script) = (addresses.to_vec(), *end, script.to_vec());
+            Event::Stack { id, space, kernel, user, end, script }
+        };
+        (id, new.then(definition))
+    }
+}
+
+/// Functions that are told apart: some programs make new ones all the time.
+const CODES: usize = 1 << 17;
+/// The name of all further ones.
+const OTHERS: &str = "[other functions]";
+
+/// Functions of interpreted programs seen so far.
+#[derive(Debug, Default)]
+pub(crate) struct Codes {
+    /// By name, file and where the definition begins.
+    known: HashMap<(Arc<str>, Arc<str>, u32), CodeId>,
+}
+
+impl Codes {
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.known.len()
+    }
+
+    /// A call with the number of its function, which is defined through `define`
+    /// when it is new.
+    pub(crate) fn frame(&mut self, call: ScriptCall, mut define: impl FnMut(Event)) -> ScriptFrame {
+        let ScriptCall { function, file, first_line, line, entry } = call;
+        let next = CodeId(u32::try_from(self.known.len()).unwrap_or(u32::MAX));
+        let key = match (function, file, first_line) {
+            key if self.known.contains_key(&key) => key,
+            _ if self.known.len() >= CODES => (Arc::from(OTHERS), Arc::from(""), 0),
+            key => key,
+        };
+        let code = *self.known.entry(key.clone()).or_insert(next);
+        if code == next {
+            let (function, file, line) = key;
+            define(Event::Code { id: code, function: (*function).into(), file: (*file).into() });
+            if line != 0 {
+                define(Event::Definition { code, line });
+            }
+        }
+        ScriptFrame { code, line, entry }
+    }
 }
 
 /// Sites seen so far.
@@ -120,5 +175,23 @@ mod tests {
         assert_eq!(stacks.intern(SpaceId(0), &whole), (first, false));
         assert_ne!(stacks.intern(SpaceId(1), &whole).0, first);
         assert_ne!(stacks.intern(SpaceId(0), &chain(StackEnd::TooDeep)).0, first);
+    }
+
+    #[test]
+    fn a_function_is_defined_once_and_told_by_where_it_begins() {
+        let mut codes = Codes::default();
+        let call = |first_line| ScriptCall {
+            function: "f".into(),
+            file: "a.py".into(),
+            first_line,
+            line: 9,
+            entry: false,
+        };
+        let mut defined = vec![];
+        let mut frame =
+            |first_line| codes.frame(call(first_line), |event| defined.push(event)).code;
+        assert_eq!([3, 3, 0, 7].map(&mut frame), [0, 0, 1, 2].map(CodeId));
+        let definitions = defined.iter().filter(|it| matches!(it, Event::Definition { .. }));
+        assert_eq!((defined.len(), definitions.count()), (5, 2));
     }
 }

@@ -28,7 +28,7 @@ pub(crate) use calls::KernelCalls;
 pub(crate) use capture::Capture;
 pub(crate) use continuity::{Continuity, fallback as continuity_fallback};
 pub(crate) use drain::Merge;
-pub(crate) use interner::{Chain, Stacks, UserHalf};
+pub(crate) use interner::{Chain, Codes, Stacks, UserHalf};
 pub(crate) use open::Rings;
 pub(crate) use spaces::{Mapping, Spaces};
 use tasks::TaskRings;

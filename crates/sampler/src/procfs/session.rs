@@ -6,22 +6,19 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::time::TimeValLike;
-use nix::time::{ClockId, clock_gettime};
 use whyslow_events::{
-    Capabilities, EngineName, Event, ExitStatus, Fallback, Header, Mode, Ns, Pid, Target, Tid,
-    Timed,
+    Capabilities, EngineName, Event, ExitStatus, Fallback, Header, Pid, Tid, Timed,
 };
 
 use super::pace::Pace;
 use super::poller::Poller;
-use crate::facts::Host;
 use crate::proc::Proc;
 use crate::session::{
-    Ended, Options, Progress, Readers, Stop, comm_of, nanoseconds, now, our_cpu_ns,
+    Ended, Options, Progress, Readers, Stop, begin_window, comm_of, header, nanoseconds, now,
+    our_cpu_ns,
 };
 use crate::target::{Attached, Child, What, attach, check, spawn};
-use crate::{Error, boot_id, system_facts};
+use crate::{Error, system_facts};
 
 /// We ask at least so often whether to stop.
 const PATIENCE: Duration = Duration::from_millis(100);
@@ -55,31 +52,14 @@ impl Session {
             What::Attach(_) => None,
         };
         let readers = (options.stack_bytes > 0).then_some(readers);
-        let stacks = readers.is_some();
-        let host = Host::this();
         let header = Header {
-            tool_version: options.tool_version.clone(),
-            host: host.name,
-            kernel: host.kernel,
-            boot_id: boot_id(),
-            arch: host.arch,
-            facts: system_facts(),
-            engine: EngineName::Procfs,
             capabilities: Capabilities {
-                user_stacks: stacks,
+                user_stacks: readers.is_some(),
                 causes: true,
                 ..Capabilities::default()
             },
             fallbacks,
-            frequency: options.frequency,
-            target: Target {
-                mode: if child.is_some() { Mode::Launch } else { Mode::Attach },
-                pids: vec![],
-                command: options.command.clone(),
-                name: String::new(),
-            },
-            start: Ns(0),
-            start_unix_ns: 0,
+            ..header(EngineName::Procfs, system_facts(), &options, child.is_some())
         };
         let poller = Poller::new(proc, options.inherit, readers);
         Ok(Session { poller, child, what, options, header })
@@ -104,11 +84,7 @@ impl Session {
             self.start_child()?;
             self.wait_out_delay()?;
         }
-        let start = now()?;
-        let unix = clock_gettime(ClockId::CLOCK_REALTIME)
-            .map_err(|errno| Error::System { action: "read the clock", errno })?;
-        self.header.start = Ns(start);
-        self.header.start_unix_ns = unix.num_nanoseconds();
+        let start = begin_window(&mut self.header)?;
         self.header.target.pids = pids.iter().copied().map(Pid).collect();
         self.poller.rounded = start;
         if at_gate {

@@ -4,24 +4,21 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::rc::Rc;
-use std::sync::Arc;
 
 use whyslow_events::{
-    CodeId, Event, Frame, Pid, ReadScripts, ScriptCall, ScriptFrame, ScriptRead, ScriptReads,
-    SpaceId, StackEnd, StackId, StackMemory, SymbolKey, Tid, Unwind, UserRegisters,
+    Event, Frame, Pid, ReadScripts, ScriptFrame, ScriptRead, ScriptReads, SpaceId, StackEnd,
+    StackId, StackMemory, SymbolKey, Tid, Unwind, UserRegisters,
 };
 
 use super::poller::Poller;
 use crate::inspect::{InCall, Inspector, Process};
-use crate::perf::{Chain, Stacks as Numbers, UserHalf};
+use crate::perf::{Chain, Codes, Stacks as Numbers, UserHalf};
 use crate::session::Readers;
 
 /// Most of a stack that is read: first, and when that was too short.
 const READS: [usize; 3] = [64 << 10, 1 << 20, 8 << 20];
 /// Places remembered of all threads.
 const PLACES: usize = 1 << 14;
-/// Functions of interpreted programs that are told apart.
-const CODES: usize = 1 << 17;
 /// Kernel functions are known by name alone: such a number stands for each. No
 /// kernel has code there.
 const CHANNELS: u64 = 0xffff_8000_0000_0000;
@@ -33,7 +30,7 @@ pub(super) struct Stacks {
     inspector: Inspector,
     numbers: Numbers,
     places: HashMap<(Pid, Tid, u64, u64), UserHalf>,
-    codes: HashMap<(Arc<str>, Arc<str>, u32), CodeId>,
+    codes: Codes,
     channels: HashMap<String, u64>,
     reads: ScriptReads,
 }
@@ -86,7 +83,7 @@ impl Stacks {
         (pid, space): (Pid, SpaceId),
         tid: Tid,
         blocked: bool,
-        define: impl FnMut(Event),
+        mut define: impl FnMut(Event),
     ) -> Option<Rc<[ScriptFrame]>> {
         let scripts: &mut dyn ReadScripts = &mut *self.readers.as_mut()?.scripts;
         match scripts.read(space, tid, &Process::new(pid.0), blocked) {
@@ -97,36 +94,10 @@ impl Stacks {
             }
             ScriptRead::Calls(calls) => {
                 self.reads.accepted += u64::from(!blocked);
-                Some(self.frames(calls, define))
+                let frame = |call| self.codes.frame(call, &mut define);
+                Some(calls.into_iter().map(frame).collect())
             }
         }
-    }
-
-    fn frames(
-        &mut self,
-        calls: Vec<ScriptCall>,
-        mut define: impl FnMut(Event),
-    ) -> Rc<[ScriptFrame]> {
-        let mut frame = |ScriptCall { function, file, first_line, line, entry }| {
-            let key = (function, file, first_line);
-            let next = u32::try_from(self.codes.len()).unwrap_or(u32::MAX);
-            let code = match self.codes.get(&key) {
-                Some(code) => *code,
-                // The last number stands for all that are too many.
-                None if self.codes.len() >= CODES => CodeId(next.saturating_sub(1)),
-                None => {
-                    let (function, file) = (key.0.to_string(), key.1.to_string());
-                    define(Event::Code { id: CodeId(next), function, file });
-                    if first_line != 0 {
-                        define(Event::Definition { code: CodeId(next), line: first_line });
-                    }
-                    self.codes.insert(key, CodeId(next));
-                    CodeId(next)
-                }
-            };
-            ScriptFrame { code, line, entry }
-        };
-        calls.into_iter().map(&mut frame).collect()
     }
 }
 
@@ -208,13 +179,10 @@ impl Poller {
     }
 
     fn number(&mut self, time: u64, space: SpaceId, chain: Chain) -> StackId {
-        let (id, new) = self.stacks.numbers.intern(space, &chain);
-        if new {
+        let (id, definition) = self.stacks.numbers.define(space, &chain);
+        if let Some(definition) = definition {
             self.report_space(time, space);
-            let UserHalf { addresses, end, script } = chain.user;
-            let (user, script) = (addresses.to_vec(), script.to_vec());
-            let kernel = chain.kernel.to_vec();
-            self.emit(time, Event::Stack { id, space, kernel, user, end, script });
+            self.emit(time, definition);
         }
         id
     }

@@ -1,5 +1,7 @@
 //! What can be said of a session without the kernel.
 
+use whyslow_events::{Mode, Ns, Target};
+
 use super::*;
 
 fn header() -> Header {

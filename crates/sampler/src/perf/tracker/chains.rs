@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::rc::Rc;
 
 use rustc_hash::FxHashMap;
-use whyslow_events::{Event, SpaceId, StackEnd, StackId, StackMemory, Tid, Unwind, UserRegisters};
+use whyslow_events::{SpaceId, StackEnd, StackId, StackMemory, Tid, Unwind, UserRegisters};
 
 use super::Tracker;
 use crate::arch::Registers;
@@ -311,13 +311,10 @@ impl Tracker {
 
     /// The number of a chain; defines it, and the space it is in, when new.
     pub(super) fn number(&mut self, time: u64, space: SpaceId, chain: &Chain) -> StackId {
-        let (id, new) = self.stacks.intern(space, chain);
-        if new {
+        let (id, definition) = self.stacks.define(space, chain);
+        if let Some(definition) = definition {
             self.report_space(time, space);
-            let kernel = chain.kernel.to_vec();
-            let UserHalf { addresses, end, script } = &chain.user;
-            let (user, end, script) = (addresses.to_vec(), *end, script.to_vec());
-            self.emit(time, Event::Stack { id, space, kernel, user, end, script });
+            self.emit(time, definition);
         }
         id
     }

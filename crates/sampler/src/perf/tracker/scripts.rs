@@ -1,21 +1,19 @@
 //! Stacks of interpreted programs: of threads that run read once in a round, of
 //! threads that are blocked together with their native stack.
 
-use std::collections::HashMap;
 use std::collections::VecDeque;
 use std::fmt;
 use std::rc::Rc;
-use std::sync::Arc;
 
 use whyslow_events::{
-    CodeId, Event, GilHolder, GilPlace, LoopTurn, ReadScripts, ScriptCall, ScriptFrame, ScriptRead,
-    ScriptReads, SpaceId, Tid,
+    Event, GilHolder, GilPlace, LoopTurn, ReadScripts, ScriptFrame, ScriptRead, ScriptReads,
+    SpaceId, Tid,
 };
 
 use super::looks::Reading;
 use super::{Doing, Tracker};
 use crate::inspect::Process;
-use crate::perf::interner::{Chain, UserHalf};
+use crate::perf::interner::{Chain, Codes, UserHalf};
 
 /// A thread that ran this lately may run now, ns.
 const LATELY: u64 = 100_000_000;
@@ -27,10 +25,6 @@ const KEPT: usize = 8;
 const NEAR: u64 = 20_000_000;
 /// ... nor of one that a wait may lie between, if it is this far away.
 const VERY_NEAR: u64 = 5_000_000;
-/// Functions that are told apart: some programs make new ones all the time.
-const CODES: usize = 1 << 17;
-/// The name of all further ones.
-const OTHERS: &str = "[other functions]";
 
 /// The thread moved while it was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,8 +37,7 @@ pub(super) type Script = Rc<[ScriptFrame]>;
 #[derive(Default)]
 pub(super) struct Scripts {
     reader: Option<Box<dyn ReadScripts>>,
-    /// By name, file and where the definition begins.
-    codes: HashMap<(Arc<str>, Arc<str>, u32), CodeId>,
+    codes: Codes,
     reads: ScriptReads,
     /// Where the next round begins.
     turn: usize,
@@ -190,30 +183,13 @@ impl Tracker {
             ScriptRead::Nothing => None,
             ScriptRead::Rejected => Some(Err(Moved)),
             ScriptRead::Calls(calls) => {
-                Some(Ok(calls.into_iter().map(|call| self.script_frame(call)).collect()))
+                let (codes, mut new) = (&mut self.scripts.codes, vec![]);
+                let frame = |call| codes.frame(call, |event| new.push(event));
+                let script = calls.into_iter().map(frame).collect();
+                new.into_iter().for_each(|event| self.emit(self.now, event));
+                Some(Ok(script))
             }
         }
-    }
-
-    fn script_frame(&mut self, call: ScriptCall) -> ScriptFrame {
-        let ScriptCall { function, file, first_line, line, entry } = call;
-        let next = CodeId(u32::try_from(self.scripts.codes.len()).unwrap_or(u32::MAX));
-        let key = match (function, file, first_line) {
-            key if self.scripts.codes.contains_key(&key) => key,
-            _ if self.scripts.codes.len() >= CODES => (Arc::from(OTHERS), Arc::from(""), 0),
-            key => key,
-        };
-        let code = *self.scripts.codes.entry(key.clone()).or_insert(next);
-        if code == next {
-            let (function, file, line) = key;
-            let event =
-                Event::Code { id: code, function: (*function).into(), file: (*file).into() };
-            self.emit(self.now, event);
-            if line != 0 {
-                self.emit(self.now, Event::Definition { code, line });
-            }
-        }
-        ScriptFrame { code, line, entry }
     }
 
     /// Says how the reads went, and what could not be read, at the end.
@@ -229,6 +205,8 @@ impl Tracker {
 
 #[cfg(test)]
 mod tests {
+    use whyslow_events::CodeId;
+
     use super::*;
 
     #[test]

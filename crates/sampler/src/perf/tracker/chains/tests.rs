@@ -2,7 +2,7 @@
 //! each word is a frame, and the first zero the end.
 
 use whyslow_events::{
-    Fallback, GilHolder, GilPlace, Off, ReadScripts, ScriptRead, TargetProcess, Unwound,
+    Event, Fallback, GilHolder, GilPlace, Off, ReadScripts, ScriptRead, TargetProcess, Unwound,
 };
 
 use super::*;
