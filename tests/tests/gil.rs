@@ -94,6 +94,16 @@ fn the_line_of_the_holder_is_named() {
 }
 
 #[test]
+fn threads_that_compute_in_python_compute_with_it() {
+    needs_root!();
+    let (_, report) = recorded("spin", "4");
+    let gil = &report["gil"];
+    assert!(number(gil, "with_ns") > 1e9, "{gil}");
+    assert!(number(gil, "with_ns") > 10.0 * number(gil, "without_ns"), "{gil}");
+}
+
+#[test]
+#[ignore = "needs the machine for itself: --ignored --test-threads 1"]
 fn threads_that_compute_in_python_hold_it_all_the_time() {
     needs_root!();
     let (_, report) = recorded("spin", "4");
