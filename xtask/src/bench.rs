@@ -12,15 +12,17 @@ mod programs;
 mod python;
 mod recorder;
 mod reporting;
+mod running;
 mod stacks;
 mod table;
 
 pub(crate) use cost::print_cost_of;
+pub(crate) use overhead::median;
 
 use std::fs;
 
 use anyhow::{Result, bail};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use serde::Serialize;
 
 use crate::{readme, run, tools};
@@ -31,6 +33,9 @@ pub(crate) struct Arguments {
     /// Pairs of each program with each fast profiler; slow profilers run once
     #[arg(long, default_value_t = 7)]
     rounds: usize,
+    /// Measure one part, print its table, and judge nothing
+    #[arg(long)]
+    only: Option<Part>,
     /// Print JSON with every single time
     #[arg(long)]
     json: bool,
@@ -39,12 +44,27 @@ pub(crate) struct Arguments {
     readme: bool,
 }
 
+/// What can be measured alone.
+#[derive(Clone, Copy, ValueEnum)]
+enum Part {
+    /// What a program that computes loses
+    Losses,
+    /// What programs that wait, call the kernel or start others lose
+    Overhead,
+    /// What Python programs lose
+    Python,
+    /// Whole stacks
+    Stacks,
+    /// From the recording to the flamegraph
+    Reporting,
+}
+
 /// Everything one run measured.
 #[derive(Serialize)]
 struct Results {
     losses: Vec<loss::Loss>,
     overhead: Vec<overhead::Overhead>,
-    python: Vec<overhead::Overhead>,
+    python: Vec<python::Slowdowns>,
     stacks: stacks::Stacks,
     reporting: reporting::Reporting,
 }
@@ -70,12 +90,28 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let programs = programs::compile(&folder)?;
     let flamegraph = flamegraph::Flamegraph::new(&whyslow, &folder)?;
     let rounds = arguments.rounds;
+    let losses = || loss::measure(&programs, &whyslow, &folder, rounds);
+    let overhead = || overhead::measure(&programs, &whyslow, &folder, rounds);
+    let python = || python::measure(&whyslow, &folder, rounds);
+    let stacks = || stacks::measure(&programs, &whyslow, &flamegraph, &folder, rounds);
+    let reporting = || reporting::measure(&programs, &whyslow, &flamegraph, &folder);
+    if let Some(part) = arguments.only {
+        let table = match part {
+            Part::Losses => table::losses(&losses()?),
+            Part::Overhead => table::overheads(&overhead()?),
+            Part::Python => table::slowdowns(&python()?),
+            Part::Stacks => table::stacks(&stacks()?),
+            Part::Reporting => table::reporting(&reporting()?),
+        };
+        println!("{table}");
+        return Ok(());
+    }
     let results = Results {
-        losses: loss::measure(&programs, &whyslow, &folder, rounds)?,
-        overhead: overhead::measure(&programs, &whyslow, &folder, rounds)?,
-        python: python::measure(&whyslow, &folder, rounds)?,
-        stacks: stacks::measure(&programs, &whyslow, &flamegraph, &folder, rounds)?,
-        reporting: reporting::measure(&programs, &whyslow, &flamegraph, &folder)?,
+        losses: losses()?,
+        overhead: overhead()?,
+        python: python()?,
+        stacks: stacks()?,
+        reporting: reporting()?,
     };
     let judged = Judged { goals: goals::judge(&results)?, results };
     if arguments.json {

@@ -8,20 +8,23 @@ mod table;
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, ensure};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use super::{noise::Watch, report::Report, stage};
-use crate::workloads::Programs;
+use crate::{bench::median, workloads::Programs};
 use program::{Program, Running, Server};
 
 pub(super) use table::markdown;
 
-/// Of the times of a model, the middle one counts.
-const RUNS: usize = 3;
+/// Of the gains of a model over so many rounds, the middle one counts.
+const ROUNDS: usize = 5;
+/// No further round begins after this time: what takes so long mostly waits,
+/// and varies little.
+const LONG: Duration = Duration::from_secs(30);
 /// As fast as the fastest.
 const AS_FAST: f64 = 1.05;
 /// With more CPUs used by others than this, a wrong result is tried again.
@@ -129,12 +132,12 @@ impl Trial<'_> {
             "keep" => program.now.clone(),
             model => model.to_owned(),
         };
-        let before = report.window.duration_ns as f64 / 1e9;
-        let mut measured = BTreeMap::from([(program.now.clone(), 1.0)]);
-        for model in program.models.iter().filter(|model| **model != program.now) {
+        let others = program.models.iter().filter(|model| **model != program.now);
+        let others = others.map(|model| {
             let workers = if *model == recommended { workers } else { program.workers };
-            measured.insert(model.clone(), before / median(&running, model, workers)?);
-        }
+            (model.as_str(), workers)
+        });
+        let measured = speedups(&running, &others.collect::<Vec<_>>())?;
         let antipatterns: Vec<String> =
             prescription.antipatterns.into_iter().map(|it| it.id).collect();
         let unnamed = program.shows.clone().filter(|shows| !antipatterns.contains(shows));
@@ -163,17 +166,30 @@ impl Trial<'_> {
     }
 }
 
-/// Seconds of the middle one of a few runs.
-fn median(running: &Running<'_>, model: &str, workers: u32) -> Result<f64> {
-    let mut times = Vec::new();
-    for _ in 0..RUNS {
-        let begin = Instant::now();
-        let status = running.command(&[], model, workers)?;
-        times.push(begin.elapsed().as_secs_f64());
-        ensure!(status.success(), "{model}: {status}");
+/// How many times as fast as the program is now each model is. All take turns
+/// within a round, so that a machine that changes its speed does so for all.
+fn speedups(running: &Running<'_>, models: &[(&str, u32)]) -> Result<BTreeMap<String, f64>> {
+    let Program { now, workers, .. } = running.program;
+    let mut gains: BTreeMap<String, Vec<f64>> = BTreeMap::from([(now.clone(), vec![1.0])]);
+    let begin = Instant::now();
+    for _ in 0..ROUNDS {
+        let before = seconds(running, now, *workers)?;
+        for (model, workers) in models {
+            let gain = before / seconds(running, model, *workers)?;
+            gains.entry((*model).to_owned()).or_default().push(gain);
+        }
+        if begin.elapsed() >= LONG {
+            break;
+        }
     }
-    times.sort_by(f64::total_cmp);
-    Ok(times[RUNS / 2])
+    Ok(gains.into_iter().map(|(model, gains)| (model, median(gains))).collect())
+}
+
+fn seconds(running: &Running<'_>, model: &str, workers: u32) -> Result<f64> {
+    let begin = Instant::now();
+    let status = running.command(&[], model, workers)?;
+    ensure!(status.success(), "{model}: {status}");
+    Ok(begin.elapsed().as_secs_f64())
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //! kernel, or starts others. All profilers take turns
 //! within each round, so that a machine that slows down slows all of them.
 
-use std::{fs, path::Path, process::Command};
+use std::{fs, path::Path, process::Command, time::Duration};
 
 use anyhow::{Context, Result, bail};
 use serde::Serialize;
@@ -12,6 +12,9 @@ use super::{
     profilers::{self, NONE, Profiler, WHYSLOW},
     programs::{self, Program, Programs, Unit},
 };
+
+/// A slow profiler is stopped after this time; some take minutes for a second.
+const SLOWEST: Duration = Duration::from_secs(30);
 
 /// One program with all profilers.
 #[derive(Serialize)]
@@ -31,6 +34,8 @@ pub(super) struct Times {
     pub(super) profiler: &'static str,
     /// By the program's own clock, one for each round.
     pub(super) elapsed_ns: Vec<u64>,
+    /// It was stopped after so long, and would have gone on.
+    pub(super) stopped: bool,
 }
 
 /// Runs every program with every profiler.
@@ -52,7 +57,11 @@ pub(super) fn measure_one(
     whyslow: &Path,
     rounds: usize,
 ) -> Result<Overhead> {
-    let times = |profiler: &Profiler| Times { profiler: profiler.name, elapsed_ns: Vec::new() };
+    let times = |profiler: &Profiler| Times {
+        profiler: profiler.name,
+        elapsed_ns: Vec::new(),
+        stopped: false,
+    };
     let mut overhead = Overhead {
         program: program.name,
         unit: program.unit,
@@ -67,7 +76,15 @@ pub(super) fn measure_one(
             }
             eprintln!("{}, {}, round {}", program.name, profiler.name, round + 1);
             remove(&profiler.output)?;
-            let own = programs::run(&profiler.wrap(&program.command))?;
+            let words = profiler.wrap(&program.command);
+            if profiler.slow {
+                let own = programs::run_at_most(SLOWEST, &words)?;
+                times.stopped = own.is_none();
+                let limit = SLOWEST.as_nanos() as u64;
+                times.elapsed_ns.push(own.map_or(limit, |own| own.elapsed_ns));
+                continue;
+            }
+            let own = programs::run(&words)?;
             times.elapsed_ns.push(own.elapsed_ns);
             match profiler.name {
                 NONE => overhead.switches = own.switches,
@@ -123,14 +140,22 @@ impl Overhead {
         ))
     }
 
+    /// Whether `profiler` was too slow to be waited for: its factor is the least it can be.
+    pub(super) fn stopped(&self, profiler: &str) -> bool {
+        self.of(profiler).is_some_and(|times| times.stopped)
+    }
+
     fn times(&self, profiler: &str) -> &[u64] {
-        let times = self.profilers.iter().find(|times| times.profiler == profiler);
-        times.map_or(&[], |times| &times.elapsed_ns)
+        self.of(profiler).map_or(&[], |times| &times.elapsed_ns)
+    }
+
+    fn of(&self, profiler: &str) -> Option<&Times> {
+        self.profilers.iter().find(|times| times.profiler == profiler)
     }
 }
 
 /// The middle one, or the middle between the middle two.
-pub(super) fn median(mut values: Vec<f64>) -> f64 {
+pub(crate) fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     let middle = values.len() / 2;
     match values.len() {
@@ -145,7 +170,8 @@ mod tests {
     use super::*;
 
     fn overhead(alone: &[u64], with: &[u64]) -> Overhead {
-        let times = |profiler, ns: &[u64]| Times { profiler, elapsed_ns: ns.to_vec() };
+        let times =
+            |profiler, ns: &[u64]| Times { profiler, elapsed_ns: ns.to_vec(), stopped: false };
         Overhead {
             program: "p",
             unit: Unit::Switch,

@@ -8,20 +8,8 @@ pub(super) struct Profiler {
     /// It slows programs down so much that it runs in the first round only.
     pub(super) slow: bool,
     words: Vec<String>,
-    runs: Runs,
     /// Removed before each run.
     pub(super) output: std::path::PathBuf,
-}
-
-/// How a profiler comes to its program.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Runs {
-    /// By the words behind `--`.
-    Behind,
-    /// By the words behind its own.
-    Directly,
-    /// As a part of the interpreter, which it starts itself.
-    Inside,
 }
 
 /// The interpreter of the programs in Python: not what the `PATH` of a
@@ -47,17 +35,14 @@ impl Profiler {
         if !words.is_empty() {
             words.push(output.to_string_lossy().into_owned());
         }
-        Profiler { name, slow, words, runs: Runs::Behind, output: output.to_owned() }
+        Profiler { name, slow, words, output: output.to_owned() }
     }
 
     /// The command that records `program`.
     pub(super) fn wrap(&self, program: &[String]) -> Vec<String> {
         // Everything after `--` is the program's; strace and perf know it too.
-        let separated = self.runs == Runs::Behind && !self.words.is_empty();
-        let separator = separated.then(|| "--".to_owned());
-        let given = usize::from(self.runs == Runs::Inside);
-        let program = program.iter().skip(given).cloned();
-        self.words.iter().cloned().chain(separator).chain(program).collect()
+        let separator = (!self.words.is_empty()).then(|| "--".to_owned());
+        self.words.iter().cloned().chain(separator).chain(program.iter().cloned()).collect()
     }
 }
 
@@ -85,33 +70,6 @@ pub(super) fn of_stacks(whyslow: &Path, folder: &Path) -> Vec<Profiler> {
     let largest =
         Profiler::new("whyslow --stack-size 60K", false, &words, &folder.join("largest.whyslow"));
     vec![self::whyslow(whyslow, folder), largest, perf_dwarf(folder)]
-}
-
-/// No profiler, ours, and those of Python, whose programs are in `tools`.
-pub(super) fn of_python(whyslow: &Path, tools: &Path, folder: &Path) -> Vec<Profiler> {
-    let (tools, output) = (tools.display(), |name: &str| folder.join(name));
-    let py_spy = format!("{tools}/py-spy record --rate 100 --format raw");
-    let profile = format!("{PYTHON} -m cProfile -o");
-    let austin = format!("{tools}/austin --interval 10000 --output");
-    vec![
-        Profiler::new(NONE, false, "", &output("none")),
-        self::whyslow(whyslow, folder),
-        Profiler::new("py-spy", true, &format!("{py_spy} -o"), &output("py-spy.txt")),
-        Profiler::new(
-            "py-spy --nonblocking",
-            false,
-            &format!("{py_spy} --nonblocking -o"),
-            &output("py-spy.txt"),
-        ),
-        Profiler {
-            runs: Runs::Directly,
-            ..Profiler::new("austin", false, &austin, &output("austin.txt"))
-        },
-        Profiler {
-            runs: Runs::Inside,
-            ..Profiler::new("cProfile", true, &profile, &output("cprofile"))
-        },
-    ]
 }
 
 /// Ours, writing a recording as it does by default, and no flamegraph.

@@ -3,8 +3,10 @@
 
 use std::{
     collections::BTreeMap,
+    os::unix::process::ExitStatusExt,
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Output},
+    time::Duration,
 };
 
 use anyhow::{Context, Result, bail};
@@ -111,9 +113,39 @@ impl Programs {
 
 /// Runs `words` and reads what the program in it says of itself.
 pub(super) fn run(words: &[String]) -> Result<Own> {
+    // py-spy fails now and then with ECHILD when its child ends.
+    let mut tries = 3;
+    loop {
+        tries -= 1;
+        match told(words, &output(words)?) {
+            Err(error) if tries > 0 => eprintln!("{error}; again"),
+            result => return result,
+        }
+    }
+}
+
+/// The same, or nothing when it is not done after `limit`: then all of it is killed.
+pub(super) fn run_at_most(limit: Duration, words: &[String]) -> Result<Option<Own>> {
+    /// How a shell says that it was killed, and `timeout` too.
+    const KILLED: i32 = 128 + 9;
+    let mut limited = vec!["timeout".to_owned(), "--signal=KILL".to_owned()];
+    limited.push(limit.as_secs().to_string());
+    limited.extend_from_slice(words);
+    let output = output(&limited)?;
+    let status = output.status;
+    if status.code() == Some(KILLED) || status.signal() == Some(9) {
+        return Ok(None);
+    }
+    told(words, &output).map(Some)
+}
+
+fn output(words: &[String]) -> Result<Output> {
     let mut command: Command = run::command(&words[0]);
     command.args(&words[1..]);
-    let output = command.output().with_context(|| format!("cannot start {}", words[0]))?;
+    command.output().with_context(|| format!("cannot start {}", words[0]))
+}
+
+fn told(words: &[String], output: &Output) -> Result<Own> {
     if !output.status.success() {
         let complaints = String::from_utf8_lossy(&output.stderr);
         bail!("{}: {}\n{complaints}", words.join(" "), output.status);

@@ -1,39 +1,165 @@
-//! What profilers add to the time of Python programs, the profilers of Python
-//! beside ours, each at its usual rate or at 100 samples a second.
+//! What profilers take from Python programs, the profilers of Python beside
+//! ours, each at its usual rate or at 100 samples a second.
+//!
+//! The machine changes its speed from second to second by more than a profiler
+//! costs. So one program runs on, and tells its speed many times a second, while
+//! the profilers come and go; each is compared with the seconds beside it.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use serde::Serialize;
 
 use super::{
-    overhead::{self, Overhead},
-    profilers,
-    programs::{Program, Unit},
+    overhead::{lost, median, quality, remove},
+    profilers::{PYTHON, WHYSLOW},
+    running::Running,
 };
 use crate::run;
 
 /// Of the package index; the newest that runs with the C library of Debian 12.
 const PACKAGES: [&str; 2] = ["py-spy==0.4.1", "austin-dist==3.7.0"];
+/// Whyslow visits so many times while each of the others visits once.
+const VISITS: usize = 5;
 
-/// Runs the Python programs with every profiler of Python.
-pub(super) fn measure(whyslow: &Path, folder: &Path, rounds: usize) -> Result<Vec<Overhead>> {
-    let tools = install(&folder.join("python"))?;
-    let profilers = profilers::of_python(whyslow, &tools, folder);
-    let programs = [
-        program("Python, computing in deep calls", "calls.py", "4000"),
-        program("Python, a server of 200 threads", "server.py", "10000"),
-    ];
-    let measure = |program| overhead::measure_one(program, &profilers, whyslow, rounds);
-    programs.iter().map(measure).collect()
+/// One program with all profilers.
+#[derive(Serialize)]
+pub(super) struct Slowdowns {
+    pub(super) program: &'static str,
+    /// Whether it has to be within the goal.
+    pub(super) is_goal: bool,
+    /// Pieces of work a second, alone: the median.
+    pub(super) alone: f64,
+    pub(super) profilers: Vec<Slowdown>,
+    /// Records the kernel dropped, summed over the visits of whyslow.
+    pub(super) lost: u64,
 }
 
-fn program(name: &'static str, file: &str, size: &str) -> Program {
-    let script = format!("fixtures/bench/{file}");
-    Program {
-        name,
-        unit: Unit::Share,
-        command: vec![profilers::PYTHON.to_owned(), script, size.to_owned()],
+/// One profiler with one program.
+#[derive(Serialize)]
+pub(super) struct Slowdown {
+    pub(super) profiler: &'static str,
+    /// The time of a piece of work beside it, in times of one alone before and after.
+    pub(super) factors: Vec<f64>,
+}
+
+impl Slowdowns {
+    /// What `profiler` multiplies the time of a piece by: the median of its visits.
+    pub(super) fn factor(&self, profiler: &str) -> f64 {
+        let found = self.profilers.iter().find(|it| it.profiler == profiler);
+        median(found.map_or_else(Vec::new, |it| it.factors.clone()))
     }
+}
+
+struct Program {
+    name: &'static str,
+    words: &'static [&'static str],
+    is_goal: bool,
+}
+
+const PROGRAMS: [Program; 3] = [
+    Program {
+        name: "Python, computing in deep calls",
+        words: &["fixtures/bench/calls.py"],
+        is_goal: true,
+    },
+    Program {
+        name: "Python, 200 threads, requests of 5 ms",
+        words: &["fixtures/bench/server.py", "5000"],
+        is_goal: true,
+    },
+    Program {
+        name: "Python, 200 threads, requests of 10 µs",
+        words: &["fixtures/bench/server.py", "10"],
+        is_goal: false,
+    },
+];
+
+/// A profiler that attaches to `PID`, and what it writes.
+struct Visitor {
+    name: &'static str,
+    command: String,
+    output: PathBuf,
+}
+
+/// Runs the Python programs with every profiler of Python.
+pub(super) fn measure(whyslow: &Path, folder: &Path, rounds: usize) -> Result<Vec<Slowdowns>> {
+    let tools = install(&folder.join("python"))?;
+    let visitors = visitors(whyslow, &tools, folder);
+    PROGRAMS.iter().map(|it| measure_one(it, &visitors, whyslow, folder, rounds)).collect()
+}
+
+fn visitors(whyslow: &Path, tools: &Path, folder: &Path) -> Vec<Visitor> {
+    let visitor = |name, program: &Path, arguments: &str| {
+        // Its extension tells whyslow what to write.
+        let output = folder.join("visit.whyslow");
+        let command = format!("{} {arguments} {}", program.display(), output.display());
+        Visitor { name, command, output }
+    };
+    let py_spy = "record --rate 100 --format raw --duration 2 --pid PID";
+    let [py_spy_program, austin] = ["py-spy", "austin"].map(|name| tools.join(name));
+    vec![
+        visitor(WHYSLOW, whyslow, "record -q --force -d 2 -p PID -o"),
+        visitor("py-spy", &py_spy_program, &format!("{py_spy} --output")),
+        visitor(
+            "py-spy --nonblocking",
+            &py_spy_program,
+            &format!("{py_spy} --nonblocking --output"),
+        ),
+        visitor("austin", &austin, "--interval 10000 --exposure 2 --pid PID --output"),
+    ]
+}
+
+fn measure_one(
+    program: &Program,
+    visitors: &[Visitor],
+    whyslow: &Path,
+    folder: &Path,
+    rounds: usize,
+) -> Result<Slowdowns> {
+    let words = || std::iter::once(&PYTHON).chain(program.words).copied();
+    let running = Running::start(words())?;
+    let new = |it: &Visitor| Slowdown { profiler: it.name, factors: Vec::new() };
+    let mut slowdowns: Vec<Slowdown> = visitors.iter().map(new).collect();
+    let mut speeds = vec![running.alone()?];
+    let mut lost_records = 0;
+    for round in 0..rounds * VISITS {
+        for (visitor, slowdown) in visitors.iter().zip(&mut slowdowns) {
+            let ours = visitor.name == WHYSLOW;
+            if !ours && round % VISITS > 0 {
+                continue;
+            }
+            eprintln!("{}, {}, visit {}", program.name, visitor.name, round + 1);
+            remove(&visitor.output)?;
+            let beside = running.beside(&visitor.command)?;
+            let before = speeds[speeds.len() - 1];
+            speeds.push(running.alone()?);
+            let alone = f64::midpoint(before, speeds[speeds.len() - 1]);
+            slowdown.factors.push(alone / beside);
+            if ours {
+                lost_records += lost(&quality(whyslow, &visitor.output)?)?;
+            }
+        }
+    }
+    drop(running);
+    let alone = median(speeds);
+    let inside = Running::start(inside(words(), folder).iter().map(String::as_str))?;
+    slowdowns.push(Slowdown { profiler: "cProfile", factors: vec![alone / inside.alone()?] });
+    Ok(Slowdowns {
+        program: program.name,
+        is_goal: program.is_goal,
+        alone,
+        profilers: slowdowns,
+        lost: lost_records,
+    })
+}
+
+/// The same with `cProfile`, which cannot attach.
+fn inside<'a>(words: impl Iterator<Item = &'a str>, folder: &Path) -> Vec<String> {
+    let output = folder.join("cProfile.out").display().to_string();
+    let mut words: Vec<String> = words.map(str::to_owned).collect();
+    words.splice(1..1, ["-m".to_owned(), "cProfile".to_owned(), "-o".to_owned(), output]);
+    words
 }
 
 /// The folder of the profilers' programs, in an environment of their own.
@@ -42,7 +168,7 @@ fn install(environment: &Path) -> Result<PathBuf> {
     if PACKAGES.iter().all(|package| programs.join(command_of(package)).is_file()) {
         return Ok(programs);
     }
-    let mut create = run::command(profilers::PYTHON);
+    let mut create = run::command(PYTHON);
     create.args(["-m", "venv"]).arg(environment);
     run::check(create).context("needs the package python3-venv")?;
     let mut install = run::command(programs.join("pip"));
@@ -67,5 +193,11 @@ mod tests {
     #[test]
     fn packages_are_named_after_their_programs() {
         assert_eq!(PACKAGES.map(command_of), ["py-spy", "austin"]);
+    }
+
+    #[test]
+    fn c_profile_is_a_part_of_the_interpreter() {
+        let words = inside(["python", "x.py", "1"].into_iter(), Path::new("/f"));
+        assert_eq!(words.join(" "), "python -m cProfile -o /f/cProfile.out x.py 1");
     }
 }

@@ -8,6 +8,7 @@ use super::{
     overhead::{Overhead, median},
     profilers::NONE,
     programs::Unit,
+    python::Slowdowns,
     reporting::Reporting,
     stacks::Stacks,
 };
@@ -19,7 +20,7 @@ pub(super) fn markdown(Judged { results, goals }: &Judged) -> String {
     let mut out = losses(&results.losses);
     for table in [
         overheads(&results.overhead),
-        overheads(&results.python),
+        slowdowns(&results.python),
         stacks(&results.stacks),
         reporting(&results.reporting),
     ] {
@@ -34,7 +35,7 @@ pub(super) fn markdown(Judged { results, goals }: &Judged) -> String {
     out
 }
 
-fn losses(losses: &[Loss]) -> String {
+pub(super) fn losses(losses: &[Loss]) -> String {
     let Some(first) = losses.first() else { return String::new() };
     let names: Vec<&str> = first.profilers.iter().map(|shares| shares.profiler).collect();
     let mut out = format!("| lost to interruptions | {} |\n", names.join(" | "));
@@ -51,7 +52,7 @@ fn losses(losses: &[Loss]) -> String {
     out
 }
 
-fn stacks(stacks: &Stacks) -> String {
+pub(super) fn stacks(stacks: &Stacks) -> String {
     let mut out = String::from(
         "| whole stacks, every CPU busy | lost | recorder's CPU | memory | recording \
          | complete | to flamegraph | memory |\n|---|--:|--:|--:|--:|--:|--:|--:|\n",
@@ -76,7 +77,7 @@ fn stacks(stacks: &Stacks) -> String {
     out
 }
 
-fn overheads(overheads: &[Overhead]) -> String {
+pub(super) fn overheads(overheads: &[Overhead]) -> String {
     let Some(first) = overheads.first() else { return String::new() };
     let names: Vec<&str> = first.profilers.iter().map(|times| times.profiler).collect();
     let mut out = format!("| program | {} |\n", names.join(" | "));
@@ -88,11 +89,27 @@ fn overheads(overheads: &[Overhead]) -> String {
     out
 }
 
+pub(super) fn slowdowns(programs: &[Slowdowns]) -> String {
+    let Some(first) = programs.first() else { return String::new() };
+    let names: Vec<&str> = first.profilers.iter().map(|it| it.profiler).collect();
+    let mut out = format!("| program | pieces a second, alone | {} |\n", names.join(" | "));
+    out.push_str(&format!("|---|--:|{}\n", "--:|".repeat(names.len())));
+    for program in programs {
+        let cells: Vec<String> = names.iter().map(|name| added(program.factor(name))).collect();
+        let Slowdowns { program, alone, .. } = program;
+        writeln!(out, "| {program} | {alone:.0} | {} |", cells.join(" | ")).expect(IN_MEMORY);
+    }
+    out
+}
+
 fn cell(overhead: &Overhead, profiler: &str) -> String {
     if profiler == NONE {
         return seconds(overhead.alone_ns());
     }
-    let added = added(overhead.factor(profiler));
+    let added = match overhead.stopped(profiler) {
+        true => format!("> × {:.0}", overhead.factor(profiler)),
+        false => added(overhead.factor(profiler)),
+    };
     match (overhead.unit, overhead.per_switch_ns(profiler)) {
         (Unit::Switch, Some(ns)) => format!("{added}, {:.1} µs per switch", ns / 1_000.0),
         _ => added,
@@ -112,7 +129,7 @@ fn seconds(ns: f64) -> String {
     format!("{:.2} s", ns / 1e9)
 }
 
-fn reporting(reporting: &Reporting) -> String {
+pub(super) fn reporting(reporting: &Reporting) -> String {
     let mut out = String::from("| from recording to flamegraph | time | memory | recording |\n");
     out.push_str("|---|--:|--:|--:|\n");
     let ours = format!("`whyslow report`, {} events", reporting.whyslow_events);

@@ -247,6 +247,24 @@ fn reads_of_files_have_no_asynchronous_form() {
 }
 
 #[test]
+fn many_small_pieces_cost_more_to_hand_over_than_processes_gain() {
+    let worker = Worker { disk_ns: 1100 * MS, ..waits(10_000, 110_000, 700 * MS) };
+    let it = judge(Class::IoBound, 1860 * MS, 2.0, vec![python(0.4, vec![worker])]);
+    assert_eq!(it.model, "threads");
+    let processes = it.rejected.iter().find(|it| it.model == "multiprocessing").unwrap();
+    assert!(processes.why.starts_with("0."), "slower at least: {}", processes.why);
+}
+
+#[test]
+fn requests_side_by_side_compute_less_than_each_after_a_wait() {
+    // Measured: 2,000 requests took 47 s one after another, 0.5 s in asyncio.
+    let worker = waits(2000, 23 * MS, 600 * MS);
+    let it = judge(Class::IoBound, 46_700 * MS, 2.0, vec![python(0.5, vec![worker])]);
+    let [low, high] = speedup(&it);
+    assert!(it.model == "asyncio" && low < 90.0 && high > 90.0, "{} {low} {high}", it.model);
+}
+
+#[test]
 fn other_programs_divide_or_shorten_the_hot_function() {
     let free = judge(Class::CpuBound, 10 * S, 4.0, vec![native(vec![computes(10 * S)])]);
     assert_eq!(free.model, "parallelise");
