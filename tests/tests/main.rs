@@ -7,6 +7,7 @@ mod attach;
 mod beside;
 mod case;
 mod event_loop;
+mod faults;
 mod follow;
 mod gil;
 mod interpreters;

@@ -48,6 +48,12 @@ impl Process {
     /// Starts `command` in a process group of its own, with its output gathered.
     pub(crate) fn start(mut command: Command) -> Process {
         command.process_group(0).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Self::start_as_is(command)
+    }
+
+    /// The same, with its standard streams as they are set.
+    pub(crate) fn start_as_is(mut command: Command) -> Process {
+        command.process_group(0);
         let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
         let stdout: Option<ChildStdout> = child.stdout.take();
         let stderr: Option<ChildStderr> = child.stderr.take();
@@ -79,6 +85,11 @@ impl Process {
         if let Some(status) = self.child.try_wait().unwrap() {
             panic!("ended with {status}");
         }
+    }
+
+    /// Whether it has ended; its output may be open in others.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
     }
 
     /// Waits for its end and the end of its output.
@@ -131,10 +142,11 @@ pub(crate) fn signal_to(pid: &str, signal: Signal) {
 }
 
 fn gather(pipe: Option<impl Read + Send + 'static>) -> JoinHandle<Vec<u8>> {
-    let mut pipe = pipe.expect("the pipe was asked for");
     thread::spawn(move || {
         let mut bytes = Vec::new();
-        pipe.read_to_end(&mut bytes).expect("a pipe can be read");
+        if let Some(mut pipe) = pipe {
+            pipe.read_to_end(&mut bytes).expect("a pipe can be read");
+        }
         bytes
     })
 }

@@ -32,6 +32,8 @@ pub(crate) const FOR_TESTS: &[Tool] = &[
     tool("go", &["golang-go"]),
     // The C library's own functions have names in its debug files only.
     tool("gdb", &["gdb", "libc6-dbg"]),
+    tool("strace", &["strace"]),
+    tool("unshare", &["util-linux"]),
     tool("perf", &["linux-perf"]),
 ];
 

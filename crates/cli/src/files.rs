@@ -1,17 +1,19 @@
 //! The one place that creates files.
 //!
-//! Every file is readable by its owner alone, is written beside its final
-//! place and moved there when it is whole, and replaces another only when that
-//! was asked for. No link is followed. The recording alone is written in
-//! place, so that a killed recorder leaves what it had.
+//! Every file is readable by its owner alone, gets its name when it is whole,
+//! and replaces another only when that was asked for. No link is followed. The
+//! recording alone is written in place, from its header on, so that a killed
+//! recorder leaves what it had.
 
-use std::fs::{self, File, OpenOptions};
+mod draft;
+
+use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use tempfile::NamedTempFile;
+
+pub(crate) use draft::Draft;
 
 /// Read and write for the owner, nothing for others.
 const PRIVATE: u32 = 0o600;
@@ -48,9 +50,7 @@ pub(crate) fn check(path: &Path, existing: Existing) -> anyhow::Result<()> {
 /// # Errors
 /// When they cannot.
 pub(crate) fn check_folder(folder: &Path) -> anyhow::Result<()> {
-    beside(folder).map(drop).with_context(|| {
-        format!("cannot write in the folder {}\nuse -o to choose another", folder.display())
-    })
+    new_draft(folder).map(drop)
 }
 
 /// Writes the file `path` with what `render` gives.
@@ -63,39 +63,44 @@ pub(crate) fn write(
     render: impl FnOnce(&mut dyn Write) -> io::Result<()>,
 ) -> anyhow::Result<()> {
     let whole = || -> io::Result<()> {
-        let mut file = BufWriter::new(beside(folder(path))?);
+        let draft = Draft::in_folder(folder(path))?;
+        let mut file = BufWriter::new(draft.file());
         render(&mut file)?;
-        let file = file.into_inner().map_err(io::IntoInnerError::into_error)?;
-        match existing {
-            Existing::Keep => file.persist_noclobber(path)?,
-            Existing::Replace => file.persist(path)?,
-        };
-        Ok(())
+        file.flush()?;
+        drop(file);
+        draft.publish(path, existing).map(drop)
     };
     whole().with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// Creates the file `path` for a recording, to write and to read back.
+/// A file for a recording: at `path` in the end, or nowhere.
 ///
 /// # Errors
-/// When it cannot be created, or is there and to be kept.
-pub(crate) fn create_recording(path: &Path, existing: Existing) -> anyhow::Result<File> {
-    check(path, existing)?;
-    if existing == Existing::Replace {
-        match fs::remove_file(path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(error).with_context(|| format!("cannot replace {}", path.display()));
-            }
-            _ => {}
-        }
+/// When it cannot be written; says what to do.
+pub(crate) fn draft_recording(path: Option<&Path>) -> anyhow::Result<Draft> {
+    match path {
+        Some(path) => new_draft(folder(path)),
+        None => Draft::nowhere().context("cannot create a temporary file for the recording"),
     }
-    OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create_new(true)
-        .mode(PRIVATE)
-        .open(path)
-        .with_context(|| format!("cannot create {}", path.display()))
+}
+
+/// Gives a recording its name.
+///
+/// # Errors
+/// When it is taken, and to be kept.
+pub(crate) fn publish_recording(
+    draft: Draft,
+    path: &Path,
+    existing: Existing,
+) -> anyhow::Result<File> {
+    check(path, existing)?;
+    draft.publish(path, existing).with_context(|| format!("cannot create {}", path.display()))
+}
+
+fn new_draft(folder: &Path) -> anyhow::Result<Draft> {
+    Draft::in_folder(folder).with_context(|| {
+        format!("cannot write in the folder {}\nuse -o to choose another", folder.display())
+    })
 }
 
 /// A path in `folder`, without extension, that is free for each of `extensions`:
@@ -128,10 +133,6 @@ fn harmless(name: &str) -> String {
         .map(|c| if c.is_alphanumeric() || matches!(c, '_' | '.' | '+') { c } else { '_' })
         .collect();
     if safe.is_empty() { "unnamed".into() } else { safe }
-}
-
-fn beside(folder: &Path) -> io::Result<NamedTempFile> {
-    tempfile::Builder::new().prefix(".whyslow-").tempfile_in(folder)
 }
 
 fn folder(path: &Path) -> &Path {
@@ -184,8 +185,14 @@ mod tests {
         let (target, link) = (folder.path().join("target"), folder.path().join("link.whyslow"));
         fs::write(&target, "precious").unwrap();
         symlink(&target, &link).unwrap();
-        assert!(create_recording(&link, Existing::Keep).is_err());
-        create_recording(&link, Existing::Replace).unwrap().write_all(b"new").unwrap();
+        let publish = |existing| {
+            let draft = draft_recording(Some(&link)).unwrap();
+            draft.file().write_all(b"new").unwrap();
+            publish_recording(draft, &link, existing)
+        };
+        assert!(publish(Existing::Keep).is_err());
+        publish(Existing::Replace).unwrap();
+        assert_eq!(fs::read_to_string(&link).unwrap(), "new");
         assert_eq!(fs::read_to_string(&target).unwrap(), "precious");
         assert!(!fs::symlink_metadata(&link).unwrap().is_symlink());
     }
@@ -193,7 +200,8 @@ mod tests {
     #[test]
     fn devices_and_folders_are_refused_even_by_force() {
         assert!(check(Path::new("/dev/null"), Existing::Replace).is_err());
-        assert!(create_recording(Path::new("/dev/null"), Existing::Replace).is_err());
+        let null = Path::new("/dev/null");
+        assert!(publish_recording(Draft::nowhere().unwrap(), null, Existing::Replace).is_err());
         let folder = tempdir().unwrap();
         assert!(check(folder.path(), Existing::Replace).is_err());
     }

@@ -12,7 +12,7 @@ use whyslow_analysis::{Analysis, View};
 use whyslow_events::Header;
 
 use crate::args::{Format, OutputArgs, OutputFile};
-use crate::files::{self, Existing};
+use crate::files::{self, Draft, Existing};
 use crate::render::text::Layout;
 use crate::render::{Origin, folded, json, svg, text};
 
@@ -54,9 +54,6 @@ impl OutputPlan {
         let plan = Self::new(args, Some(Stream::Stderr), Stream::Stderr)?;
         if plan.files.iter().filter(|file| file.format == Format::Recording).count() > 1 {
             bail!("a run has one recording: name one .whyslow file");
-        }
-        if plan.files.is_empty() {
-            files::check_folder(Path::new("."))?;
         }
         Ok(plan)
     }
@@ -114,6 +111,19 @@ impl OutputPlan {
                 OutputFile { path, format }
             })
             .collect();
+    }
+
+    /// A file for the recording, in the folder where it is to be, or nowhere when
+    /// none is wanted.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub(crate) fn draft_recording(&self) -> anyhow::Result<Draft> {
+        match (self.recording(), self.files.is_empty()) {
+            // It gets a name of its own in the current folder.
+            (None, true) => files::draft_recording(Some(Path::new("unnamed"))),
+            (path, _) => files::draft_recording(path),
+        }
     }
 
     /// Where the recording goes, when one is wanted.

@@ -63,13 +63,23 @@ impl Recorder {
     }
 
     /// Starts the command or takes the running target in, and begins the window.
+    /// A delay before that is cut short by `stop`.
     ///
     /// # Errors
-    /// When the command cannot be executed, or the target is gone.
-    pub fn begin(&mut self) -> Result<(), Error> {
+    /// When the command cannot be executed, or the target is gone. A command
+    /// that was started has ended then, too.
+    pub fn begin(&mut self, stop: &Stop) -> Result<(), Error> {
         match &mut self.0 {
-            Kind::Perf(session) => session.begin(),
-            Kind::Procfs(session) => session.begin(),
+            Kind::Perf(session) => session.begin(stop),
+            Kind::Procfs(session) => session.begin(stop),
+        }
+    }
+
+    /// Records no more. A launched command goes on undisturbed, and is waited for.
+    pub fn abandon(self, stop: &Stop) {
+        match self.0 {
+            Kind::Perf(session) => session.abandon(stop),
+            Kind::Procfs(session) => session.abandon(stop),
         }
     }
 
@@ -77,7 +87,7 @@ impl Recorder {
     /// go to `sink` in order.
     ///
     /// # Errors
-    /// When `sink` fails, or the kernel does.
+    /// When `sink` fails, or the kernel does; a launched command has ended then, too.
     pub fn run(
         self,
         stop: &Stop,

@@ -3,6 +3,7 @@
 
 mod header;
 mod seeds;
+mod start;
 mod stir;
 mod thinning;
 mod upkeep;
@@ -25,7 +26,7 @@ use whyslow_events::{
 
 use crate::perf::{Capture, Continuity, KernelCalls, Merge, Tracker, continuity_fallback};
 use crate::proc::Proc;
-use crate::target::{Child, What, check, spawn};
+use crate::target::{Child, What, check, spawn, traced};
 use crate::{Error, system_facts};
 pub(crate) use header::{begin_window, header};
 pub(crate) use seeds::comm_of;
@@ -85,6 +86,12 @@ impl Stop {
     /// Passes a signal on to a launched target.
     pub fn forward(&self, signal: i32) {
         self.forward.store(signal, Ordering::Relaxed);
+    }
+
+    /// Whether there is nothing to wait for any more. A launched target that is
+    /// to end does so by itself.
+    pub(crate) fn cuts_short(&self, launched: bool) -> bool {
+        self.asked() == Self::AT_ONCE || (!launched && self.asked() == Self::END)
     }
 
     pub(crate) fn asked(&self) -> u8 {
@@ -155,8 +162,10 @@ impl Session {
     pub fn new(what: What, options: Options, readers: Readers) -> Result<Session, Error> {
         let proc = Proc::default();
         let facts = system_facts();
+        let mut traced_by = None;
         if let What::Attach(pids) = &what {
             check(&proc, pids)?;
+            traced_by = traced(&proc, pids);
         }
         let mut rings = Capture::open(facts, options.frequency, options.stack_bytes)?;
         // Takes some 50 ms; nothing is recorded yet. Without frames there is no use for it.
@@ -179,7 +188,7 @@ impl Session {
         Ok(Session {
             header: Header {
                 capabilities: rings.capabilities(),
-                fallbacks: rings.fallbacks().to_vec(),
+                fallbacks: rings.fallbacks().iter().cloned().chain(traced_by).collect(),
                 ..header(EngineName::Perf, facts, &options, child.is_some())
             },
             begun: false,
@@ -205,92 +214,44 @@ impl Session {
         &self.header
     }
 
-    /// Starts the command or takes the running target in, and begins the
-    /// window. The rings hold what happens until [`Session::run`] reads them,
-    /// so that should follow soon.
-    ///
-    /// # Errors
-    /// When the command cannot be executed, or the target is gone.
-    pub fn begin(&mut self) -> Result<(), Error> {
-        self.check_continuity()?;
-        let what = self.what.clone();
-        match &what {
-            What::Launch(_) if self.options.delay.is_zero() => {
-                self.start_window()?;
-                self.seed_child();
-                self.start_child()?;
-            }
-            What::Launch(_) => {
-                self.start_child()?;
-                self.wait_out_delay()?;
-                let pid = self.child.as_ref().map(Child::pid).unwrap_or_default();
-                self.start_window()?;
-                self.seed_running(&[pid])?;
-            }
-            What::Attach(pids) => {
-                self.wait_out_delay()?;
-                self.start_window()?;
-                self.seed_running(pids)?;
-            }
-        }
-        self.begun = true;
-        Ok(())
-    }
-
-    /// The window begins now, for a tracker that knows nothing yet.
-    fn start_window(&mut self) -> Result<(), Error> {
-        let kernel = std::mem::take(&mut self.kernel);
-        self.tracker = Tracker::new(kernel, self.options.inherit, 0);
-        if let Some(readers) = self.readers.take() {
-            self.tracker.read_with(readers);
-        }
-        if self.rings.is_of_tasks() {
-            self.tracker.rely_on_looks(self.options.frequency);
-            if let Some(child) = &self.child {
-                self.tracker.await_end_of(Tid(child.pid()));
-            }
-        }
-        self.begin_now()
-    }
-
-    /// The window begins now, whatever was found so far.
-    fn begin_now(&mut self) -> Result<(), Error> {
-        let start = begin_window(&mut self.header)?;
-        self.tracker.begin_window(start);
-        Ok(())
-    }
-
-    fn start_child(&mut self) -> Result<(), Error> {
-        self.child.as_mut().map_or(Ok(()), Child::start)
-    }
-
-    /// Lets the delay pass, or less when the child ends before. The rings are
-    /// emptied meanwhile.
-    fn wait_out_delay(&mut self) -> Result<(), Error> {
-        let begin = now()?;
-        let delay = nanoseconds(self.options.delay);
-        while now()?.saturating_sub(begin) < delay {
-            self.wait_for_records(delay - now()?.saturating_sub(begin).min(delay))?;
-            self.merge.round(&self.rings, now()?, &mut vec![]);
-        }
-        Ok(())
-    }
-
     /// Records until the target ends, the time is over, or `stop` asks. Events
     /// go to `sink` in order.
     ///
     /// # Errors
-    /// When `sink` fails, or the kernel does.
+    /// When `sink` fails, or the kernel does; a launched command has ended then, too.
     pub fn run(
         mut self,
         stop: &Stop,
         sink: &mut dyn FnMut(&Timed) -> io::Result<()>,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Ended, Error> {
+        match self.record(stop, sink, progress) {
+            Ok(exit) => self.finish(exit, sink),
+            Err(error) => {
+                self.abandon(stop);
+                Err(error)
+            }
+        }
+    }
+
+    /// Records no more. A launched command goes on undisturbed, and is waited for.
+    pub(crate) fn abandon(mut self, stop: &Stop) {
+        // What cannot be disabled ends with us.
+        let _ = self.rings.disable();
+        if let Some(child) = &mut self.child {
+            child.see_off(stop);
+        }
+    }
+
+    fn record(
+        &mut self,
+        stop: &Stop,
+        sink: &mut dyn FnMut(&Timed) -> io::Result<()>,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Option<ExitStatus>, Error> {
         let start = self.header.start.0;
         let duration = self.options.duration.map(nanoseconds);
         let mut batch = vec![];
-        let mut exit = None;
         loop {
             let elapsed = now()?.saturating_sub(start);
             let left = duration.map_or(u64::MAX, |duration| duration.saturating_sub(elapsed));
@@ -305,23 +266,19 @@ impl Session {
                 threads: self.tracker.threads().len(),
             });
             self.pass_signal_on(stop);
-            if let Some(child) = &mut self.child {
-                exit = child.ended();
-                if exit.is_some() {
-                    self.tracker.gone(round);
-                }
+            let exit = self.child.as_mut().and_then(Child::ended);
+            if exit.is_some() {
+                self.tracker.gone(round);
             }
             let attached = self.child.is_none();
-            let asked = stop.asked();
             if exit.is_some()
-                || asked == Stop::AT_ONCE
-                || (attached && (asked == Stop::END || self.tracker.is_over()))
+                || stop.cuts_short(!attached)
+                || (attached && self.tracker.is_over())
                 || left == 0
             {
-                break;
+                return Ok(exit);
             }
         }
-        self.finish(exit, sink)
     }
 
     /// Until a ring has filled up, the child has ended, or a round is over.

@@ -18,10 +18,11 @@ use whyslow_symbols::Symbolizer;
 use crate::args::RecordArgs;
 use crate::debuginfod;
 use crate::exit::Ending;
-use crate::files;
+use crate::files::{self, Draft};
 use crate::output::{OutputPlan, deliver};
 use crate::progress::Progress;
 use crate::redact::redact;
+use crate::symbols::Symbolized;
 use interrupts::Interrupts;
 use scripts::Scripts;
 use sink::Sink;
@@ -43,20 +44,27 @@ pub fn run(args: &RecordArgs) -> anyhow::Result<Ending> {
         unwinder: Box::new(symbolizer.unwinder()),
         scripts: Box::new(Scripts::new(symbolizer.interpreters())),
     };
+    // Before anything of the program begins: that there is room, and leave.
+    let draft = plan.draft_recording()?;
     let mut recorder = Recorder::new(args.engine.into(), what, options, &readers)?;
     // After the command's process is made, which must not inherit what we
     // handle, and before the command starts, to which Ctrl-C belongs from then on.
     let stop = Stop::default();
     let interrupts = Interrupts::handle(&stop, launched).context("cannot handle signals")?;
-    recorder.begin()?;
+    recorder.begin(&stop)?;
     plan.name_files(recorder.header());
-    let file = recording_file(&plan)?;
-    let (mut file, ended) = capture(recorder, symbolizer, &stop, file, args.output.quiet)?;
-    file.rewind().context("cannot read the recording again")?;
-    let mut source =
-        Reader::new(BufReader::new(file)).context("cannot read the recording again")?;
-    let analysis = analyze_in(&mut source, args.output.detail());
-    deliver(&analysis, source.header(), &plan)?;
+    let (sink, file) = match start_recording(&recorder, symbolizer, draft, &plan) {
+        Ok(started) => started,
+        Err(error) => {
+            recorder.abandon(&stop);
+            return Err(error);
+        }
+    };
+    let captured = capture(recorder, &stop, sink, args.output.quiet);
+    let delivered = report(file, captured.is_ok(), args, &plan);
+    // Of two failures the first is the cause.
+    let ended = captured?;
+    delivered?;
     Ok(match ended.exit {
         Some(status) => Ending::of_program(status),
         None => interrupts.ending(),
@@ -81,28 +89,48 @@ fn options(args: &RecordArgs, what: &What) -> Options {
     }
 }
 
-/// The recording the user gets, or one that nobody sees.
-fn recording_file(plan: &OutputPlan) -> anyhow::Result<File> {
-    match plan.recording() {
-        Some(path) => files::create_recording(path, plan.existing()),
-        None => tempfile::tempfile().context("cannot create a temporary file for the recording"),
-    }
+/// Begins the recording the user gets, or one that nobody sees; the file, too,
+/// to read it again.
+fn start_recording(
+    recorder: &Recorder,
+    symbolizer: Symbolizer,
+    draft: Draft,
+    plan: &OutputPlan,
+) -> anyhow::Result<(Sink, File)> {
+    let file = draft.file().try_clone().context("cannot write the recording")?;
+    let sink =
+        Sink::new(file, recorder.header(), symbolizer).context("cannot write the recording")?;
+    // It has its header by now: whoever sees the file can read it.
+    let file = match plan.recording() {
+        Some(path) => files::publish_recording(draft, path, plan.existing())?,
+        None => draft.file().try_clone().context("cannot read the recording again")?,
+    };
+    Ok((sink, file))
 }
 
-fn capture(
-    recorder: Recorder,
-    symbolizer: Symbolizer,
-    stop: &Stop,
-    file: File,
-    quiet: bool,
-) -> anyhow::Result<(File, Ended)> {
+/// Records to the end. What was written until something failed is in the file.
+fn capture(recorder: Recorder, stop: &Stop, mut sink: Sink, quiet: bool) -> anyhow::Result<Ended> {
     let progress = Progress::start(quiet);
-    let mut sink =
-        Sink::new(file, recorder.header(), symbolizer).context("cannot write the recording")?;
     let ended = recorder.run(stop, &mut |event| sink.push(event), &mut |now| {
         progress.tick(now.elapsed, now.events, now.threads);
-    })?;
+    });
     progress.finish();
-    let file = sink.finish().context("cannot write the recording")?;
-    Ok((file, ended))
+    // Names are worth having even when the kernel failed us; when the disk did,
+    // this fails, too, and says nothing new.
+    let finished = sink.finish().context("cannot write the recording");
+    let ended = ended?;
+    finished?;
+    Ok(ended)
+}
+
+/// Prints and writes what the recording says.
+fn report(mut file: File, whole: bool, args: &RecordArgs, plan: &OutputPlan) -> anyhow::Result<()> {
+    file.rewind().context("cannot read the recording again")?;
+    let reader = Reader::new(BufReader::new(file)).context("cannot read the recording again")?;
+    let mut source: Box<dyn EventSource> = match whole {
+        true => Box::new(reader),
+        false => Box::new(Symbolized::new(reader)),
+    };
+    let analysis = analyze_in(&mut *source, args.output.detail());
+    deliver(&analysis, source.header(), plan)
 }

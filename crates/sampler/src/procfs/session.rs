@@ -17,7 +17,7 @@ use crate::session::{
     Ended, Options, Progress, Readers, Stop, begin_window, comm_of, header, nanoseconds, now,
     our_cpu_ns,
 };
-use crate::target::{Attached, Child, What, attach, check, spawn};
+use crate::target::{Attached, Child, What, attach, check, spawn, traced};
 use crate::{Error, system_facts};
 
 /// We ask at least so often whether to stop.
@@ -44,8 +44,10 @@ impl Session {
         fallbacks: Vec<Fallback>,
     ) -> Result<Session, Error> {
         let proc = Proc::default();
+        let mut fallbacks = fallbacks;
         if let What::Attach(pids) = &what {
             check(&proc, pids)?;
+            fallbacks.extend(traced(&proc, pids));
         }
         let child = match &what {
             What::Launch(argv) => Some(spawn(argv)?),
@@ -71,10 +73,22 @@ impl Session {
     }
 
     /// Starts the command or takes the running target in, and begins the window.
+    /// A delay is cut short by `stop`.
     ///
     /// # Errors
-    /// When the command cannot be executed, or the target is gone.
-    pub(crate) fn begin(&mut self) -> Result<(), Error> {
+    /// When the command cannot be executed, or the target is gone. A command
+    /// that was started has ended then, too.
+    pub(crate) fn begin(&mut self, stop: &Stop) -> Result<(), Error> {
+        let begun = self.begin_or_fail(stop);
+        if begun.is_err()
+            && let Some(child) = &mut self.child
+        {
+            child.see_off(stop);
+        }
+        begun
+    }
+
+    fn begin_or_fail(&mut self, stop: &Stop) -> Result<(), Error> {
         let pids = match &self.what {
             What::Attach(pids) => pids.clone(),
             What::Launch(_) => self.child.iter().map(Child::pid).collect(),
@@ -82,16 +96,21 @@ impl Session {
         let at_gate = self.child.is_some() && self.options.delay.is_zero();
         if !at_gate {
             self.start_child()?;
-            self.wait_out_delay()?;
+            self.wait_out_delay(stop)?;
         }
         let start = begin_window(&mut self.header)?;
         self.header.target.pids = pids.iter().copied().map(Pid).collect();
         self.poller.rounded = start;
         if at_gate {
             self.seed_child(start, &pids);
-            self.start_child()
-        } else {
-            self.seed_running(start, &pids)
+            return self.start_child();
+        }
+        match self.seed_running(start, &pids) {
+            // The command has ended within the delay.
+            Err(Error::NoSuchProcess { .. } | Error::Zombie { .. }) if self.child.is_some() => {
+                Ok(())
+            }
+            seeded => seeded,
         }
     }
 
@@ -125,11 +144,15 @@ impl Session {
         self.poller.look_at_all()
     }
 
-    fn wait_out_delay(&mut self) -> Result<(), Error> {
+    fn wait_out_delay(&mut self, stop: &Stop) -> Result<(), Error> {
         let end = now()?.saturating_add(nanoseconds(self.options.delay));
         while let Some(left) = end.checked_sub(now()?).filter(|left| *left > 0) {
             self.wait(left)?;
-            if self.child_has_ended()? {
+            self.pass_signal_on(stop);
+            if let What::Attach(pids) = &self.what {
+                check(&self.poller.proc, pids)?;
+            }
+            if self.child_has_ended()? || stop.cuts_short(self.child.is_some()) {
                 break;
             }
         }
@@ -140,18 +163,40 @@ impl Session {
     /// go to `sink` in order.
     ///
     /// # Errors
-    /// When `sink` fails, or the kernel does.
+    /// When `sink` fails, or the kernel does; a launched command has ended then, too.
     pub(crate) fn run(
         mut self,
         stop: &Stop,
         sink: &mut dyn FnMut(&Timed) -> io::Result<()>,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Ended, Error> {
+        match self.record(stop, sink, progress) {
+            Ok(exit) => self.finish(exit, sink),
+            Err(error) => {
+                self.abandon(stop);
+                Err(error)
+            }
+        }
+    }
+
+    /// Records no more. A launched command goes on, and is waited for.
+    pub(crate) fn abandon(mut self, stop: &Stop) {
+        if let Some(child) = &mut self.child {
+            child.see_off(stop);
+        }
+    }
+
+    fn record(
+        &mut self,
+        stop: &Stop,
+        sink: &mut dyn FnMut(&Timed) -> io::Result<()>,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Option<ExitStatus>, Error> {
         let start = self.header.start.0;
         let duration = self.options.duration.map(nanoseconds);
         let mut pace = Pace::new(now()?, our_cpu_ns(), self.options.frequency);
         let mut due = start;
-        let exit = loop {
+        loop {
             let time = now()?;
             if time >= due || self.someone_ended()? {
                 self.poller.round(&pace)?;
@@ -165,27 +210,29 @@ impl Session {
                     threads: self.poller.threads.len(),
                 });
             }
-            if let (Some(child), Some(signal)) = (&self.child, stop.forwarded()) {
-                child.signal(signal);
-            }
+            self.pass_signal_on(stop);
             // Its last state is looked at while we have not waited for it.
             if self.child_has_ended()? {
                 self.poller.look_at_all()?;
-                break self.child.as_mut().and_then(Child::ended);
+                return Ok(self.child.as_mut().and_then(Child::ended));
             }
-            let attached = self.child.is_none();
-            let asked = stop.asked();
             let left = duration
                 .map_or(u64::MAX, |duration| duration.saturating_sub(time.saturating_sub(start)));
-            if asked == Stop::AT_ONCE
-                || (attached && (asked == Stop::END || self.poller.threads.is_empty()))
+            let attached = self.child.is_none();
+            if stop.cuts_short(!attached)
+                || (attached && self.poller.threads.is_empty())
                 || left == 0
             {
-                break None;
+                return Ok(None);
             }
             self.wait(due.saturating_sub(now()?).min(left))?;
-        };
-        self.finish(exit, sink)
+        }
+    }
+
+    fn pass_signal_on(&self, stop: &Stop) {
+        if let (Some(child), Some(signal)) = (&self.child, stop.forwarded()) {
+            child.signal(signal);
+        }
     }
 
     /// Until a process has ended, or so long.

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use nix::errno::Errno;
 use procfs::ProcError;
-use whyslow_events::{Off, Seen};
+use whyslow_events::{Fallback, Off, Seen};
 
 use super::maps::executable;
 use crate::Error;
@@ -66,6 +66,22 @@ fn check_one(proc: &Proc, pid: u32) -> Result<(), Error> {
         Ok(_) => Ok(()),
         Err(error) => Err(Error::Proc { path, errno: crate::error::errno_of(&error) }),
     }
+}
+
+/// What it means for the target that somebody else traces it already.
+pub(crate) fn traced(proc: &Proc, pids: &[u32]) -> Option<Fallback> {
+    let tracer = pids.iter().find_map(|pid| {
+        let tracer = proc.process(*pid)?.status().ok()?.tracerpid;
+        u32::try_from(tracer).ok().filter(|tracer| *tracer > 0)
+    })?;
+    let name = proc.process(tracer).and_then(|tracer| tracer.stat().ok()).map(|stat| stat.comm);
+    let name = name.unwrap_or_else(|| "another program".to_owned());
+    Some(Fallback {
+        wanted: "the program as it runs by itself".to_owned(),
+        got: format!("the program as {name} (PID {tracer}) lets it run"),
+        errno: format!("TracerPid {tracer}"),
+        remedy: "detach the tracer: it stops the program at each thing it traces".to_owned(),
+    })
 }
 
 fn proc_error(path: PathBuf, error: &ProcError) -> Error {

@@ -8,6 +8,7 @@ use std::process::{Child as StdChild, Command};
 use std::thread::JoinHandle;
 
 use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::time::TimeValLike;
@@ -16,6 +17,7 @@ use whyslow_events::ExitStatus;
 
 use crate::Error;
 use crate::error::errno_of;
+use crate::session::Stop;
 use crate::sys::{Gate, pidfd_open};
 
 /// A child at the gate, or running.
@@ -110,6 +112,21 @@ impl Child {
         if let Ok(pid) = i32::try_from(self.pid) {
             // It may have ended meanwhile, and then there is nothing to pass on to.
             let _ = kill(Pid::from_raw(pid), signal);
+        }
+    }
+
+    /// Waits until it has ended, though it is recorded no more: who waits for us
+    /// waits for it. `stop` passes signals on, and ends that at once.
+    pub(crate) fn see_off(&mut self, stop: &Stop) {
+        const PATIENCE: u16 = 100;
+        while self.child.is_some() && self.ended().is_none() && !stop.cuts_short(true) {
+            if let Some(signal) = stop.forwarded() {
+                self.signal(signal);
+            }
+            let mut end: Vec<PollFd<'_>> =
+                self.end().map(|end| PollFd::new(end, PollFlags::POLLIN)).into_iter().collect();
+            // Whatever it says, the child is asked next.
+            let _ = poll(&mut end, PATIENCE);
         }
     }
 

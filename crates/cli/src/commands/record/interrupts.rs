@@ -2,14 +2,18 @@
 //!
 //! On a running target the first ends the recording, and all is written. A
 //! launched program gets Ctrl-C from the terminal itself, and we write when it
-//! ends; other signals are passed on to it. A second signal writes at once.
+//! ends; other signals are passed on to it. A second signal writes at once, and
+//! a third ends us: whoever reads what we print may not go on reading.
+//!
+//! A file that may not grow any more is an error of writing, as on a full disk.
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals;
+use signal_hook::{flag, low_level};
 use whyslow_sampler::Stop;
 
 use crate::exit::Ending;
@@ -27,12 +31,17 @@ impl Interrupts {
     /// When the handlers cannot be set.
     pub fn handle(stop: &Stop, launched: bool) -> io::Result<Self> {
         let mut signals = Signals::new([SIGINT, SIGQUIT, SIGTERM, SIGHUP])?;
+        // Unhandled it would kill us before the write can fail.
+        flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false)))?;
         let last = Arc::new(AtomicI32::new(0));
         let (stop, seen) = (stop.clone(), Arc::clone(&last));
         std::thread::spawn(move || {
-            for signal in signals.forever() {
-                let again = seen.swap(signal, Ordering::Relaxed) != 0;
-                if again {
+            for (count, signal) in signals.forever().enumerate() {
+                seen.store(signal, Ordering::Relaxed);
+                if count > 1 {
+                    // Should this fail, we write on.
+                    let _ = low_level::emulate_default_handler(signal);
+                } else if count == 1 {
                     stop.at_once();
                 } else if launched && matches!(signal, SIGTERM | SIGHUP) {
                     stop.forward(signal);
