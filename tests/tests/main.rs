@@ -6,12 +6,14 @@
 mod attach;
 mod beside;
 mod case;
+mod doctor;
 mod event_loop;
 mod follow;
 mod gil;
 mod interpreters;
 mod interrupt;
 mod launch;
+mod namespaces;
 mod outputs;
 mod prescription;
 mod process;

@@ -9,6 +9,7 @@ use std::fs::File;
 use std::io::{BufReader, Seek};
 
 use anyhow::Context;
+use nix::sys::memfd::{MFdFlags, memfd_create};
 use whyslow_analysis::analyze_in;
 use whyslow_events::EventSource;
 use whyslow_events::recording::Reader;
@@ -85,7 +86,10 @@ fn options(args: &RecordArgs, what: &What) -> Options {
 fn recording_file(plan: &OutputPlan) -> anyhow::Result<File> {
     match plan.recording() {
         Some(path) => files::create_recording(path, plan.existing()),
-        None => tempfile::tempfile().context("cannot create a temporary file for the recording"),
+        // Where no file can be written, memory has to do.
+        None => tempfile::tempfile()
+            .or_else(|_| memfd_create("whyslow", MFdFlags::MFD_CLOEXEC).map(File::from))
+            .context("cannot create a temporary file for the recording"),
     }
 }
 
