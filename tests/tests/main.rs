@@ -6,6 +6,7 @@
 mod attach;
 mod beside;
 mod case;
+mod doctor;
 mod event_loop;
 mod faults;
 mod follow;
@@ -13,6 +14,7 @@ mod gil;
 mod interpreters;
 mod interrupt;
 mod launch;
+mod namespaces;
 mod outputs;
 mod prescription;
 mod process;

@@ -2,6 +2,7 @@
 //! each report with what the workload is and what it measured of itself. Its
 //! second part, `predictions`, does what reports advise, and measures that.
 
+mod intervals;
 mod judge;
 mod noise;
 mod predictions;
@@ -40,7 +41,7 @@ pub(crate) struct Arguments {
     /// Only workloads whose id contains this
     #[arg(long, value_name = "TEXT")]
     filter: Option<String>,
-    /// Only the labelled suite, or only the predictions
+    /// Only one part
     #[arg(long, value_enum)]
     only: Option<Part>,
     /// Only launch or only attach
@@ -73,6 +74,18 @@ enum Part {
     Workloads,
     /// What following the advice of a report gains.
     Predictions,
+    /// How often the truth is inside the intervals of sampled waits; only when named.
+    Intervals,
+}
+
+impl Part {
+    fn as_str(self) -> &'static str {
+        match self {
+            Part::Workloads => "workloads",
+            Part::Predictions => "predictions",
+            Part::Intervals => "intervals",
+        }
+    }
 }
 
 /// Runs what is asked for; an error when anything is wrong.
@@ -99,6 +112,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     }
     if wanted(Part::Predictions) {
         wrong += predicted(&suite, arguments)?;
+    }
+    if arguments.only == Some(Part::Intervals) {
+        wrong += usize::from(covered(&suite, arguments)?);
     }
     ensure!(wrong == 0, "{wrong} results are wrong; see {}", suite.folder.display());
     Ok(())
@@ -133,6 +149,19 @@ fn predicted(suite: &Suite, arguments: &Arguments) -> Result<usize> {
     Ok(predictions::wrong(&results))
 }
 
+/// Whether too few intervals hold the truth.
+fn covered(suite: &Suite, arguments: &Arguments) -> Result<bool> {
+    let filter = arguments.filter.as_deref().unwrap_or_default();
+    let suite = Suite { engine: "procfs".to_owned(), ..suite.clone() };
+    let results = intervals::run(&suite, filter, arguments.runs)?;
+    let table = intervals::markdown(&results);
+    println!("\n{table}");
+    if arguments.readme {
+        readme::replace("intervals", &table)?;
+    }
+    Ok(intervals::coverage(&results).1)
+}
+
 /// `WHYSLOW_BIN`, or what cargo builds.
 fn binary() -> Result<PathBuf> {
     match env::var_os("WHYSLOW_BIN") {
@@ -141,6 +170,7 @@ fn binary() -> Result<PathBuf> {
     }
 }
 
+#[derive(Clone)]
 struct Suite {
     binary: PathBuf,
     programs: Programs,
@@ -189,7 +219,11 @@ impl Suite {
     fn once(&self, workload: &Workload, mode: Mode) -> Result<Judgement> {
         let mut judgement = Judgement::new(workload, mode);
         let watch = Watch::begin()?;
-        let recorded = self.record(workload, mode);
+        let seconds = match mode {
+            Mode::Launch => LAUNCH_SECONDS,
+            Mode::Attach => ATTACH_SECONDS,
+        };
+        let recorded = self.record(workload, mode, seconds);
         judgement.others = watch.end()?;
         match recorded {
             Ok(Outcome::Recorded(recorded)) => {
@@ -207,11 +241,8 @@ impl Suite {
         Ok(judgement)
     }
 
-    fn record(&self, workload: &Workload, mode: Mode) -> Result<Outcome> {
-        let seconds = match mode {
-            Mode::Launch => LAUNCH_SECONDS,
-            Mode::Attach => ATTACH_SECONDS,
-        };
+    /// Records a workload that runs for `seconds` unless it is ended before.
+    fn record(&self, workload: &Workload, mode: Mode, seconds: u64) -> Result<Outcome> {
         let stage = match Stage::prepare(workload, &self.programs, &self.folder, seconds)? {
             Prepared::Ready(stage) => stage,
             Prepared::Impossible(reason) => return Ok(Outcome::Impossible(reason)),

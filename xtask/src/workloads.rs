@@ -86,6 +86,7 @@ pub(crate) fn folder() -> PathBuf {
 }
 
 /// Turns a workload's file into the words that start it.
+#[derive(Clone)]
 pub(crate) struct Programs {
     binaries: PathBuf,
     python: String,

@@ -186,10 +186,16 @@ impl<'a> Evidence<'a> {
 
     /// Whether the wait is for another part of the program.
     fn inside(&self, state: State, wait: Wait, pid: Pid) -> bool {
-        // Who ended it is only guessed without wakeups, but whose children are
-        // waited for is known.
-        if state == State::Child && !self.tables.header.capabilities.wakeups {
-            return self.tables.has_child(pid);
+        // Who ended it is only guessed without wakeups. Known is whose children
+        // are waited for, who holds the other end of a pipe, and that a lock is
+        // the program's own.
+        if !self.tables.header.capabilities.wakeups {
+            match state {
+                State::Child => return self.tables.has_child(pid),
+                State::LockUser => return true,
+                _ if wait.site.is_some_and(|it| self.tables.inside.contains(&it)) => return true,
+                _ => {}
+            }
         }
         if let Some(inside) = ended_inside(state, wait.waker) {
             return inside;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use nix::errno::Errno;
 
-use crate::preflight::RING_REMEDY;
+use crate::preflight::{HOST_REMEDY, PROC_REMEDY, RING_REMEDY};
 
 /// A capture that could not start or go on.
 #[derive(Debug, thiserror::Error)]
@@ -30,6 +30,14 @@ pub enum Error {
         /// What to do.
         remedy: String,
     },
+    /// Events of the whole machine tell of threads by numbers that we do not know.
+    #[error(
+        "the kernel's scheduler events number threads as the host does, not as our PID namespace"
+    )]
+    PidNamespace,
+    /// `/proc` tells of processes by other numbers than ours.
+    #[error("/proc is not that of our PID namespace")]
+    ForeignProc,
     /// The target has more threads than we may have events.
     #[error("the target's threads need {wanted} open files, and {limit} are allowed")]
     TooManyThreads {
@@ -142,18 +150,11 @@ pub enum Error {
 }
 
 impl Error {
-    /// Whether perf cannot be had for this target at all, so that only an engine
-    /// that does without it can record it.
-    #[must_use]
-    pub fn leaves_no_perf(&self) -> bool {
-        matches!(self, Error::NoPerf { .. } | Error::TooManyThreads { .. })
-    }
-
     /// Whether the events of the whole machine are refused to us, while those of
     /// our own threads may be had.
     pub(crate) fn is_refusal(&self) -> bool {
         match self {
-            Error::Tracepoint { .. } => true,
+            Error::Tracepoint { .. } | Error::PidNamespace => true,
             Error::OpenEvent { errno, .. } => matches!(errno, Errno::EACCES | Errno::EPERM),
             _ => false,
         }
@@ -165,7 +166,9 @@ impl Error {
             Error::OpenEvent { errno, .. }
             | Error::MapRing { errno, .. }
             | Error::Event { errno, .. }
+            | Error::NoPerf { errno, .. }
             | Error::Tracepoint { errno, .. } => Some(*errno),
+            Error::TooManyThreads { .. } => Some(Errno::EMFILE),
             _ => None,
         }
     }
@@ -181,6 +184,8 @@ impl Error {
                 "raise the hard limit of open files (ulimit -Hn) to {wanted}, or run as root"
             )),
             Error::MapRing { .. } => Some(RING_REMEDY.to_owned()),
+            Error::PidNamespace => Some(HOST_REMEDY.to_owned()),
+            Error::ForeignProc => Some(PROC_REMEDY.to_owned()),
             Error::Proc { errno: Errno::EACCES | Errno::EPERM, .. } => {
                 Some("run as the user who owns the process, or as root".to_owned())
             }

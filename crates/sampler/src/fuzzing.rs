@@ -2,7 +2,7 @@
 //! anything, and what it makes of it is dropped.
 
 use procfs::net::{TcpNetEntries, UdpNetEntries, UnixNetEntries};
-use procfs::process::{Schedstat, Stat, Syscall};
+use procfs::process::{Schedstat, Stat};
 use procfs::{FromBufRead, FromBufReadSI, FromRead, current_system_info};
 
 use crate::inspect::fuzzing as inspect;
@@ -25,7 +25,7 @@ pub type Parser = (&'static str, fn(&[u8]));
 pub const PROC: &[Parser] = &[
     ("stat", stat),
     ("schedstat", |bytes| drop(Schedstat::from_read(bytes))),
-    ("syscall", |bytes| drop(Syscall::from_read(bytes))),
+    ("syscall", |bytes| inspect::syscall(&String::from_utf8_lossy(bytes))),
     ("maps", |bytes| drop(executable(bytes))),
     ("net/tcp", |bytes| drop(TcpNetEntries::from_buf_read(bytes, current_system_info()))),
     ("net/udp", |bytes| drop(UdpNetEntries::from_buf_read(bytes, current_system_info()))),

@@ -21,7 +21,7 @@ mod target;
 pub use error::Error;
 pub use facts::{boot_id, system_facts};
 pub use perf::record::parse as parse_ring_record;
-pub use preflight::checks::{Check, Diagnosis, Status, Tier, diagnose};
+pub use preflight::checks::{Check, Diagnosis, Opened, Status, Tier, diagnose};
 pub use preflight::host::{Access, Readings, Roots};
 pub use preflight::{Capability, examine};
 pub use proc::command_line;

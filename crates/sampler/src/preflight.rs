@@ -15,6 +15,12 @@ pub(crate) use tracefs::tracepoint_id;
 pub(crate) const RING_REMEDY: &str = "raise kernel.perf_event_mlock_kb, or grant CAP_IPC_LOCK";
 /// What to do without tracefs.
 const MOUNT_REMEDY: &str = "mount it: mount -t tracefs nodev /sys/kernel/tracing";
+/// What to do in a PID namespace of one's own.
+pub(crate) const HOST_REMEDY: &str =
+    "run on the host, or with its PID namespace (docker run --pid=host)";
+/// What to do with the `/proc` of another PID namespace.
+pub(crate) const PROC_REMEDY: &str =
+    "mount our own: mount -t proc proc /proc (unshare --mount-proc)";
 /// What to do when there are too few file descriptors.
 const OPEN_FILES_REMEDY: &str = "raise the limit of open files: ulimit -n";
 
@@ -113,18 +119,32 @@ pub(crate) fn open_event_remedy(errno: Errno) -> String {
     }
 }
 
+/// Whether tracepoints number threads as our calls do: in the host's PID
+/// namespace alone.
+pub(crate) fn names_threads_as_the_kernel() -> bool {
+    host::initial_pid_namespace(&Roots::default())
+}
+
+/// Makes sure that `/proc` numbers processes as our calls do.
+///
+/// # Errors
+/// When it does not.
+pub(crate) fn check_proc() -> Result<(), crate::Error> {
+    if host::own_proc(&Roots::default()) { Ok(()) } else { Err(crate::Error::ForeignProc) }
+}
+
 /// Where our program is.
 fn program() -> String {
     let path = std::env::current_exe().ok();
     path.map_or_else(|| "$(which whyslow)".to_owned(), |path| path.display().to_string())
 }
 
-/// Judges this host: reads it, and opens the events of the perf engine once.
+/// Judges this host: reads it, and asks for one perf event of each sort.
 /// `servers` is whether servers of debug files are named.
 #[must_use]
 pub fn examine(servers: bool) -> checks::Diagnosis {
+    // First, for it mounts tracefs as a recording would.
+    let opened = crate::perf::probe(crate::system_facts());
     let readings = Readings::of(&Roots::default());
-    let opened = crate::perf::Rings::open(crate::system_facts(), 1, 0);
-    let opened = opened.map(drop).map_err(|error| error.errno().unwrap_or(Errno::EIO));
     checks::diagnose(&readings, opened, &program(), servers)
 }

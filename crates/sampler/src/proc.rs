@@ -9,6 +9,8 @@ use procfs::FromRead;
 use procfs::process::{Process, Schedstat, Stat, Task};
 use whyslow_events::{Cpu, CpuSet};
 
+use crate::inspect::Call;
+
 /// Bit of `/proc/PID/stat` flags that marks a kernel thread (linux/sched.h `PF_KTHREAD`).
 const PF_KTHREAD: u32 = 0x0020_0000;
 
@@ -42,9 +44,10 @@ impl Proc {
         self.process(pid)?.task_from_tid(i32::try_from(tid).ok()?).ok()
     }
 
-    /// The call a thread is in, as the kernel writes it; `None` when it cannot be read.
-    pub(crate) fn syscall(&self, pid: u32, tid: u32) -> Option<String> {
-        fs::read_to_string(self.path(pid, &format!("task/{tid}/syscall"))).ok()
+    /// What a thread is doing.
+    pub(crate) fn syscall(&self, pid: u32, tid: u32) -> Call {
+        let text = fs::read_to_string(self.path(pid, &format!("task/{tid}/syscall")));
+        text.map_or(Call::Hidden, |text| Call::parse(&text))
     }
 
     /// The CPU time of a thread; `None` when there is no such thread.

@@ -5,6 +5,7 @@ use std::io;
 use whyslow_events::{Fallback, Header, Timed};
 
 use crate::error::Error;
+use crate::preflight::check_proc;
 use crate::session::{Ended, Options, Progress, Readers, Session, Stop};
 use crate::{What, procfs};
 
@@ -38,6 +39,7 @@ impl Recorder {
         options: Options,
         readers: &dyn Fn() -> Readers,
     ) -> Result<Recorder, Error> {
+        check_proc()?;
         let fallbacks = match engine {
             Engine::Procfs => vec![],
             Engine::Auto | Engine::Perf => {
@@ -124,6 +126,10 @@ mod tests {
         let refused = Error::OpenEvent { event: "clock", cpu: 0, errno, remedy };
         let fallback = without_perf(&refused).unwrap();
         assert_eq!((fallback.errno.as_str(), fallback.remedy.as_str()), ("EACCES", "grant it"));
+        let none = Error::NoPerf { errno: Errno::EPERM, remedy: "allow it".to_owned() };
+        assert_eq!(without_perf(&none).unwrap().errno, "EPERM");
+        let many = Error::TooManyThreads { wanted: 10_000, limit: 1024 };
+        assert!(without_perf(&many).unwrap().remedy.contains("ulimit"));
         assert!(without_perf(&Error::NoSuchProcess { pid: 1 }).is_none());
     }
 }

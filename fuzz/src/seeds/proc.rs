@@ -30,9 +30,20 @@ const UNIX: &str = "Num       RefCount Protocol Flags    Type St Inode Path\n\
 const KALLSYMS: &str = "ffffffff81000000 T _text\nffffffff812a4b10 T __x64_sys_read\n\
     ffffffffc0001000 t helper\t[module]\n";
 
-/// One input for each parser, behind the number of the parser.
+/// Inputs for each parser, behind the number of the parser.
 pub(crate) fn texts() -> Vec<Vec<u8>> {
-    (0u8..).zip(PROC).map(|(number, (name, _))| [&[number], text(name)].concat()).collect()
+    let of = |(number, (name, _)): (u8, &(&str, _))| {
+        texts_of(name).into_iter().map(move |text| [&[number], text].concat())
+    };
+    (0u8..).zip(PROC).flat_map(of).collect()
+}
+
+fn texts_of(name: &str) -> Vec<&'static [u8]> {
+    match name {
+        // The other forms of it.
+        "syscall" => vec![text(name), b"-1 0x7ffe1 0x7f0002\n", b"running\n"],
+        _ => vec![text(name)],
+    }
 }
 
 fn text(name: &str) -> &'static [u8] {

@@ -53,6 +53,12 @@ pub(crate) struct Share {
 }
 
 impl Share {
+    /// The slack of shares of waits.
+    pub(crate) fn slack_of(report: &Report) -> f64 {
+        let waking = report.share(|state| state == "runq.waking");
+        waking + report.quality.stolen_ns as f64 / report.lifetime().max(1.0)
+    }
+
     /// The difference, in percentage points.
     pub(crate) fn error(self) -> f64 {
         (self.report - self.report.clamp(self.truth - self.slack, self.truth)) * 100.0
@@ -146,8 +152,8 @@ impl Judgement {
             let percent = open * 100.0;
             self.wrong.push(format!("the workload's own account leaves {percent:.1} % open"));
         }
-        let waking = report.share(|state| state == "runq.waking");
-        let io = Share { truth: truth.io(), report: report.share(is_io), slack: waking + stolen };
+        let slack = Share::slack_of(report);
+        let io = Share { truth: truth.io(), report: report.share(is_io), slack };
         let cpu = Share { truth: truth.cpu(), report: report.share(is_cpu), slack: 0.0 };
         // Where waits are sampled, the report says how far off their shares may be.
         let sampled = report.quality.sampling.as_ref().map_or(0.0, |sampling| sampling.margin);
@@ -180,7 +186,9 @@ mod tests {
         json!({
             "target": { "exit": { "code": 0, "signal": null } },
             "window": { "start": "2024-01-01T00:00:00Z", "duration_ns": sleep + cpu },
-            "verdict": { "class": "io-bound", "cause": "sleep", "share": 0.9 },
+            "verdict": {
+                "class": "io-bound", "cause": "sleep", "share": 0.9, "interval": [0.9, 0.9]
+            },
             "ledger": {
                 "process": states,
                 "threads": [{ "tid": 7, "lifetime_ns": sleep + cpu, "states": states }],

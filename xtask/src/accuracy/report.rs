@@ -38,6 +38,7 @@ pub(crate) struct Verdict {
     pub(crate) class: String,
     pub(crate) cause: String,
     pub(crate) share: f64,
+    pub(crate) interval: [f64; 2],
 }
 
 #[derive(Clone, Debug, Deserialize)]

@@ -26,7 +26,10 @@ pub(super) fn run_as(name: &str, binary: &Path, arguments: &Arguments) -> Result
     chown(&folder, Some(user.uid.as_raw()), Some(user.gid.as_raw()))?;
     let mut command = Command::new(env::current_exe()?);
     command.arg("accuracy").arg("--folder").arg(&folder);
-    command.args(["--runs", &arguments.runs.to_string()]);
+    command.args(["--engine", &arguments.engine, "--runs", &arguments.runs.to_string()]);
+    if let Some(only) = arguments.only {
+        command.args(["--only", only.as_str()]);
+    }
     if let Some(filter) = &arguments.filter {
         command.args(["--filter", filter]);
     }

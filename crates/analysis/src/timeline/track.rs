@@ -241,7 +241,9 @@ impl Track {
 
     /// The thread, its last interval closed at `end` or at its exit.
     pub(super) fn finish(mut self, end: u64, cpus: &mut Occupancy) -> Thread {
-        self.close(end.max(self.last), cpus);
+        let end = end.max(self.last);
+        self.go_on_unseen(end);
+        self.close(end, cpus);
         self.thread.sampling = self.polling.sampling;
         if self.thread.sampling.looks > 0 {
             self.even_out();

@@ -7,6 +7,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag};
 use nix::unistd::linkat;
@@ -44,12 +45,15 @@ impl Draft {
         }
     }
 
-    /// Makes one that never gets a name.
+    /// Makes one that never gets a name. Where no file can be written, memory
+    /// has to do.
     ///
     /// # Errors
-    /// When there is no room for temporary files.
+    /// When there is no room for it.
     pub(crate) fn nowhere() -> io::Result<Self> {
-        Ok(Draft { file: tempfile::tempfile()?, hidden: None })
+        let in_memory = || Ok(memfd_create("whyslow", MFdFlags::MFD_CLOEXEC)?.into());
+        let file = tempfile::tempfile().or_else(|_: io::Error| in_memory())?;
+        Ok(Draft { file, hidden: None })
     }
 
     /// What to write to.

@@ -63,7 +63,7 @@ pub(crate) fn json(diagnosis: &Diagnosis, out: &mut dyn Write) -> io::Result<()>
 #[cfg(test)]
 mod tests {
     use nix::errno::Errno;
-    use whyslow_sampler::{Access, Readings, diagnose};
+    use whyslow_sampler::{Access, Opened, Readings, diagnose};
 
     use super::*;
     use crate::testing::assert_golden;
@@ -75,7 +75,9 @@ mod tests {
             capabilities: 0,
             no_new_privileges: false,
             filtered: false,
-            pid_namespaces: 1,
+            initial_pid_namespace: true,
+            own_proc: true,
+            initial_user_namespace: true,
             paranoid: Some(4),
             mlock_kib: Some(516),
             kptr_restrict: Some(1),
@@ -86,7 +88,7 @@ mod tests {
             btf: true,
             debug_files: false,
         };
-        diagnose(&readings, Err(Errno::EACCES), "/usr/bin/whyslow", false)
+        diagnose(&readings, Opened::no_perf(Errno::EACCES), "/usr/bin/whyslow", false)
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The parsers in here, for the fuzz targets.
 
-use super::{fds, sets as parsers};
+use super::{Call, fds, sets as parsers};
 
 /// The target of a link under `/proc/PID/fd`.
 pub(crate) fn link(target: &str) {
@@ -16,4 +16,9 @@ pub(crate) fn fdinfo(text: &str) {
 pub(crate) fn sets(bytes: &[u8]) {
     let _ = parsers::poll_members(bytes);
     let _ = parsers::select_members(bytes, bytes.len());
+}
+
+/// The text of `/proc/PID/task/TID/syscall`.
+pub(crate) fn syscall(text: &str) {
+    let _ = Call::parse(text);
 }

@@ -1,17 +1,18 @@
 //! Looking at a thread from outside: the system call it is in, and what is
 //! behind its file descriptors. Only reads `/proc`; the target notices nothing.
 
+mod call;
+mod ends;
 mod fds;
 pub(crate) mod fuzzing;
 mod process;
 mod sets;
 mod sockets;
 
-use procfs::FromRead;
-use procfs::process::Syscall;
-use whyslow_events::Object;
+use whyslow_events::{Object, Pid, Site};
 
-pub(crate) use process::Process;
+pub(crate) use call::{Call, InCall};
+pub(crate) use process::{Process, can_read_memory};
 
 use crate::arch::CODE_BEFORE;
 use crate::proc::Proc;
@@ -24,58 +25,10 @@ pub(crate) struct Inspector {
     sockets: SocketTables,
 }
 
-/// A thread in a system call, as `/proc` tells it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct InCall {
-    /// Its number; `None` when it blocks outside a system call.
-    pub(crate) number: Option<u32>,
-    /// First three arguments.
-    pub(crate) arguments: [u64; 3],
-    /// Where the call returns to.
-    pub(crate) pc: u64,
-    /// The stack pointer.
-    pub(crate) sp: u64,
-}
-
-impl InCall {
-    /// From the text of `syscall`; `None` when the thread runs.
-    fn read(text: &str) -> Option<InCall> {
-        // Outside a call the kernel leaves the arguments out, and procfs gives up.
-        if let Some(outside) = text.strip_prefix("-1 ") {
-            let mut numbers = outside.split_whitespace().map(hexadecimal);
-            let (sp, pc) = (numbers.next()??, numbers.next()??);
-            return Some(InCall { number: None, arguments: [0; 3], pc, sp });
-        }
-        InCall::of(Syscall::from_read(text.as_bytes()).ok()?)
-    }
-
-    /// `None` when the thread runs.
-    pub(crate) fn of(syscall: Syscall) -> Option<InCall> {
-        match syscall {
-            Syscall::Blocked {
-                syscall_number,
-                argument_registers: [a, b, c, ..],
-                program_counter,
-                stack_pointer,
-            } => Some(InCall {
-                number: u32::try_from(syscall_number).ok(),
-                arguments: [a, b, c],
-                pc: program_counter,
-                sp: stack_pointer,
-            }),
-            _ => None,
-        }
-    }
-}
-
-fn hexadecimal(number: &str) -> Option<u64> {
-    u64::from_str_radix(number.strip_prefix("0x")?, 16).ok()
-}
-
 impl Inspector {
     /// The call a blocked thread is in; `None` when it runs or cannot be read.
     pub(crate) fn call(&self, pid: u32, tid: u32) -> Option<InCall> {
-        InCall::read(&self.proc.syscall(pid, tid)?)
+        self.proc.syscall(pid, tid).waiting()
     }
 
     /// Whether a signal or a debugger has stopped a thread.
@@ -84,10 +37,15 @@ impl Inspector {
         stat.is_some_and(|stat| matches!(stat.state, 'T' | 't'))
     }
 
+    /// Whether another of the target's `processes` holds the other end of the
+    /// pipe that is waited on.
+    pub(crate) fn is_inside(&self, site: &Site, processes: impl Iterator<Item = Pid>) -> bool {
+        ends::inside(&self.proc, site, processes)
+    }
+
     /// Whether a thread runs, or wants to.
     pub(crate) fn runs(&self, pid: u32, tid: u32) -> bool {
-        let call = self.proc.task(pid, tid).and_then(|task| task.syscall().ok());
-        matches!(call, Some(Syscall::Running))
+        self.proc.syscall(pid, tid) == Call::Running
     }
 
     /// The bytes of code that end at `pc`.

@@ -2,6 +2,7 @@
 
 use std::io::IoSliceMut;
 
+use nix::errno::Errno;
 use nix::sys::uio::{RemoteIoVec, process_vm_readv};
 use nix::unistd::Pid;
 use whyslow_events::{TargetProcess, Tid};
@@ -25,6 +26,13 @@ pub(crate) fn read(pid: u32, ranges: &mut [(u64, &mut [u8])]) -> usize {
     let mut local: Vec<IoSliceMut<'_>> =
         ranges.iter_mut().map(|(_, into)| IoSliceMut::new(into)).collect();
     process_vm_readv(Pid::from_raw(pid), &mut local, &remote).unwrap_or(0)
+}
+
+/// Whether the kernel lets us read memory at all: we ask for a byte of our own.
+pub(crate) fn can_read_memory() -> Result<(), Errno> {
+    let (byte, mut copy) = ([1u8], [0u8]);
+    let remote = RemoteIoVec { base: byte.as_ptr() as usize, len: 1 };
+    process_vm_readv(Pid::this(), &mut [IoSliceMut::new(&mut copy)], &[remote]).map(drop)
 }
 
 /// A process by its PID.
@@ -77,6 +85,7 @@ mod tests {
             many.iter_mut().map(|into| (left.as_ptr() as u64, &mut into[..])).collect();
         assert!(ours.read(&mut ranges));
         assert!(many.iter().all(|read| *read == [1]));
+        assert_eq!(can_read_memory(), Ok(()));
         let main = Tid(std::process::id());
         assert!(ours.inner_tids().contains(&ours.inner_tid(main).unwrap()));
     }

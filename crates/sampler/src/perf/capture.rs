@@ -12,6 +12,7 @@ use super::record::{Body, Kind};
 use super::{Merge, Rings, TaskRings};
 use crate::Error;
 use crate::error::errno_of;
+use crate::preflight::names_threads_as_the_kernel;
 
 /// Open events and their rings.
 pub(crate) enum Capture {
@@ -37,7 +38,11 @@ impl Capture {
         frequency: u32,
         stack_bytes: u32,
     ) -> Result<Capture, Error> {
-        match Rings::open(facts, frequency, stack_bytes) {
+        let machine = match names_threads_as_the_kernel() {
+            true => Rings::open(facts, frequency, stack_bytes),
+            false => Err(Error::PidNamespace),
+        };
+        match machine {
             Ok(rings) => Ok(Capture::Machine(rings)),
             Err(refused) if refused.is_refusal() => {
                 TaskRings::open(facts, frequency, stack_bytes, &refused)

@@ -257,6 +257,14 @@ impl Rings {
     }
 }
 
+/// Asks for what [`Rings::open`] does, on one CPU and without a ring.
+pub(super) fn probe(cpu: u32) -> Result<(), Error> {
+    let id = tracepoint_id("sched", "sched_switch")?;
+    open_event("cpu-clock", Software::CpuClock, cpu, &clock_opts(1, 0, 0))?;
+    open_event("sched_switch", Tracepoint { id }, cpu, &tracepoint_opts(Kind::Switch, 0))?;
+    Ok(())
+}
+
 pub(super) fn redirect_error(cpu: u32, errno: Errno) -> Error {
     Error::Event { action: "redirect an event into the ring", cpu, errno }
 }

@@ -212,7 +212,8 @@ fn no_perf(errno: Errno) -> Error {
 }
 
 fn fallback(refused: &Error) -> Fallback {
-    let errno = refused.errno().map_or_else(String::new, |errno| format!("{errno:?}"));
+    let errno = refused.errno();
+    let errno = errno.map_or_else(|| "no error".to_owned(), |errno| format!("{errno:?}"));
     Fallback {
         wanted: "system-wide scheduler events".to_owned(),
         got: "own threads' switch records: no wakeups, no neighbours, no kernel frames; \
@@ -227,12 +228,12 @@ fn user_code() -> Priv {
     Priv { kernel: true, hv: true, ..Priv::default() }
 }
 
-fn holder_opts(ring_bytes: u64) -> Opts {
+pub(super) fn holder_opts(ring_bytes: u64) -> Opts {
     let on = WakeUpOn::Bytes(u32::try_from(ring_bytes / 4).unwrap_or(u32::MAX));
     Opts { exclude: user_code(), wake_up: WakeUp { on, ..WakeUp::default() }, ..common_opts() }
 }
 
-fn event_opts(frequency: u32, stack_bytes: u32) -> Opts {
+pub(super) fn event_opts(frequency: u32, stack_bytes: u32) -> Opts {
     let mut chain = call_chain(stack_bytes);
     chain.exclude_kernel = true;
     Opts {

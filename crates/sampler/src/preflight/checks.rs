@@ -3,7 +3,9 @@
 use nix::errno::Errno;
 
 use super::host::{Access, Readings};
-use super::{Capability, OPEN_FILES_REMEDY, RING_REMEDY, grant, refused_remedy};
+use super::{
+    Capability, HOST_REMEDY, OPEN_FILES_REMEDY, PROC_REMEDY, RING_REMEDY, grant, refused_remedy,
+};
 
 /// How good a recording will be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,24 +90,47 @@ impl Diagnosis {
     }
 }
 
-/// Judges a host. `opened` is what came of opening the events of the perf
-/// engine, `program` where our program is, `servers` whether servers of debug
-/// files are named.
+/// What the kernel said when it was asked for what we need.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Opened {
+    /// Perf events of the whole machine.
+    pub machine: Result<(), Errno>,
+    /// Those of our own threads.
+    pub own: Result<(), Errno>,
+    /// The smallest ring that is of use.
+    pub ring: Result<(), Errno>,
+    /// To read memory by `process_vm_readv`, though it is our own.
+    pub memory: Result<(), Errno>,
+}
+
+impl Opened {
+    /// Nothing was refused.
+    pub const ALL: Opened = Opened { machine: Ok(()), own: Ok(()), ring: Ok(()), memory: Ok(()) };
+
+    /// Every perf event was refused.
+    #[must_use]
+    pub fn no_perf(errno: Errno) -> Opened {
+        Opened { machine: Err(errno), own: Err(errno), ring: Err(errno), ..Opened::ALL }
+    }
+
+    /// The tier a recording would have.
+    fn tier(&self, readings: &Readings) -> Tier {
+        match self {
+            Opened { ring: Err(_), .. } => Tier::Procfs,
+            Opened { machine: Ok(()), .. } if readings.initial_pid_namespace => {
+                Tier::PrivilegedPerf
+            }
+            Opened { own: Ok(()), .. } => Tier::UnprivilegedPerf,
+            Opened { .. } => Tier::Procfs,
+        }
+    }
+}
+
+/// Judges a host. `opened` is what came of asking for perf events, `program`
+/// where our program is, `servers` whether servers of debug files are named.
 #[must_use]
-pub fn diagnose(
-    readings: &Readings,
-    opened: Result<(), Errno>,
-    program: &str,
-    servers: bool,
-) -> Diagnosis {
-    let whole = readings.can(Capability::Perfmon)
-        || readings.can(Capability::SysAdmin)
-        || readings.paranoid.is_some_and(|paranoid| paranoid < 0);
-    let tier = match opened {
-        Ok(()) if whole => Tier::PrivilegedPerf,
-        Ok(()) => Tier::UnprivilegedPerf,
-        Err(_) => Tier::Procfs,
-    };
+pub fn diagnose(readings: &Readings, opened: Opened, program: &str, servers: bool) -> Diagnosis {
+    let tier = opened.tier(readings);
     let checks = vec![
         kernel(readings),
         perf(readings, opened, program),
@@ -113,11 +138,12 @@ pub fn diagnose(
         tracefs(readings),
         seccomp(readings, opened),
         kptr(readings),
-        ring_memory(readings),
+        ring_memory(readings, opened),
         open_files(readings),
         ptrace(readings),
         schedstat(readings),
-        namespaces(readings),
+        pid_namespace(readings),
+        user_namespace(readings),
         btf(readings),
         debug_files(readings, servers),
         perf_maps(),
@@ -156,18 +182,22 @@ fn kernel(readings: &Readings) -> Check {
     }
 }
 
-fn perf(readings: &Readings, opened: Result<(), Errno>, program: &str) -> Check {
+fn perf(readings: &Readings, opened: Opened, program: &str) -> Check {
     let id = "perf events";
     let paranoid =
         readings.paranoid.map_or_else(|| "not known".to_owned(), |paranoid| paranoid.to_string());
-    match opened {
-        Ok(()) => good(id, format!("can be opened; kernel.perf_event_paranoid is {paranoid}")),
-        Err(errno) => missing(
-            id,
-            format!("refused: {errno:?}; kernel.perf_event_paranoid is {paranoid}"),
-            refused_remedy(errno, readings, program),
-        ),
-    }
+    let (found, errno) = match (opened.machine, opened.own) {
+        (Ok(()), _) => {
+            return good(id, format!("can be opened; kernel.perf_event_paranoid is {paranoid}"));
+        }
+        (Err(errno), Ok(())) => ("of one's own programs alone, others refused", errno),
+        (Err(_), Err(errno)) => ("refused", errno),
+    };
+    missing(
+        id,
+        format!("{found}: {errno:?}; kernel.perf_event_paranoid is {paranoid}"),
+        refused_remedy(errno, readings, program),
+    )
 }
 
 fn capabilities(readings: &Readings, program: &str) -> Check {
@@ -178,8 +208,13 @@ fn capabilities(readings: &Readings, program: &str) -> Check {
     if absent.is_empty() {
         return good(id, "all that are of use");
     }
+    let absent = absent.join(", ");
+    if !readings.initial_user_namespace {
+        let remedy = "run outside the user namespace, with the capabilities of the host";
+        return missing(id, format!("without {absent} outside this user namespace"), remedy);
+    }
     let ignored = if readings.no_new_privileges { "; those of files are ignored here" } else { "" };
-    missing(id, format!("without {}{ignored}", absent.join(", ")), grant(readings, program))
+    missing(id, format!("without {absent}{ignored}"), grant(readings, program))
 }
 
 fn tracefs(readings: &Readings) -> Check {
@@ -196,18 +231,27 @@ fn tracefs(readings: &Readings) -> Check {
     }
 }
 
-fn seccomp(readings: &Readings, opened: Result<(), Errno>) -> Check {
+fn seccomp(readings: &Readings, opened: Opened) -> Check {
     let id = "seccomp";
-    match (readings.filtered, opened) {
-        (false, _) => good(id, "no filter"),
-        (true, Ok(())) => good(id, "a filter, which lets perf_event_open through"),
-        (true, Err(_)) => missing(
-            id,
-            "a filter, which may be what refuses perf_event_open",
-            "in a container, allow the system call: docker run --security-opt \
-             seccomp=PROFILE, with perf_event_open and process_vm_readv in it",
-        ),
+    if !readings.filtered {
+        return good(id, "no filter");
     }
+    let calls = [("perf_event_open", opened.own), ("process_vm_readv", opened.memory)];
+    // The kernel itself says EACCES where the paranoid level forbids.
+    let refused = calls.iter().filter_map(|(call, opened)| match opened {
+        Err(errno @ (Errno::EPERM | Errno::ENOSYS)) => Some(format!("{call} ({errno:?})")),
+        _ => None,
+    });
+    let refused: Vec<String> = refused.collect();
+    if refused.is_empty() {
+        return good(id, "a filter, which lets our calls through");
+    }
+    missing(
+        id,
+        format!("a filter, which refuses {}", refused.join(" and ")),
+        "in a container, allow the system calls: docker run --security-opt \
+         seccomp=PROFILE, with perf_event_open and process_vm_readv in it",
+    )
 }
 
 fn kptr(readings: &Readings) -> Check {
@@ -220,10 +264,13 @@ fn kptr(readings: &Readings) -> Check {
     }
 }
 
-fn ring_memory(readings: &Readings) -> Check {
+fn ring_memory(readings: &Readings, opened: Opened) -> Check {
     /// What the kernel gives everybody unless it is told otherwise.
     const USUAL: u64 = 516;
     let id = "ring memory";
+    if let (Ok(()), Err(errno)) = (opened.own, opened.ring) {
+        return missing(id, format!("not even the smallest ring: {errno:?}"), RING_REMEDY);
+    }
     match readings.mlock_kib {
         _ if readings.can(Capability::IpcLock) => good(id, "without a limit"),
         Some(kib) if kib >= USUAL => good(id, format!("{kib} KiB for each CPU")),
@@ -269,16 +316,30 @@ fn schedstat(readings: &Readings) -> Check {
     }
 }
 
-fn namespaces(readings: &Readings) -> Check {
+fn pid_namespace(readings: &Readings) -> Check {
     let id = "PID namespace";
-    match readings.pid_namespaces {
-        0 | 1 => good(id, "the host's own"),
-        depth => note(
+    match (readings.own_proc, readings.initial_pid_namespace) {
+        (false, _) => missing(id, "/proc is that of another", PROC_REMEDY),
+        (true, true) => good(id, "the host's own"),
+        (true, false) => missing(
             id,
-            format!("{} below the host's: processes outside are not seen", depth - 1),
-            "run on the host, or with its PID namespace (docker run --pid=host)",
+            "not the host's: processes outside are not seen, and the scheduler's events, which \
+             number threads as the host does, are of no use",
+            HOST_REMEDY,
         ),
     }
+}
+
+fn user_namespace(readings: &Readings) -> Check {
+    let id = "user namespace";
+    if readings.initial_user_namespace {
+        return good(id, "the host's own");
+    }
+    note(
+        id,
+        "not the host's: its root is an ordinary user for perf events and the kernel's files",
+        "run on the host, or without it (docker run --userns=host)",
+    )
 }
 
 fn btf(readings: &Readings) -> Check {

@@ -44,8 +44,12 @@ pub struct Readings {
     pub no_new_privileges: bool,
     /// System calls are filtered.
     pub filtered: bool,
-    /// Depth of our PID namespace; 1 is the host's own.
-    pub pid_namespaces: usize,
+    /// We are in the host's own PID namespace.
+    pub initial_pid_namespace: bool,
+    /// `/proc` is that of our PID namespace.
+    pub own_proc: bool,
+    /// We are in the host's own user namespace: our capabilities count for its kernel.
+    pub initial_user_namespace: bool,
     /// `kernel.perf_event_paranoid`.
     pub paranoid: Option<i64>,
     /// `kernel.perf_event_mlock_kb`.
@@ -85,7 +89,9 @@ impl Readings {
             capabilities: capabilities.unwrap_or(0),
             no_new_privileges: field("NoNewPrivs") == Some("1"),
             filtered: field("Seccomp") == Some("2"),
-            pid_namespaces: field("NSpid").map_or(1, |ids| ids.split_ascii_whitespace().count()),
+            initial_pid_namespace: initial_pid_namespace(roots),
+            own_proc: own_proc(roots),
+            initial_user_namespace: is_initial(roots, "user", INITIAL_USER),
             paranoid: kernel("perf_event_paranoid"),
             mlock_kib: kernel("perf_event_mlock_kb").and_then(|kib| u64::try_from(kib).ok()),
             kptr_restrict: kernel("kptr_restrict"),
@@ -98,10 +104,12 @@ impl Readings {
         }
     }
 
-    /// Whether we have a capability.
+    /// Whether we have a capability that counts: in a user namespace it does for
+    /// the processes in there alone.
     #[must_use]
     pub fn can(&self, capability: super::Capability) -> bool {
-        self.capabilities >> capability.number() & 1 == 1
+        let counts = self.initial_user_namespace || capability == super::Capability::SysPtrace;
+        counts && self.capabilities >> capability.number() & 1 == 1
     }
 
     /// The kernel's version, first two numbers.
@@ -109,6 +117,29 @@ impl Readings {
     pub fn version(&self) -> Option<(u32, u32)> {
         let mut numbers = self.kernel.split(|c: char| !c.is_ascii_digit());
         Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
+    }
+}
+
+/// Inode numbers of the host's own namespaces (linux/proc_ns.h).
+const INITIAL_USER: u32 = 0xefff_fffd;
+const INITIAL_PID: u32 = 0xefff_fffc;
+
+/// Whether we are in the host's own PID namespace; yes where that cannot be read.
+pub(super) fn initial_pid_namespace(roots: &Roots) -> bool {
+    is_initial(roots, "pid", INITIAL_PID)
+}
+
+fn is_initial(roots: &Roots, kind: &str, inode: u32) -> bool {
+    let link = fs::read_link(roots.proc.join("self/ns").join(kind));
+    link.map_or(true, |link| link.as_os_str() == format!("{kind}:[{inode}]").as_str())
+}
+
+/// Whether `/proc` knows us by the number that we know.
+pub(super) fn own_proc(roots: &Roots) -> bool {
+    let own = roots.proc.join("self");
+    match fs::read_link(&own) {
+        Ok(link) => link.as_os_str() == std::process::id().to_string().as_str(),
+        Err(_) => own.join("status").exists(),
     }
 }
 

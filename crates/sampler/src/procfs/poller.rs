@@ -7,14 +7,14 @@ use whyslow_events::{
     CpuSet, Entrance, Event, Ns, Off, Pid, Polled, Seen, SiteId, SpaceId, StackId, Tid, Timed,
 };
 
-use super::ends::inside;
 use super::family::Process;
 use super::pace::{Calm, Pace};
 use super::stacks::Stacks;
 use super::surroundings::Surroundings;
-use super::task::{Call, Counts, Task};
+use super::task::{Counts, Task};
 use crate::Error;
 use crate::facts::system_facts;
+use crate::inspect::{Call, InCall};
 use crate::perf::{KernelCalls, Spaces, Waits};
 use crate::proc::{Proc, affinity};
 use crate::session::{Readers, now};
@@ -250,12 +250,7 @@ impl Poller {
         }
     }
 
-    fn site(
-        &mut self,
-        time: u64,
-        tid: Tid,
-        call: crate::inspect::InCall,
-    ) -> Option<(SiteId, Option<StackId>)> {
+    fn site(&mut self, time: u64, tid: Tid, call: InCall) -> Option<(SiteId, Option<StackId>)> {
         let pid = self.threads.get(&tid)?.pid;
         let space = self.processes.get(&pid)?.space;
         let mut new = vec![];
@@ -263,7 +258,10 @@ impl Poller {
         self.report_space(time, space);
         for event in new {
             let inside = match &event {
-                Event::Site { id, site } if inside(&self.proc, site, &self.processes) => Some(*id),
+                Event::Site { id, site } => {
+                    let processes = self.processes.keys().copied();
+                    self.waits.inspector().is_inside(site, processes).then_some(*id)
+                }
                 _ => None,
             };
             self.define(time, event);

@@ -5,9 +5,9 @@ use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
 use procfs::FromRead;
-use procfs::process::{Schedstat, Stat, Syscall};
+use procfs::process::{Schedstat, Stat};
 
-use crate::inspect::InCall;
+use crate::inspect::Call;
 use crate::proc::Proc;
 
 /// The kernel's exact counts of a thread, since its birth.
@@ -35,17 +35,6 @@ impl Counts {
         let Schedstat { sum_exec_runtime, run_delay, pcount } = Schedstat::from_read(text).ok()?;
         Some(Counts { cpu_ns: sum_exec_runtime, runq_ns: run_delay, switches: pcount })
     }
-}
-
-/// What a thread is doing, as far as it could be read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Call {
-    /// It runs, or wants to.
-    Running,
-    /// It waits, in this call.
-    In(InCall),
-    /// The kernel does not let us see.
-    Hidden,
 }
 
 /// The files of one thread.
@@ -84,12 +73,8 @@ impl Task {
 
     /// Where it is in the kernel.
     pub(super) fn call(&self) -> Call {
-        let call = self.read("syscall").and_then(|text| Syscall::from_read(&*text).ok());
-        match call {
-            Some(Syscall::Running) => Call::Running,
-            Some(call) => InCall::of(call).map_or(Call::Hidden, Call::In),
-            None => Call::Hidden,
-        }
+        let text = self.read("syscall");
+        text.map_or(Call::Hidden, |text| Call::parse(&String::from_utf8_lossy(&text)))
     }
 
     /// The kernel function it sleeps in; `None` when there is none, or we may not know.
@@ -131,9 +116,6 @@ mod tests {
         assert_eq!(thread.call(), Call::Hidden);
         fs::write(task.join("syscall"), "running\n").unwrap();
         assert_eq!(thread.call(), Call::Running);
-        fs::write(task.join("syscall"), "230 0x1 0x0 0x2 0x3 0x0 0x0 0x7f00 0x4000\n").unwrap();
-        let call = InCall { number: Some(230), arguments: [1, 0, 2], pc: 0x4000, sp: 0x7f00 };
-        assert_eq!(thread.call(), Call::In(call));
         for (text, channel) in [("0", None), ("pipe_read", Some("pipe_read".to_owned()))] {
             fs::write(task.join("wchan"), text).unwrap();
             assert_eq!(thread.channel(), channel);

@@ -30,14 +30,16 @@ impl Session {
     pub(super) fn seed_running(&mut self, pids: &[u32]) -> Result<(), Error> {
         let family = attach(&self.proc, pids, self.options.inherit)?;
         let start = self.header.start.0;
+        let mut found = vec![];
         for process in family {
             if process.pid == pids[0] {
                 self.header.target.name.clone_from(&process.name);
             }
-            let pid = process.pid;
+            found.push(process.pid);
             self.tracker.adopt(start, process);
-            self.seed_threads(pid)?;
         }
+        // What their threads wait on may be another of them.
+        found.into_iter().try_for_each(|pid| self.seed_threads(pid))?;
         self.header.target.pids = pids.iter().copied().map(Pid).collect();
         // Each thread was found at a time of its own, and all of them enter
         // together, with what the records say they did in between.

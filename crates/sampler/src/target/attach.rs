@@ -5,6 +5,8 @@ use std::io::BufReader;
 use std::path::PathBuf;
 
 use nix::errno::Errno;
+use nix::sys::signal::kill;
+use nix::unistd::Pid;
 use procfs::ProcError;
 use whyslow_events::{Fallback, Off, Seen};
 
@@ -47,8 +49,11 @@ fn check_one(proc: &Proc, pid: u32) -> Result<(), Error> {
     if pid == std::process::id() {
         return Err(Error::Ourselves { pid });
     }
-    let process = proc.process(pid).ok_or(Error::NoSuchProcess { pid })?;
-    let stat = process.stat().map_err(|error| proc_error(proc.path(pid, "stat"), &error))?;
+    let process = proc.process(pid).ok_or_else(|| not_there(proc, pid))?;
+    let stat = process.stat().map_err(|error| match error {
+        ProcError::NotFound(_) => not_there(proc, pid),
+        error => proc_error(proc.path(pid, "stat"), &error),
+    })?;
     // A thread's number opens a folder under /proc too.
     if stat.pid.cast_unsigned() != pid {
         return Err(Error::NoSuchProcess { pid });
@@ -82,6 +87,15 @@ pub(crate) fn traced(proc: &Proc, pids: &[u32]) -> Option<Fallback> {
         errno: format!("TracerPid {tracer}"),
         remedy: "detach the tracer: it stops the program at each thing it traces".to_owned(),
     })
+}
+
+/// `/proc` may hide what is another user's (`hidepid`).
+fn not_there(proc: &Proc, pid: u32) -> Error {
+    let number = i32::try_from(pid).ok().filter(|number| *number > 0);
+    match number.map(|number| kill(Pid::from_raw(number), None)) {
+        Some(Err(Errno::EPERM)) => Error::Proc { path: proc.path(pid, ""), errno: Errno::EPERM },
+        _ => Error::NoSuchProcess { pid },
+    }
 }
 
 fn proc_error(path: PathBuf, error: &ProcError) -> Error {

@@ -14,6 +14,11 @@ fn blocked(site: u32) -> Seen {
 
 /// A look every 10 ms: CPU and run-queue time in ms, switches, what was seen.
 fn looks(looks: &[(u64, u64, u64, Seen)]) -> Timeline {
+    looks_and(looks, 0)
+}
+
+/// The same, and the end of the window so many ms after the last look.
+fn looks_and(looks: &[(u64, u64, u64, Seen)], more: u64) -> Timeline {
     let mut builder = Builder::new(&header(2));
     let mut push = |time, event| builder.event(&Timed { time: Ns(time), event });
     let entrance = Entrance::Found(blocked(0));
@@ -27,7 +32,7 @@ fn looks(looks: &[(u64, u64, u64, Seen)]) -> Timeline {
             Polled { tid: TID, since, cpu_ns, kernel_ns: 0, runq_ns, switches, seen, stack: None };
         push(time, Event::Polled(polled));
     }
-    push(time, Event::End { exit: None });
+    push(time + more * MS, Event::End { exit: None });
     builder.finish()
 }
 
@@ -69,22 +74,31 @@ fn a_count_that_lags_is_made_up_for() {
     assert_eq!(sums(&timeline.threads[0]), (40, 0, [0, 0]));
 }
 
+#[test]
+fn what_a_running_thread_does_after_the_last_look_is_no_counted_time() {
+    let timeline = looks_and(&[(2, 0, 1, blocked(0)), (3, 0, 1, Seen::Runnable)], 5);
+    let (cpu, runq, _) = sums(&timeline.threads[0]);
+    assert_eq!((cpu, runq), (5, 5));
+    assert_eq!(timeline.threads[0].lifetime(), 25 * MS);
+}
+
 proptest! {
     #[test]
     fn every_nanosecond_is_somewhere_and_the_kernels_counts_hold(
         parts in prop::collection::vec((0..=10_u64, 0..=10_u64, 0..3_u64, 0..3_usize), 1..50),
+        more in 0..20_u64,
     ) {
         let seen = [blocked(0), blocked(1), Seen::Runnable];
         let parts: Vec<_> = parts
             .into_iter()
             .map(|(cpu, runq, switches, doing)| (cpu, runq.min(10 - cpu), switches, seen[doing]))
             .collect();
-        let timeline = looks(&parts);
+        let timeline = looks_and(&parts, more);
         let thread = &timeline.threads[0];
         let starts: Vec<u64> = thread.intervals.iter().map(|it| it.start).collect();
         prop_assert!(starts.is_sorted());
         prop_assert_eq!(starts[0], START);
-        prop_assert_eq!(thread.end, START + 10 * MS * parts.len() as u64);
+        prop_assert_eq!(thread.end, START + 10 * MS * parts.len() as u64 + more * MS);
         let counted: u64 = parts.iter().map(|(cpu, ..)| cpu * MS).sum();
         prop_assert_eq!(thread.on_cpu(&(thread.start..thread.end)), counted);
     }

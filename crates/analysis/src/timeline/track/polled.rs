@@ -155,6 +155,14 @@ impl Track {
         self.thread.samples.push(Sample { time, stack: polled.stack, kernel });
     }
 
+    /// After the last look a thread goes on as it was seen, to `end`. Of a running
+    /// one nobody counted that.
+    pub(super) fn go_on_unseen(&mut self, end: u64) {
+        if self.polling.sampling.looks > 0 && matches!(self.doing, Doing::OnCpu { .. }) {
+            self.polling.cpu_due = self.polling.cpu_due.saturating_sub_unsigned(end - self.since);
+        }
+    }
+
     /// The thread ends, or the window: what was laid as time on a CPU and never
     /// counted was time in the queue, and what was counted and not laid was it.
     pub(super) fn even_out(&mut self) {

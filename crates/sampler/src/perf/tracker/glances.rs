@@ -2,7 +2,7 @@
 //! that may be blocked is looked at, whatever the records say by then. The look
 //! holds for the wait that began before it and ended after it, if there is one.
 
-use whyslow_events::{Event, Fallback, SiteId, StackId, Tid, UserRegisters};
+use whyslow_events::{Event, Fallback, SiteId, SpaceId, StackId, Tid, UserRegisters};
 
 use super::looks::Reading;
 use super::{Doing, Tracker};
@@ -113,12 +113,8 @@ impl Tracker {
         } else {
             self.waits.looked(now, (pid, space), call, |event| new.push(event))
         };
-        if !new.is_empty() {
-            // In the order of the stream, not of the clock.
-            let time = self.now;
-            self.report_space(time, space);
-            new.into_iter().for_each(|event| self.emit(time, event));
-        }
+        // In the order of the stream, not of the clock.
+        self.report_sites(self.now, space, new);
         let registers = UserRegisters::new(call.pc, call.sp);
         let stack = match self.known_stack(tid, &registers) {
             Some(user) if !self.scripts.may_run_in(space) => Some((registers, user)),
@@ -130,6 +126,27 @@ impl Tracker {
         };
         let reading = Reading::Glance(Glance { start, tid, site, stack });
         self.looks.put(clock(), reading);
+    }
+
+    /// Reports sites that a look found and, where no wakeup tells, whether the
+    /// target itself holds the other end of what is waited on.
+    pub(super) fn report_sites(&mut self, time: u64, space: SpaceId, new: Vec<Event>) {
+        if !new.is_empty() {
+            self.report_space(time, space);
+        }
+        for event in new {
+            let inside = match &event {
+                Event::Site { id, site } if self.glances.is_some() => {
+                    let processes = self.processes.keys().copied();
+                    self.waits.inspector().is_inside(site, processes).then_some(*id)
+                }
+                _ => None,
+            };
+            self.emit(time, event);
+            if let Some(site) = inside {
+                self.emit(time, Event::Inside { site });
+            }
+        }
     }
 
     /// A look that ended at `read`, before which every record has been taken in.

@@ -276,10 +276,7 @@ impl Tracker {
         let space = self.processes.get(&pid)?.space;
         let mut new = vec![];
         let site = self.waits.look(time, (pid, space), tid, |event| new.push(event))?;
-        if !new.is_empty() {
-            self.report_space(time, space);
-            new.into_iter().for_each(|event| self.emit(time, event));
-        }
+        self.report_sites(time, space, new);
         Some(Off::Blocked { site: Some(site), uninterruptible: false })
     }
 }

@@ -46,7 +46,7 @@ fn check<'a>(diagnosis: &'a Diagnosis, id: &str) -> &'a Check {
 #[test]
 fn root_has_everything() {
     let readings = host(&status("000001ffffffffff", ""), "2\n");
-    let diagnosis = diagnose(&readings, Ok(()), PROGRAM, true);
+    let diagnosis = diagnose(&readings, Opened::ALL, PROGRAM, true);
     assert_eq!(diagnosis.tier, Tier::PrivilegedPerf);
     assert!(diagnosis.is_healthy(), "{:#?}", diagnosis.checks);
 }
@@ -54,7 +54,7 @@ fn root_has_everything() {
 #[test]
 fn an_ordinary_user_is_told_the_least_to_grant() {
     let readings = host(&status("0000000000000000", ""), "4\n");
-    let diagnosis = diagnose(&readings, Err(Errno::EACCES), PROGRAM, false);
+    let diagnosis = diagnose(&readings, Opened::no_perf(Errno::EACCES), PROGRAM, false);
     assert_eq!(diagnosis.tier, Tier::Procfs);
     assert!(!diagnosis.is_healthy());
     let grant = "setcap cap_perfmon,cap_sys_ptrace,cap_syslog+ep /usr/bin/whyslow";
@@ -68,27 +68,79 @@ fn an_ordinary_user_is_told_the_least_to_grant() {
 #[test]
 fn events_of_ones_own_processes_are_a_tier_of_their_own() {
     let readings = host(&status("0000000000000000", ""), "2\n");
-    assert_eq!(diagnose(&readings, Ok(()), PROGRAM, false).tier, Tier::UnprivilegedPerf);
+    let opened = Opened { machine: Err(Errno::EACCES), ..Opened::ALL };
+    let diagnosis = diagnose(&readings, opened, PROGRAM, false);
+    assert_eq!(diagnosis.tier, Tier::UnprivilegedPerf);
+    let perf = check(&diagnosis, "perf events");
+    assert!(perf.finding.starts_with("of one's own programs alone"), "{perf:?}");
     let open = host(&status("0000000000000000", ""), "-1\n");
-    assert_eq!(diagnose(&open, Ok(()), PROGRAM, false).tier, Tier::PrivilegedPerf);
+    assert_eq!(diagnose(&open, Opened::ALL, PROGRAM, false).tier, Tier::PrivilegedPerf);
+}
+
+#[test]
+fn without_memory_for_a_ring_there_is_no_perf() {
+    let readings = host(&status("0000000000000000", ""), "2\n");
+    let opened = Opened { ring: Err(Errno::EPERM), ..Opened::ALL };
+    let diagnosis = diagnose(&readings, opened, PROGRAM, false);
+    assert_eq!(diagnosis.tier, Tier::Procfs);
+    let ring = check(&diagnosis, "ring memory");
+    assert_eq!(ring.status, Status::Missing);
+    assert!(ring.finding.contains("EPERM") && ring.remedy.is_some(), "{ring:?}");
+}
+
+#[test]
+fn the_root_of_a_user_namespace_is_an_ordinary_user() {
+    let root = host(&status("000001ffffffffff", ""), "2\n");
+    let inside = Readings { initial_user_namespace: false, ..root.clone() };
+    let opened = Opened { machine: Err(Errno::EACCES), ..Opened::ALL };
+    let diagnosis = diagnose(&inside, opened, PROGRAM, false);
+    let capabilities = check(&diagnosis, "capabilities");
+    assert!(capabilities.finding.contains("outside this user namespace"), "{capabilities:?}");
+    assert!(!capabilities.remedy.as_ref().unwrap().contains("setcap"), "{capabilities:?}");
+    assert_eq!(check(&diagnosis, "user namespace").status, Status::Note);
+    // What counts for processes in there does.
+    assert_eq!(check(&diagnosis, "ptrace scope").status, Status::Good);
+    assert!(check(&diagnose(&root, Opened::ALL, PROGRAM, true), "user namespace").remedy.is_none());
+}
+
+#[test]
+fn another_pid_namespace_costs_the_scheduler_s_events() {
+    let inside =
+        Readings { initial_pid_namespace: false, ..host(&status("000001ffffffffff", ""), "2\n") };
+    let diagnosis = diagnose(&inside, Opened::ALL, PROGRAM, true);
+    assert_eq!(diagnosis.tier, Tier::UnprivilegedPerf);
+    assert_eq!(check(&diagnosis, "PID namespace").status, Status::Missing);
+    let foreign = Readings { own_proc: false, ..inside };
+    let diagnosis = diagnose(&foreign, Opened::ALL, PROGRAM, true);
+    assert!(check(&diagnosis, "PID namespace").remedy.as_ref().unwrap().starts_with("mount"));
 }
 
 #[test]
 fn a_container_is_told_of_its_filter() {
     let more = "Seccomp:\t2\n";
     let readings = host(&status("0000000000000000", more), "2\n");
-    let diagnosis = diagnose(&readings, Err(Errno::EPERM), PROGRAM, false);
+    let diagnosis = diagnose(&readings, Opened::no_perf(Errno::EPERM), PROGRAM, false);
     let seccomp = check(&diagnosis, "seccomp");
     assert_eq!(seccomp.status, Status::Missing);
+    assert_eq!(seccomp.finding, "a filter, which refuses perf_event_open (EPERM)");
     assert!(seccomp.remedy.as_ref().unwrap().contains("perf_event_open"));
-    assert_eq!(check(&diagnose(&readings, Ok(()), PROGRAM, false), "seccomp").status, Status::Good);
+    // The kernel's own word for the paranoid level.
+    let level = diagnose(&readings, Opened::no_perf(Errno::EACCES), PROGRAM, false);
+    assert_eq!(check(&level, "seccomp").status, Status::Good);
+    let opened = Opened { memory: Err(Errno::ENOSYS), ..Opened::ALL };
+    let memory = diagnose(&readings, opened, PROGRAM, false);
+    assert!(check(&memory, "seccomp").finding.contains("process_vm_readv (ENOSYS)"));
+    assert_eq!(
+        check(&diagnose(&readings, Opened::ALL, PROGRAM, false), "seccomp").status,
+        Status::Good
+    );
 }
 
 #[test]
 fn nothing_that_can_be_read_is_no_reason_to_fail() {
     let nowhere = Readings::of(&roots(Path::new("/nonexistent")));
     assert_eq!((nowhere.tracefs, nowhere.paranoid), (Access::Missing, None));
-    let diagnosis = diagnose(&nowhere, Err(Errno::ENOSYS), PROGRAM, false);
+    let diagnosis = diagnose(&nowhere, Opened::no_perf(Errno::ENOSYS), PROGRAM, false);
     assert_eq!(diagnosis.tier, Tier::Procfs);
     assert!(check(&diagnosis, "tracefs").remedy.as_ref().unwrap().starts_with("mount it"));
 }
@@ -97,7 +149,7 @@ fn nothing_that_can_be_read_is_no_reason_to_fail() {
 fn an_old_kernel_needs_another_capability() {
     let readings =
         Readings { kernel: "5.4.0".into(), ..host(&status("0000000000000000", ""), "2\n") };
-    let diagnosis = diagnose(&readings, Err(Errno::EACCES), PROGRAM, false);
+    let diagnosis = diagnose(&readings, Opened::no_perf(Errno::EACCES), PROGRAM, false);
     let remedy = check(&diagnosis, "capabilities").remedy.clone().unwrap();
     assert!(remedy.starts_with("setcap cap_sys_admin,"), "{remedy}");
 }

@@ -1,12 +1,10 @@
 //! Who holds the other end of a pipe: a wait on one whose other end the target
 //! itself holds is a wait for another part of the program.
 
-use std::collections::HashMap;
 use std::fs;
 
 use whyslow_events::{Entry, Object, Pid, Site};
 
-use super::family::Process;
 use crate::proc::Proc;
 
 /// Processes and descriptors looked through at most.
@@ -18,13 +16,13 @@ const ACCESS: u32 = 0o3;
 const READ_ONLY: u32 = 0;
 const WRITE_ONLY: u32 = 1;
 
-/// Whether another process of the target holds the other end.
-pub(super) fn inside(proc: &Proc, site: &Site, processes: &HashMap<Pid, Process>) -> bool {
+/// Whether another of the target's `processes` holds the other end.
+pub(super) fn inside(proc: &Proc, site: &Site, processes: impl Iterator<Item = Pid>) -> bool {
     let (Object::Pipe(inode), Entry::Syscall(call)) = (&site.object, &site.entry) else {
         return false;
     };
     let wanted = if call.contains("read") { WRITE_ONLY } else { READ_ONLY };
-    let mut others = processes.keys().filter(|pid| **pid != site.pid).take(PROCESSES);
+    let mut others = processes.filter(|pid| *pid != site.pid).take(PROCESSES);
     others.any(|pid| holds(proc, pid.0, *inode, wanted))
 }
 

@@ -1,0 +1,31 @@
+//! Whether the kernel gives us perf events: it is asked for one of each sort, on
+//! one CPU, and nothing is recorded.
+
+use nix::errno::Errno;
+use perf_event_open::config::{Cpu, Proc};
+use perf_event_open::count::Counter;
+use perf_event_open::event::sw::Software;
+use whyslow_events::SystemFacts;
+
+use super::open::{self, SMALLEST_RING_BYTES, online_cpus};
+use super::tasks;
+use crate::error::errno_of;
+use crate::preflight::checks::Opened;
+
+/// Asks for an event of the whole machine, one of our own, and a ring.
+pub(crate) fn probe(facts: SystemFacts) -> Opened {
+    let cpu = online_cpus().ok().and_then(|cpus| cpus.first().copied()).unwrap_or(0);
+    let machine = open::probe(cpu).map_err(|error| error.errno().unwrap_or(Errno::EIO));
+    let own = Counter::new(Software::CpuClock, (Proc::CURRENT, Cpu(cpu)), &tasks::event_opts(1, 0));
+    let ring = Counter::new(Software::Dummy, (Proc::CURRENT, Cpu(cpu)), &tasks::holder_opts(0))
+        .and_then(|holder| {
+            let exponent = (SMALLEST_RING_BYTES / facts.page_size).max(1).ilog2();
+            holder.sampler(u8::try_from(exponent).expect("a logarithm of a u64 fits")).map(drop)
+        });
+    Opened {
+        machine,
+        own: own.map(drop).map_err(|error| errno_of(&error)),
+        ring: ring.map_err(|error| errno_of(&error)),
+        memory: crate::inspect::can_read_memory(),
+    }
+}
