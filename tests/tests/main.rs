@@ -13,6 +13,7 @@ mod interpreters;
 mod interrupt;
 mod launch;
 mod outputs;
+mod precise;
 mod prescription;
 mod process;
 mod procfs;

@@ -55,6 +55,8 @@ pub struct Options {
     pub duration: Option<Duration>,
     /// Start the window this long after the target is there.
     pub delay: Duration,
+    /// Stop each thread while its calls are read, one at a time.
+    pub precise: bool,
     /// The version of whyslow, for the header.
     pub tool_version: String,
     /// The command line to keep in the recording, secrets removed.
@@ -243,6 +245,9 @@ impl Session {
         self.tracker = Tracker::new(kernel, self.options.inherit, 0);
         if let Some(readers) = self.readers.take() {
             self.tracker.read_with(readers);
+        }
+        if self.options.precise {
+            self.tracker.stop_threads(self.child.as_ref().map(Child::pid));
         }
         if self.rings.is_of_tasks() {
             self.tracker.rely_on_looks(self.options.frequency);
