@@ -16,6 +16,7 @@ mod interrupt;
 mod launch;
 mod namespaces;
 mod outputs;
+mod precise;
 mod prescription;
 mod process;
 mod procfs;

@@ -69,12 +69,15 @@ pub fn analyze_in(source: &mut dyn EventSource, detail: Detail) -> Analysis {
     let waits = waits::waits(&tables, &timeline, &accounts, &mut frames);
     let verdict = judge(&timeline, &by_thread, fair.locked, (&shares, &threads, &waits));
     let hot = hot::hot(&pieces, &mut frames);
-    let gil_times = gil::by_thread(&tables, &timeline);
+    let gil_known = gil::Known::of(&tables, &timeline, &accounts);
+    let gil_times = gil::by_thread(&tables, &timeline, &gil_known);
+    let loops = event_loop::by_thread(&tables, &timeline, &accounts, &mut frames);
     let inputs = prescription::Inputs {
         tables: &tables,
         timeline: &timeline,
         accounts: &accounts,
         gil: &gil_times,
+        loops: &loops,
         pieces: &pieces,
         shares: &shares,
         verdict: &verdict,
@@ -82,8 +85,7 @@ pub fn analyze_in(source: &mut dyn EventSource, detail: Detail) -> Analysis {
         hot: &hot,
     };
     let prescription = prescription::prescribe(&inputs, &mut frames);
-    let gil = gil::summary(&tables, &timeline, &accounts, &gil_times, &mut frames);
-    let event_loops = event_loop::event_loops(&tables, &timeline, &accounts, &mut frames);
+    let gil = gil::summary(&tables, &timeline, &gil_known, &gil_times, &mut frames);
     let report = Report {
         schema: report::SCHEMA.to_owned(),
         target: target(&tables, &timeline),
@@ -97,7 +99,7 @@ pub fn analyze_in(source: &mut dyn EventSource, detail: Detail) -> Analysis {
         hot,
         functions: functions(&pieces, &mut frames, detail.native, detail.functions),
         gil,
-        event_loops,
+        event_loops: event_loop::rows(&loops),
         prescription: Some(prescription),
         quality: Quality {
             damage,
@@ -148,6 +150,7 @@ fn quality(
         oncpu_vs_kernel: ledger::against_kernel(tables, timeline, by_thread),
         stolen_ns: timeline.stolen(),
         scripts: scripts(tables),
+        stops: tables.stops.clone(),
         sampling: sampling(timeline, threads.total()),
         overhead: Overhead {
             profiler_cpu_ns: tables.overhead.map(|(cpu_ns, _)| cpu_ns),

@@ -14,7 +14,7 @@ mod stalls;
 #[cfg(test)]
 mod tests;
 
-use whyslow_events::{Object, TcpRole};
+use whyslow_events::{Object, StackId, TcpRole};
 
 use crate::account::Account;
 use crate::frames::Frames;
@@ -25,6 +25,8 @@ use crate::timeline::{Doing, Thread, Timeline};
 use calls::{Calls, Kind};
 use rounds::Rounds;
 
+pub(crate) use calls::Part;
+
 /// A round this long holds up whatever else has come, ns.
 const LONG_ROUND: u64 = 10_000_000;
 /// So does a single one this long, ns.
@@ -34,30 +36,50 @@ const LOOPS: usize = 64;
 /// Polls that make a loop.
 const AGAIN: usize = 2;
 
-/// The event loops of all threads, the one with the longest round first.
-pub(crate) fn event_loops(
-    tables: &Tables,
+/// The loop that a thread runs.
+#[derive(Debug)]
+pub(crate) struct Looped<'a> {
+    calls: Calls<'a>,
+    row: EventLoop,
+}
+
+impl Looped<'_> {
+    /// Whether it is one that runs Python.
+    pub(crate) fn is_python(&self) -> bool {
+        self.calls.kind() != Kind::Native
+    }
+
+    /// What part of a loop in Python runs in a stack; `None` of other loops.
+    pub(crate) fn part(&self, stack: StackId) -> Option<Part> {
+        self.is_python().then(|| self.calls.part(Some(stack)))
+    }
+}
+
+/// The event loop of each thread, if it runs one.
+pub(crate) fn by_thread<'a>(
+    tables: &'a Tables,
     timeline: &Timeline,
     accounts: &[Vec<Account>],
     frames: &mut Frames<'_>,
-) -> Vec<EventLoop> {
-    let mut loops: Vec<EventLoop> = timeline
-        .threads
-        .iter()
-        .zip(accounts)
-        .filter_map(|(thread, accounts)| event_loop(tables, thread, accounts, frames))
-        .collect();
-    loops.sort_by_key(|found| std::cmp::Reverse(found.away.max_ns));
-    loops.truncate(LOOPS);
-    loops
+) -> Vec<Option<Looped<'a>>> {
+    let threads = timeline.threads.iter().zip(accounts);
+    threads.map(|(thread, accounts)| event_loop(tables, thread, accounts, frames)).collect()
 }
 
-fn event_loop(
-    tables: &Tables,
+/// What the report says of them, the one with the longest round first.
+pub(crate) fn rows(loops: &[Option<Looped<'_>>]) -> Vec<EventLoop> {
+    let mut rows: Vec<EventLoop> = loops.iter().flatten().map(|found| found.row.clone()).collect();
+    rows.sort_by_key(|row| std::cmp::Reverse(row.away.max_ns));
+    rows.truncate(LOOPS);
+    rows
+}
+
+fn event_loop<'a>(
+    tables: &'a Tables,
     thread: &Thread,
     accounts: &[Account],
     frames: &mut Frames<'_>,
-) -> Option<EventLoop> {
+) -> Option<Looped<'a>> {
     let calls = Calls::of(tables, thread)?;
     let polls = calls.polls(thread);
     let known = calls.kind() == Kind::Asyncio && (!polls.is_empty() || !thread.turns.is_empty());
@@ -67,7 +89,7 @@ fn event_loop(
     let rounds = Rounds::of(thread, accounts, &polls);
     let away = away(&rounds);
     let long: Vec<_> = rounds.seen.iter().filter(|round| round.length() >= LONG_ROUND).collect();
-    Some(EventLoop {
+    let row = EventLoop {
         pid: thread.pid.0,
         tid: thread.tid.0,
         thread: thread.name.clone(),
@@ -77,7 +99,8 @@ fn event_loop(
         away,
         stalls: stalls::stalls(&calls, thread, accounts, &long, frames),
         concurrency: concurrency(tables, thread, &polls),
-    })
+    };
+    Some(Looped { calls, row })
 }
 
 fn away(rounds: &Rounds) -> Away {

@@ -1,28 +1,35 @@
 //! The GIL of CPython: here, how much of a program's CPU time was with it; `waits`
-//! tells who waited for it, `holders` who had it when, `blame` puts both together,
-//! and `summary` is what the report says.
+//! tells who waited for it, `holders` who had it meanwhile, from the facts that
+//! `known` collects, `share` how much of the time it was held, `blame` who waited for
+//! whom, `lines` where, and `summary` is what the report says.
 
 mod blame;
 mod holders;
+mod known;
+mod lines;
+mod share;
 mod summary;
 mod waits;
 
 use std::collections::BTreeMap;
-use std::ops::AddAssign;
+use std::ops::{AddAssign, Range};
 
 use whyslow_events::{GilHolder, Pid};
 
+use self::holders::{By, within};
 use crate::split::Split;
 use crate::tables::Tables;
 use crate::timeline::{Doing, Thread, Timeline};
 use crate::wilson;
 
+pub(crate) use known::Known;
 pub(crate) use summary::summary;
 
 /// CPU time of threads of an interpreter.
 ///
-/// Each look at a running thread says whether it held the GIL, and stands for the
-/// CPU time of that thread since the look before; the last one for the rest, too.
+/// While somebody waits for the GIL it is known who has it. For the rest, each look at
+/// a running thread says whether it held it, and stands for the CPU time of that
+/// thread since the look before; the last one for what follows, too.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct GilTime {
     /// With the GIL, ns.
@@ -31,36 +38,51 @@ pub(crate) struct GilTime {
     pub(crate) without_ns: u64,
     /// Of threads that no look hit, ns, and of those no interpreter knows.
     pub(crate) unknown_ns: u64,
+    /// The parts of the first two that looks stand for.
+    by_looks: [u64; 2],
     /// Sum of the squares of what each look stands for, ns².
     squares: f64,
 }
 
 impl GilTime {
-    fn of(thread: &Thread) -> GilTime {
+    /// `sure` is when the thread is known to have the GIL, or not to.
+    fn of(thread: &Thread, sure: &[(Range<u64>, bool)]) -> GilTime {
         let mut time = GilTime::default();
         let mut looks = thread.gil.iter().peekable();
         let mut pending = 0;
         let mut last: Option<(GilHolder, u64)> = None;
         for (start, end, interval) in thread.spans() {
-            let (ran, counts) = match interval.doing {
+            let (idle, counts) = match interval.doing {
                 Doing::OnCpu { stolen } => (stolen, true),
                 // It is about to go on from where it was.
                 Doing::Runq { preempted: true, .. } => (end - start, true),
                 _ => (end - start, false),
             };
-            let mut stolen = Split::new(ran, end - start);
+            let mut stolen = Split::new(idle, end - start);
             let mut from = start;
-            while let Some(look) = looks.next_if(|look| look.time <= end) {
-                let to = look.time.max(from);
-                pending += (to - from) - stolen.part(to - from);
-                from = to;
-                if counts
-                    && let Some(before) = last.replace((look.holder, std::mem::take(&mut pending)))
-                {
-                    time.add(before);
+            let mut ran = |to: u64| {
+                let span = to - std::mem::replace(&mut from, to);
+                span - stolen.part(span)
+            };
+            for (span, known) in parts(sure, start..end) {
+                while let Some(look) = looks.next_if(|look| look.time <= span.end) {
+                    if known.is_some() || look.time < span.start {
+                        continue;
+                    }
+                    pending += ran(look.time);
+                    if counts
+                        && let Some(before) =
+                            last.replace((look.holder, std::mem::take(&mut pending)))
+                    {
+                        time.add(before);
+                    }
+                }
+                match known {
+                    Some(true) => time.with_ns += ran(span.end),
+                    Some(false) => time.without_ns += ran(span.end),
+                    None => pending += ran(span.end),
                 }
             }
-            pending += (end - from) - stolen.part(end - from);
         }
         match last {
             Some((holder, ns)) => time.add((holder, ns + pending)),
@@ -71,9 +93,12 @@ impl GilTime {
 
     /// What a look stands for.
     fn add(&mut self, (holder, ns): (GilHolder, u64)) {
+        let [with, without] = &mut self.by_looks;
         match holder {
-            GilHolder::Itself => self.with_ns += ns,
-            GilHolder::Nobody | GilHolder::Other(_) => self.without_ns += ns,
+            GilHolder::Itself => (self.with_ns, *with) = (self.with_ns + ns, *with + ns),
+            GilHolder::Nobody | GilHolder::Other(_) => {
+                (self.without_ns, *without) = (self.without_ns + ns, *without + ns);
+            }
         }
         self.squares += (ns as f64).powi(2);
     }
@@ -87,8 +112,31 @@ impl GilTime {
     /// Where that part lies, at 95 %.
     pub(crate) fn with_interval(&self) -> Option<[f64; 2]> {
         let known = (self.with_ns + self.without_ns) as f64;
-        Some(wilson::interval(self.with_share()?, known * known / self.squares))
+        let share = self.with_share()?;
+        let [with, without] = self.by_looks.map(|ns| ns as f64);
+        if with + without == 0.0 {
+            return Some([share; 2]);
+        }
+        let sure = self.with_ns as f64 - with;
+        let looks = with + without;
+        let sampled = wilson::interval(with / looks, looks * looks / self.squares);
+        Some(sampled.map(|bound| (sure + bound * looks) / known))
     }
+}
+
+/// `span` cut into what `sure` tells of, and the rest.
+fn parts(sure: &[(Range<u64>, bool)], span: Range<u64>) -> Vec<(Range<u64>, Option<bool>)> {
+    let first = sure.partition_point(|(known, _)| known.end <= span.start);
+    let mut parts = Vec::new();
+    let mut from = span.start;
+    for (known, with) in sure[first..].iter().take_while(|(known, _)| known.start < span.end) {
+        let (start, end) = (known.start.max(span.start), known.end.min(span.end));
+        parts.extend([(from..start, None), (start..end, Some(*with))]);
+        from = end;
+    }
+    parts.push((from..span.end, None));
+    parts.retain(|(part, _)| !part.is_empty());
+    parts
 }
 
 impl AddAssign for GilTime {
@@ -96,14 +144,47 @@ impl AddAssign for GilTime {
         self.with_ns += other.with_ns;
         self.without_ns += other.without_ns;
         self.unknown_ns += other.unknown_ns;
+        for (sum, ns) in self.by_looks.iter_mut().zip(other.by_looks) {
+            *sum += ns;
+        }
         self.squares += other.squares;
     }
 }
 
+/// When a thread surely had a GIL, or had not, in order. With more than one in the
+/// process, that it has not one says nothing of the others.
+fn sure(known: &Known, index: u32, thread: &Thread) -> Vec<(Range<u64>, bool)> {
+    let only = known.of_process(thread.pid).nth(1).is_none();
+    let mut sure: Vec<(Range<u64>, bool)> = Vec::new();
+    for lock in known.of_process(thread.pid) {
+        for held in within(&lock.held, thread.start, thread.end) {
+            let with = match held.by {
+                By::Thread(holder) if holder == index => true,
+                By::Thread(_) | By::Nobody if only => false,
+                _ => continue,
+            };
+            if !held.looked {
+                sure.push((held.start..held.end, with));
+            }
+        }
+    }
+    sure.sort_unstable_by_key(|(span, _)| span.start);
+    // It holds one at a time.
+    sure.dedup_by(|next, before| next.0.start < before.0.end);
+    sure
+}
+
 /// The CPU time of each thread of a Python program; `None` for others.
-pub(crate) fn by_thread(tables: &Tables, timeline: &Timeline) -> Vec<Option<GilTime>> {
-    let time = |thread: &Thread| tables.is_python(thread.pid).then(|| GilTime::of(thread));
-    timeline.threads.iter().map(time).collect()
+pub(crate) fn by_thread(
+    tables: &Tables,
+    timeline: &Timeline,
+    known: &Known,
+) -> Vec<Option<GilTime>> {
+    let time = |(index, thread): (u32, &Thread)| {
+        let python = tables.is_python(thread.pid);
+        python.then(|| GilTime::of(thread, &sure(known, index, thread)))
+    };
+    (0..).zip(&timeline.threads).map(time).collect()
 }
 
 /// The CPU time of each Python process.

@@ -347,6 +347,9 @@ pub struct Quality {
     pub stacks: StackReach,
     /// Reads of interpreted stacks; `null` when no interpreter was found.
     pub scripts: Option<Scripts>,
+    /// Threads that were stopped while they were read, as `--precise` asks; `null`
+    /// without it.
+    pub stops: Option<Stops>,
     /// How well a sampled timeline is known; `null` when every switch was reported.
     pub sampling: Option<Sampling>,
     /// Why the recording is incomplete; `null` when it is whole.
@@ -398,6 +401,17 @@ pub struct Scripts {
     pub accepted: u64,
     /// Not believed.
     pub rejected: u64,
+}
+
+/// Stops of threads, one at a time, for the time of a read.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Stops {
+    /// How many.
+    pub count: u64,
+    /// From asking a thread to stop to letting it go on, in all.
+    pub total_ns: u64,
+    /// The longest of these.
+    pub max_ns: u64,
 }
 
 /// How well the timeline is known, where threads were only looked at. The time

@@ -9,6 +9,7 @@ use whyslow_events::{
 };
 
 use crate::frames::base;
+use crate::report::Stops;
 
 #[derive(Debug)]
 pub(crate) struct Tables {
@@ -18,6 +19,8 @@ pub(crate) struct Tables {
     pub(crate) sites: HashMap<SiteId, Site>,
     pub(crate) codes: HashMap<CodeId, Code>,
     pub(crate) script_reads: ScriptReads,
+    /// How threads were stopped, if that was asked for.
+    pub(crate) stops: Option<Stops>,
     pub(crate) gils: BTreeMap<GilId, Gil>,
     /// The kernel's count for the whole launched tree.
     pub(crate) kernel_cpu_all: Option<u64>,
@@ -104,6 +107,7 @@ impl Tables {
             sites: HashMap::new(),
             codes: HashMap::new(),
             script_reads: ScriptReads::default(),
+            stops: None,
             gils: BTreeMap::new(),
             kernel_cpu_all: None,
             exit: None,
@@ -148,6 +152,9 @@ impl Tables {
                 self.gils.insert(id, Gil { space, place });
             }
             Event::ScriptReads(reads) => self.script_reads = reads,
+            Event::Stops { stops, stopped_ns, longest_ns } => {
+                self.stops = Some(Stops { count: stops, total_ns: stopped_ns, max_ns: longest_ns });
+            }
             Event::Site { id, site } => {
                 self.sites.insert(id, site);
             }

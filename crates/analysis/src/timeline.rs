@@ -175,7 +175,7 @@ impl Thread {
     }
 
     /// The indices of the intervals that `part` touches.
-    fn indices(&self, part: &Range<u64>) -> Range<usize> {
+    pub(crate) fn indices(&self, part: &Range<u64>) -> Range<usize> {
         let first = self.intervals.partition_point(|interval| interval.start <= part.start);
         let last = self.intervals.partition_point(|interval| interval.start < part.end);
         first.saturating_sub(1)..last

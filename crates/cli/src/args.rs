@@ -109,6 +109,11 @@ pub(crate) struct RecordArgs {
     #[arg(long, value_enum, default_value_t = EngineChoice::Auto)]
     pub engine: EngineChoice,
 
+    /// Stop each running Python thread for the microseconds in which its calls are
+    /// read, one at a time; otherwise none is ever stopped
+    #[arg(long)]
+    pub precise: bool,
+
     /// Keep passwords and tokens in the command line that reports show
     #[arg(long)]
     pub show_secrets: bool,

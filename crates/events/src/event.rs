@@ -389,4 +389,13 @@ pub enum Event {
         /// Idle time, ns.
         idle_ns: u64,
     },
+    /// Threads were stopped while they were read, one at a time, as the user asked.
+    Stops {
+        /// How often.
+        stops: u64,
+        /// From asking a thread to stop to letting it go on, in all, ns.
+        stopped_ns: u64,
+        /// The longest of these, ns.
+        longest_ns: u64,
+    },
 }

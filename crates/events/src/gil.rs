@@ -15,6 +15,38 @@ pub struct GilPlace {
     pub queue: (u64, u64),
 }
 
+/// What of a GIL a thread waits on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GilPart {
+    /// It wants it.
+    Queue,
+    /// It has just given it away, and waits until it is taken.
+    Switch,
+    /// What guards the lock for microseconds; it may want the lock or give it away.
+    Guard,
+}
+
+/// Bytes of a `pthread_cond_t` and a `pthread_mutex_t` on a 64-bit machine, which follow
+/// each other in the order condition, mutex, condition, mutex.
+const CONDITION: u64 = 48;
+const MUTEX: u64 = 40;
+
+impl GilPlace {
+    /// The part of the lock that has a futex at `address` in it.
+    #[must_use]
+    pub fn part(&self, address: u64) -> GilPart {
+        let (queue, end) = self.queue;
+        let switch = end.saturating_add(MUTEX);
+        if (queue..end).contains(&address) {
+            GilPart::Queue
+        } else if (switch..switch.saturating_add(CONDITION)).contains(&address) {
+            GilPart::Switch
+        } else {
+            GilPart::Guard
+        }
+    }
+}
+
 /// Who holds a GIL, as a thread of its interpreter sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum GilHolder {

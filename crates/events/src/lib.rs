@@ -21,7 +21,7 @@ mod unwind;
 
 pub use capabilities::{Capabilities, Fallback};
 pub use event::{Entrance, Event, Frame, Off, Seen, SymbolKey, Timed, Wakener};
-pub use gil::{GilHolder, GilPlace};
+pub use gil::{GilHolder, GilPart, GilPlace};
 pub use header::{EngineName, ExitStatus, Header, Mode, SystemFacts, Target};
 pub use ids::{CodeId, Cpu, CpuSet, GilId, Ns, Pid, SiteId, SpaceId, StackId, Tid};
 pub use object::{Object, TcpRole};

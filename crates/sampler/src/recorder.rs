@@ -51,6 +51,10 @@ impl Recorder {
                 }
             }
         };
+        let mut fallbacks = fallbacks;
+        if options.precise {
+            fallbacks.push(nobody_stopped());
+        }
         let session = procfs::Session::new(what, options, readers(), fallbacks)?;
         Ok(Recorder(Kind::Procfs(Box::new(session))))
     }
@@ -100,6 +104,16 @@ impl Recorder {
             Kind::Perf(session) => session.run(stop, sink, progress),
             Kind::Procfs(session) => session.run(stop, sink, progress),
         }
+    }
+}
+
+/// Looks at `/proc` stop no thread.
+fn nobody_stopped() -> Fallback {
+    Fallback {
+        wanted: "threads that stand still while they are read (--precise)".to_owned(),
+        got: "reads of threads that run, believed when two in a row agree".to_owned(),
+        errno: "no perf events".to_owned(),
+        remedy: "leave --engine at auto, where perf events are allowed".to_owned(),
     }
 }
 

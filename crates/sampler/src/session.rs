@@ -56,6 +56,8 @@ pub struct Options {
     pub duration: Option<Duration>,
     /// Start the window this long after the target is there.
     pub delay: Duration,
+    /// Stop each thread while its calls are read, one at a time.
+    pub precise: bool,
     /// The version of whyslow, for the header.
     pub tool_version: String,
     /// The command line to keep in the recording, secrets removed.

@@ -30,7 +30,7 @@ impl Kind {
 
 /// What the thread does in a stack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Part {
+pub(crate) enum Part {
     /// It waits for whatever comes, in this call of the program if in any.
     Poll(Option<ScriptFrame>),
     /// The loop's own work.

@@ -1,14 +1,19 @@
 //! Who waited while who held a GIL, and where both were.
 
+use std::collections::BTreeMap;
+
 use rustc_hash::FxHashMap;
 
-use super::holders::{Held, within};
+use super::holders::{By, Held, within};
+use super::lines::Lines;
 use super::waits::Slice;
 use crate::frames::{FrameId, Frames};
 use crate::timeline::{Doing, Thread, Timeline};
 
 /// A sample says nothing of an instant farther away, ns.
 const NEAR: u64 = 10_000_000;
+/// Who is made to give it away asks for it again this soon, ns.
+const SOON: u64 = 1_000_000;
 
 /// One waited, another had it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -23,39 +28,86 @@ pub(super) struct Edge {
 #[derive(Debug, Default)]
 pub(super) struct Blame {
     pub(super) edges: FxHashMap<Edge, u64>,
+    /// Nobody had it: it was on its way, ns.
+    pub(super) free_ns: u64,
     /// Nobody is known to have held it, ns.
     pub(super) unknown_ns: u64,
+    /// Of each thread the waits, as it asked for it: when, and at which line.
+    asked: BTreeMap<u32, Vec<(u64, FrameId)>>,
 }
 
 impl Blame {
+    pub(super) fn new(slices: &[Slice], lines: &Lines) -> Blame {
+        let mut asked: BTreeMap<u32, Vec<(u64, FrameId)>> = BTreeMap::new();
+        for slice in slices {
+            if let Some(line) = lines.of(slice) {
+                asked.entry(slice.thread).or_default().push((slice.start, line));
+            }
+        }
+        Blame { asked, ..Blame::default() }
+    }
+
     /// Adds a wait for a GIL that was `held` by these.
     pub(super) fn add(
         &mut self,
         slice: &Slice,
+        waiter_line: Option<FrameId>,
         held: &[Held],
         timeline: &Timeline,
         frames: &mut Frames<'_>,
     ) {
-        let mut known = 0;
+        let mut told = 0;
         for held in within(held, slice.start, slice.end) {
-            if held.thread == slice.thread {
-                continue;
+            let ns = held.end - held.start;
+            match held.by {
+                By::NotKnown => continue,
+                By::Nobody => self.free_ns += ns,
+                // It has got it, and is on its way back to its program.
+                By::Thread(thread) if thread == slice.thread => self.free_ns += ns,
+                By::Thread(thread) => {
+                    let holder = &timeline.threads[thread as usize];
+                    for (holder_line, ns) in self.lines(thread, holder, &held, frames) {
+                        let waiter = slice.thread;
+                        let edge = Edge { waiter, waiter_line, holder: thread, holder_line };
+                        *self.edges.entry(edge).or_default() += ns;
+                    }
+                }
             }
-            known += held.end - held.start;
-            let holder = &timeline.threads[held.thread as usize];
-            for (holder_line, ns) in lines(holder, &held, frames) {
-                let (waiter, waiter_line) = (slice.thread, slice.line);
-                let edge = Edge { waiter, waiter_line, holder: held.thread, holder_line };
-                *self.edges.entry(edge).or_default() += ns;
-            }
+            told += ns;
         }
-        self.unknown_ns += slice.end - slice.start - known;
+        // Once it is woken, nobody else waits and none is known to have it: it is its own.
+        let after = slice.end - slice.woken.max(slice.start);
+        let rest = slice.end - slice.start - told;
+        let own = after.min(rest);
+        self.free_ns += own;
+        self.unknown_ns += rest - own;
+    }
+
+    /// Where the holder was: at its samples in that time, each of the same weight, or
+    /// where it asked for it again, or at the nearest sample.
+    fn lines(
+        &self,
+        thread: u32,
+        holder: &Thread,
+        held: &Held,
+        frames: &mut Frames<'_>,
+    ) -> Vec<(Option<FrameId>, u64)> {
+        let sampled = samples(holder, held, frames);
+        if sampled.iter().any(|(line, _)| line.is_some()) {
+            return sampled;
+        }
+        let asked = self.asked.get(&thread).map_or(&[][..], Vec::as_slice);
+        let next = asked.partition_point(|(time, _)| *time < held.end);
+        let again = asked.get(next).filter(|(time, _)| *time - held.end <= SOON);
+        match again {
+            Some((_, line)) => vec![(Some(*line), held.end - held.start)],
+            None => sampled,
+        }
     }
 }
 
-/// Where the holder was: at its samples in that time, each of the same weight, or
-/// at the nearest one.
-fn lines(holder: &Thread, held: &Held, frames: &mut Frames<'_>) -> Vec<(Option<FrameId>, u64)> {
+/// Where the samples show the holder.
+fn samples(holder: &Thread, held: &Held, frames: &mut Frames<'_>) -> Vec<(Option<FrameId>, u64)> {
     let samples = &holder.samples;
     let first = samples.partition_point(|sample| sample.time < held.start);
     let last = samples.partition_point(|sample| sample.time < held.end);

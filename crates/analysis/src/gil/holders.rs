@@ -1,145 +1,281 @@
-//! Who held a GIL when, from what is certain at single instants: who passed it on
-//! to whom, who blocked, and what looks from outside saw.
+//! Who held a GIL while somebody waited for it.
+//!
+//! Who lets go of a GIL wakes one that waits for it, and who is made to let go waits
+//! until it is taken. So as long as somebody waits, it changes hands at such instants,
+//! and between two of them it is with who lets go at the second. Only one that is
+//! awake for a moment, to ask again, can get it unseen: that it has it shows when it
+//! goes on. What is not told by that, looks from outside tell; while nobody waits, they
+//! alone do, and then nobody is to blame.
 
-/// Something that is known of a GIL at an instant. Threads are indices into
-/// [`crate::timeline::Timeline::threads`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Mark {
-    /// One had it until now, and woke another that gets it.
-    Passes { from: u32, to: u32 },
+use std::ops::Range;
+
+/// A GIL that is free no longer than this was on its way, ns.
+const BRIEF: u64 = 200_000;
+/// A look says nothing of an instant farther away, ns.
+const NEAR: u64 = 20_000_000;
+
+/// What is known of a GIL. Threads are indices into
+/// [`crate::timeline::Timeline::threads`]; all lists are in order of time.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Facts {
+    /// Somebody waits for it. These do not overlap.
+    pub(super) wanted: Vec<Range<u64>>,
+    /// One lets go of it.
+    pub(super) drops: Vec<Drop>,
     /// One has it from now on.
-    Takes(u32),
-    /// One went to wait, and let go of it before if it had it.
-    Leaves(u32),
-    /// One comes from a wait, and did not have it before.
-    Arrives,
+    pub(super) takes: Vec<(u64, u32)>,
     /// A look saw it held by this thread, or free.
-    Seen(Option<u32>),
+    pub(super) seen: Vec<(u64, By)>,
 }
 
-/// A thread had the GIL.
+/// One lets go of a GIL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Drop {
+    pub(super) time: u64,
+    pub(super) by: u32,
+    /// Whom it woke.
+    pub(super) woken: Option<u32>,
+}
+
+/// Who has a GIL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum By {
+    Thread(u32),
+    /// It is on its way.
+    Nobody,
+    NotKnown,
+}
+
+/// A time in which somebody waited for a GIL, and who had it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Held {
     pub(super) start: u64,
     pub(super) end: u64,
-    pub(super) thread: u32,
+    pub(super) by: By,
+    /// Looks alone tell.
+    pub(super) looked: bool,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Now {
-    NotKnown,
-    Free,
-    By(u32),
+/// When a thread last came back from a wait within a time, if it waited.
+pub(super) struct Back {
+    /// From any.
+    pub(super) any: Option<u64>,
+    /// From one for a GIL.
+    pub(super) gil: Option<u64>,
 }
 
-/// When it was held by whom, from `start` to `end`, from `marks` in order. Between two marks
-/// that name different threads it changed hands unseen: each gets half.
-pub(super) fn held(marks: &[(u64, Mark)], start: u64, end: u64) -> Vec<Held> {
+/// Who had it whenever it was wanted.
+pub(super) fn held(facts: &Facts, back: impl Fn(u32, &Range<u64>) -> Back) -> Vec<Held> {
     let mut held = Vec::new();
-    let (mut now, mut since) = (Now::NotKnown, start);
-    for (time, mark) in marks {
-        let before = match mark {
-            Mark::Passes { from, .. } => Now::By(*from),
-            Mark::Seen(Some(thread)) => Now::By(*thread),
-            Mark::Seen(None) => Now::Free,
-            Mark::Takes(_) | Mark::Leaves(_) | Mark::Arrives => Now::NotKnown,
-        };
-        let change = match (now, before) {
-            (_, Now::NotKnown) => *time,
-            (Now::NotKnown, _) => since,
-            (now, before) if now == before => *time,
-            _ => since.midpoint(*time),
-        };
-        add(&mut held, now, since, change);
-        add(&mut held, before, change, *time);
-        let next = match mark {
-            Mark::Passes { to, .. } => Now::By(*to),
-            Mark::Takes(thread) => Now::By(*thread),
-            Mark::Leaves(thread) if now == Now::By(*thread) => Now::NotKnown,
-            Mark::Leaves(_) | Mark::Arrives => now,
-            Mark::Seen(_) => before,
-        };
-        (now, since) = (next, *time);
+    for wanted in &facts.wanted {
+        let mut from = wanted.start;
+        let mut woken = None;
+        let first = facts.drops.partition_point(|drop| drop.time <= wanted.start);
+        for drop in facts.drops[first..].iter().take_while(|drop| drop.time <= wanted.end) {
+            let span = from..drop.time;
+            let mut takes = in_span(&facts.takes, &span).to_vec();
+            if takes.last().is_none_or(|(_, thread)| *thread != drop.by) {
+                let back = back(drop.by, &span);
+                // That it waited for another thing says nothing: nobody has let go of it
+                // since the first came to wait.
+                let taken = if from == wanted.start { back.gil } else { back.any };
+                takes.push((taken.unwrap_or(from), drop.by));
+                takes.sort_by_key(|(time, _)| *time);
+            }
+            facts.piece(&span, &takes, woken, &mut held);
+            (from, woken) = (drop.time, drop.woken);
+        }
+        let rest = from..wanted.end;
+        facts.piece(&rest, in_span(&facts.takes, &rest), woken, &mut held);
     }
-    add(&mut held, now, since, end);
     held
 }
 
-fn add(held: &mut Vec<Held>, by: Now, start: u64, end: u64) {
-    let Now::By(thread) = by else { return };
-    match held.last_mut() {
-        _ if start >= end => {}
-        Some(last) if last.thread == thread && last.end == start => last.end = end,
-        _ => held.push(Held { start, end, thread }),
+impl Facts {
+    /// Who had it in `span`, given who took it when; `woken` was woken at its beginning.
+    fn piece(
+        &self,
+        span: &Range<u64>,
+        takes: &[(u64, u32)],
+        woken: Option<u32>,
+        held: &mut Vec<Held>,
+    ) {
+        let (first, taker) = takes.first().copied().unzip();
+        let first = first.unwrap_or(span.end);
+        let on_its_way = taker.is_some() && (taker == woken || first - span.start <= BRIEF);
+        if on_its_way {
+            push(held, span.start, first, By::Nobody);
+        } else {
+            self.looks(span.start..first, held);
+        }
+        let ends = takes.iter().skip(1).map(|(time, _)| *time).chain([span.end]);
+        for ((time, thread), end) in takes.iter().zip(ends) {
+            push(held, *time, end, By::Thread(*thread));
+        }
+    }
+
+    /// Who had it in `span` as looks saw it.
+    fn looks(&self, span: Range<u64>, held: &mut Vec<Held>) {
+        let mut from = span.start;
+        let looks = in_span(&self.seen, &span);
+        for (index, (time, by)) in looks.iter().enumerate() {
+            let start = from.max(time.saturating_sub(NEAR));
+            let next = looks.get(index + 1).map_or(span.end, |(next, _)| time.midpoint(*next));
+            let end = next.min(time.saturating_add(NEAR));
+            push(held, from, start, By::NotKnown);
+            add(held, Held { start, end, by: *by, looked: true });
+            from = end;
+        }
+        push(held, from, span.end, By::NotKnown);
     }
 }
 
-/// The parts of `start..end` in which somebody had it.
+fn in_span<'a, T>(facts: &'a [(u64, T)], span: &Range<u64>) -> &'a [(u64, T)] {
+    let first = facts.partition_point(|(time, _)| *time < span.start);
+    let last = facts.partition_point(|(time, _)| *time < span.end);
+    &facts[first..last.max(first)]
+}
+
+fn push(held: &mut Vec<Held>, start: u64, end: u64, by: By) {
+    add(held, Held { start, end, by, looked: false });
+}
+
+fn add(held: &mut Vec<Held>, next: Held) {
+    let joins =
+        |last: &Held| (last.by, last.looked, last.end) == (next.by, next.looked, next.start);
+    match held.last_mut() {
+        _ if next.start >= next.end => {}
+        Some(last) if joins(last) => last.end = next.end,
+        _ => held.push(next),
+    }
+}
+
+/// The parts of `start..end` of which something is known.
 pub(super) fn within(held: &[Held], start: u64, end: u64) -> impl Iterator<Item = Held> {
     let first = held.partition_point(|held| held.end <= start);
     held[first..].iter().take_while(move |held| held.start < end).map(move |held| Held {
         start: held.start.max(start),
         end: held.end.min(end),
-        thread: held.thread,
+        ..*held
     })
+}
+
+/// Of `spans`, in any order, what they cover.
+pub(super) fn union(mut spans: Vec<Range<u64>>) -> Vec<Range<u64>> {
+    spans.sort_unstable_by_key(|span| span.start);
+    let mut union: Vec<Range<u64>> = Vec::new();
+    for span in spans.into_iter().filter(|span| !span.is_empty()) {
+        match union.last_mut() {
+            Some(last) if span.start <= last.end => last.end = last.end.max(span.end),
+            _ => union.push(span),
+        }
+    }
+    union
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn parts(marks: &[(u64, Mark)]) -> Vec<(u64, u64, u32)> {
-        held(marks, 0, 100).into_iter().map(|held| (held.start, held.end, held.thread)).collect()
+    /// As `(start, end, thread)`: -1 for nobody, -2 where it is not known.
+    fn parts(facts: &Facts, back: impl Fn(u32) -> [Option<u64>; 2]) -> Vec<(u64, u64, i64)> {
+        let by = |by: By| match by {
+            By::Thread(thread) => i64::from(thread),
+            By::Nobody => -1,
+            By::NotKnown => -2,
+        };
+        let back = |thread: u32, _: &Range<u64>| {
+            let [any, gil] = back(thread);
+            Back { any, gil }
+        };
+        held(facts, back).into_iter().map(|held| (held.start, held.end, by(held.by))).collect()
+    }
+
+    fn runs(_: u32) -> [Option<u64>; 2] {
+        [None; 2]
+    }
+
+    fn drop(time: u64, by: u32, woken: u32) -> Drop {
+        Drop { time, by, woken: Some(woken) }
+    }
+
+    const MS: u64 = 1_000_000;
+
+    #[test]
+    fn who_lets_go_of_it_had_it_since_somebody_waited() {
+        let (wanted, drops) = (vec![10..20, 30..45], vec![drop(20, 1, 2), drop(45, 2, 1)]);
+        let facts = Facts { wanted, drops, ..Facts::default() };
+        assert_eq!(parts(&facts, runs), [(10, 20, 1), (30, 45, 2)]);
+        // That it blocked meanwhile changes nothing: it kept it.
+        assert_eq!(parts(&facts, |_| [Some(40), None]), [(10, 20, 1), (30, 45, 2)]);
     }
 
     #[test]
-    fn it_passes_from_hand_to_hand() {
-        let marks = [
-            (10, Mark::Leaves(2)),
-            (20, Mark::Passes { from: 1, to: 2 }),
-            (21, Mark::Leaves(1)),
-            (40, Mark::Passes { from: 2, to: 1 }),
-            (60, Mark::Leaves(1)),
-        ];
-        assert_eq!(parts(&marks), [(10, 20, 1), (20, 40, 2), (40, 60, 1)]);
+    fn who_gets_it_next_has_it_when_it_runs() {
+        let drops = vec![drop(20 * MS, 1, 2), drop(50 * MS, 2, 3)];
+        let facts = Facts { wanted: vec![10 * MS..50 * MS], drops, ..Facts::default() };
+        let back = |_| [Some(24 * MS); 2];
+        let first = (10 * MS, 20 * MS, 1);
+        let all = [first, (20 * MS, 24 * MS, -1), (24 * MS, 50 * MS, 2)];
+        assert_eq!(parts(&facts, |thread| if thread == 1 { runs(1) } else { back(2) }), all);
+        let facts = Facts { takes: vec![(22 * MS, 2)], ..facts };
+        assert_eq!(parts(&facts, runs), [first, (20 * MS, 22 * MS, -1), (22 * MS, 50 * MS, 2)]);
     }
 
     #[test]
-    fn who_is_seen_has_it_as_far_as_nobody_else_is_known() {
-        let marks = [(10, Mark::Arrives), (20, Mark::Seen(Some(1))), (30, Mark::Seen(Some(1)))];
-        assert_eq!(parts(&marks), [(10, 100, 1)]);
-        let marks = [(20, Mark::Seen(Some(1))), (40, Mark::Seen(Some(2))), (60, Mark::Seen(None))];
-        assert_eq!(parts(&marks), [(0, 30, 1), (30, 50, 2)]);
+    fn who_took_it_keeps_it_until_another_takes_it() {
+        let facts = Facts {
+            wanted: vec![10..50],
+            drops: vec![drop(20, 1, 2), drop(50, 3, 1)],
+            takes: vec![(25, 2)],
+            ..Facts::default()
+        };
+        // Nobody saw 2 let go of it: 3 was awake just then.
+        let back = |thread| if thread == 3 { [Some(48); 2] } else { [None; 2] };
+        assert_eq!(parts(&facts, back), [(10, 20, 1), (20, 25, -1), (25, 48, 2), (48, 50, 3)]);
     }
 
     #[test]
-    fn one_that_comes_first_and_keeps_it_is_known_by_what_it_passes_on() {
-        let marks = [
-            (10, Mark::Passes { from: 1, to: 2 }),
-            // A third was faster.
-            (12, Mark::Leaves(2)),
-            (50, Mark::Passes { from: 3, to: 2 }),
-            (60, Mark::Leaves(2)),
-        ];
-        assert_eq!(parts(&marks), [(0, 10, 1), (10, 12, 2), (12, 50, 3), (50, 60, 2)]);
+    fn who_had_it_before_one_that_nobody_woke_is_not_known() {
+        let drops = vec![drop(20 * MS, 1, 2), drop(50 * MS, 3, 1)];
+        let facts = Facts { wanted: vec![10 * MS..50 * MS], drops, ..Facts::default() };
+        let back = |thread| if thread == 3 { [Some(48 * MS); 2] } else { [None; 2] };
+        let after = [(20 * MS, 48 * MS, -2), (48 * MS, 50 * MS, 3)];
+        assert_eq!(parts(&facts, back)[1..], after);
+        let facts = Facts { seen: vec![(30 * MS, By::Thread(2))], ..facts };
+        let after = [(20 * MS, 48 * MS, 2), (48 * MS, 50 * MS, 3)];
+        assert_eq!(parts(&facts, back)[1..], after);
     }
 
     #[test]
-    fn one_may_block_and_keep_it() {
-        let marks = [
-            (10, Mark::Takes(1)),
-            (20, Mark::Leaves(1)),
-            (30, Mark::Leaves(2)),
-            (40, Mark::Seen(Some(1))),
-        ];
-        assert_eq!(parts(&marks), [(10, 20, 1), (30, 100, 1)]);
+    fn where_nothing_else_tells_looks_do() {
+        let ms = |ms: u64| ms * MS;
+        let seen = vec![(ms(10), By::Thread(1)), (ms(20), By::Thread(2)), (ms(70), By::Nobody)];
+        let facts = Facts { wanted: vec![0..ms(100)], seen, ..Facts::default() };
+        assert_eq!(
+            parts(&facts, runs),
+            [
+                (0, ms(15), 1),
+                (ms(15), ms(40), 2),
+                (ms(40), ms(50), -2),
+                (ms(50), ms(90), -1),
+                (ms(90), ms(100), -2),
+            ]
+        );
     }
 
     #[test]
     fn parts_are_cut_to_what_is_asked() {
-        let held = held(&[(10, Mark::Takes(1)), (20, Mark::Passes { from: 1, to: 2 })], 0, 30);
+        let drops = vec![drop(20, 1, 2), drop(30, 2, 1)];
+        let facts = Facts { wanted: vec![10..30], drops, ..Facts::default() };
+        let held = held(&facts, |_, _| Back { any: None, gil: None });
         let parts: Vec<_> = within(&held, 15, 25).map(|held| (held.start, held.end)).collect();
         assert_eq!(parts, [(15, 20), (20, 25)]);
         assert_eq!(within(&held, 30, 40).count() + within(&held, 0, 10).count(), 0);
+    }
+
+    #[test]
+    fn spans_that_touch_are_one() {
+        assert_eq!(union(vec![5..9, 1..3, 3..4, 8..12, 20..20]), [1..4, 5..12]);
     }
 }

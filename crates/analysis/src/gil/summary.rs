@@ -7,67 +7,64 @@ use rustc_hash::FxHashMap;
 use whyslow_events::GilId;
 
 use super::blame::Blame;
-use super::holders::{Held, held};
-use super::waits::{Slice, marks, slices};
+use super::known::{Known, Lock};
+use super::lines::Lines;
+use super::share::{checked, held_time};
+use super::waits::Slice;
 use super::{GilTime, by_process};
-use crate::State;
-use crate::account::Account;
 use crate::frames::{FrameId, Frames};
 use crate::report::{Gil, GilEdge, GilLine, GilLock, GilThread};
 use crate::tables::Tables;
-use crate::timeline::{Doing, Timeline};
-use crate::wilson;
+use crate::timeline::Timeline;
 
 /// Pairs of waiter and holder that are named.
 const EDGES: usize = 50;
-/// Looks closer together than this are one, ns: all threads of a round.
-const SAME_LOOK: u64 = 1_000_000;
 
 /// `None` when no thread ran CPython.
 pub(crate) fn summary(
     tables: &Tables,
     timeline: &Timeline,
-    accounts: &[Vec<Account>],
+    known: &Known,
     times: &[Option<GilTime>],
     frames: &mut Frames<'_>,
 ) -> Option<Gil> {
     if times.iter().all(Option::is_none) {
         return None;
     }
-    let slices = slices(tables, timeline, accounts, frames);
-    let marks = marks(tables, timeline, accounts, &slices);
-    let held: BTreeMap<GilId, Vec<Held>> =
-        marks.iter().map(|(id, marks)| (*id, held(marks, timeline.start, timeline.end))).collect();
-    let mut blame = Blame::default();
-    for slice in &slices {
-        let held = slice.gil.and_then(|gil| held.get(&gil)).map_or(&[][..], Vec::as_slice);
-        blame.add(slice, held, timeline, frames);
+    let Known { slices, locks: all_locks } = known;
+    let by_wait = Lines::new(tables, timeline, slices, frames);
+    let mut blame = Blame::new(slices, &by_wait);
+    for slice in slices {
+        let lock = slice.gil.and_then(|gil| all_locks.get(&gil));
+        let held = lock.map_or(&[][..], |lock| &lock.held);
+        blame.add(slice, by_wait.of(slice), held, timeline, frames);
     }
     let mut all = GilTime::default();
     by_process(timeline, times).into_values().for_each(|time| all += time);
     let mut gil = Gil {
-        waiting_ns: slices.iter().map(length).sum(),
+        waiting_ns: slices.iter().map(Slice::length).sum(),
         with_ns: all.with_ns,
         without_ns: all.without_ns,
         unknown_ns: all.unknown_ns,
         with_interval: all.with_interval(),
-        locks: locks(tables, timeline, accounts, &held, &slices),
-        threads: threads(timeline, times, &slices),
-        lines: lines(&slices, frames),
+        locks: locks(timeline, all_locks, slices),
+        threads: threads(timeline, times, slices),
+        lines: lines(slices, &by_wait, frames),
+        free_ns: blame.free_ns,
         holder_unknown_ns: blame.unknown_ns,
         ..Gil::default()
     };
+    for (agree, looks) in all_locks.values().map(checked) {
+        gil.holder_looks += looks;
+        gil.holder_agree += agree;
+    }
     name_edges(&mut gil, blame, timeline, frames);
     Some(gil)
 }
 
-fn length(slice: &Slice) -> u64 {
-    slice.end - slice.start
-}
-
 fn threads(timeline: &Timeline, times: &[Option<GilTime>], slices: &[Slice]) -> Vec<GilThread> {
     let mut waiting = vec![0; timeline.threads.len()];
-    slices.iter().for_each(|slice| waiting[slice.thread as usize] += length(slice));
+    slices.iter().for_each(|slice| waiting[slice.thread as usize] += slice.length());
     let of = timeline.threads.iter().zip(times).zip(waiting);
     let mut threads: Vec<GilThread> = of
         .filter_map(|((thread, time), waiting_ns)| {
@@ -87,17 +84,20 @@ fn threads(timeline: &Timeline, times: &[Option<GilTime>], slices: &[Slice]) -> 
     threads
 }
 
-fn lines(slices: &[Slice], frames: &Frames<'_>) -> Vec<GilLine> {
-    let mut sums: BTreeMap<Option<FrameId>, (u64, u64)> = BTreeMap::new();
+fn lines(slices: &[Slice], by_wait: &Lines, frames: &Frames<'_>) -> Vec<GilLine> {
+    let mut sums: BTreeMap<Option<FrameId>, GilLine> = BTreeMap::new();
     for wait in slices.chunk_by(|one, next| one.wait == next.wait) {
-        let (count, ns) = sums.entry(wait[0].line).or_default();
-        *count += 1;
-        *ns += wait.iter().map(length).sum::<u64>();
+        let line = by_wait.get(&wait[0]);
+        let frame = line.map(|line| line.frame);
+        let ns: u64 = wait.iter().map(Slice::length).sum();
+        let sum = sums.entry(frame).or_default();
+        sum.count += 1;
+        sum.waiting_ns += ns;
+        sum.inferred_ns += if line.is_some_and(|line| line.inferred) { ns } else { 0 };
     }
-    let line = |(line, (count, waiting_ns)): (Option<FrameId>, _)| GilLine {
+    let line = |(line, sum): (Option<FrameId>, GilLine)| GilLine {
         r#where: line.map(|line| frames.shown(line)),
-        count,
-        waiting_ns,
+        ..sum
     };
     let mut lines: Vec<GilLine> = sums.into_iter().map(line).collect();
     lines.sort_by_key(|line| Reverse(line.waiting_ns));
@@ -126,65 +126,24 @@ fn name_edges(gil: &mut Gil, blame: Blame, timeline: &Timeline, frames: &Frames<
     gil.edges = named.collect();
 }
 
-fn locks(
-    tables: &Tables,
-    timeline: &Timeline,
-    accounts: &[Vec<Account>],
-    held: &BTreeMap<GilId, Vec<Held>>,
-    slices: &[Slice],
-) -> Vec<GilLock> {
+fn locks(timeline: &Timeline, locks: &BTreeMap<GilId, Lock>, slices: &[Slice]) -> Vec<GilLock> {
     let wall = timeline.duration().max(1) as f64;
     let mut waiting: FxHashMap<GilId, u64> = FxHashMap::default();
     for slice in slices {
         if let Some(gil) = slice.gil {
-            *waiting.entry(gil).or_default() += length(slice);
+            *waiting.entry(gil).or_default() += slice.length();
         }
     }
-    let lock = |(id, gil): (&GilId, &crate::tables::Gil)| {
-        let pid = tables.pid_of(gil.space)?;
-        let held_ns: u64 = held.get(id)?.iter().map(|held| held.end - held.start).sum();
-        let looks = looks(timeline, *id);
-        let active = active(timeline, accounts, pid).max(held_ns) as f64;
-        let share = held_ns as f64 / wall;
-        let held_interval = (looks > 0 && active > 0.0).then(|| {
-            wilson::interval(held_ns as f64 / active, looks as f64)
-                .map(|bound| bound * active / wall)
-        });
-        let waiting_ns = waiting.get(id).copied().unwrap_or_default();
-        Some(GilLock { pid: pid.0, held_share: share, held_interval, waiting_ns })
+    let lock = |(id, lock): (&GilId, &Lock)| {
+        let held = held_time(timeline, lock);
+        Some(GilLock {
+            pid: lock.pid?.0,
+            held_share: held.ns / wall,
+            held_interval: (!lock.seen.is_empty()).then(|| held.interval.map(|ns| ns / wall)),
+            waiting_ns: waiting.get(id).copied().unwrap_or_default(),
+        })
     };
-    let mut locks: Vec<GilLock> = tables.gils.iter().filter_map(lock).collect();
+    let mut locks: Vec<GilLock> = locks.iter().filter_map(lock).collect();
     locks.sort_by_key(|lock| Reverse(lock.waiting_ns));
     locks
-}
-
-/// How often a GIL was looked at.
-fn looks(timeline: &Timeline, id: GilId) -> usize {
-    let all = timeline.threads.iter().flat_map(|thread| &thread.gil);
-    let mut times: Vec<u64> = all.filter(|look| look.gil == id).map(|look| look.time).collect();
-    times.sort_unstable();
-    times.dedup_by(|next, one| *next - *one < SAME_LOOK);
-    times.len()
-}
-
-/// Time in which a thread of a process ran, wanted to, or waited for a GIL.
-fn active(timeline: &Timeline, accounts: &[Vec<Account>], pid: whyslow_events::Pid) -> u64 {
-    let mut turns: Vec<(u64, i32)> = Vec::new();
-    for (thread, accounts) in timeline.threads.iter().zip(accounts) {
-        for ((start, end, interval), account) in thread.spans().zip(accounts) {
-            let runs = matches!(interval.doing, Doing::OnCpu { .. } | Doing::Runq { .. });
-            if thread.pid == pid && (runs || account.state == State::LockGil) {
-                turns.extend([(start, 1), (end, -1)]);
-            }
-        }
-    }
-    turns.sort_unstable();
-    let (mut active, mut running, mut since) = (0, 0, 0);
-    for (time, turn) in turns {
-        if running > 0 {
-            active += time - since;
-        }
-        (running, since) = (running + turn, time);
-    }
-    active
 }

@@ -1,8 +1,13 @@
 //! Timelines with looks at the GIL, and what must come out.
 
-use whyslow_events::{Event, GilHolder, GilId, GilPlace, Pid, SpaceId, Tid};
+use whyslow_events::{
+    CodeId, Event, GilHolder, GilId, GilPlace, Pid, ScriptFrame, SiteId, SpaceId, StackEnd,
+    StackId, Tid,
+};
 
 use super::*;
+use crate::account;
+use crate::quota::quotas;
 use crate::script::{GIL, MS, START, Script};
 use crate::wilson::interval;
 
@@ -20,7 +25,13 @@ fn looks(script: Script, tid: u32, looks: &[(u64, GilHolder)]) -> Script {
 fn times(script: &Script) -> Vec<Option<GilTime>> {
     let (tables, timeline, _) = script.read();
     assert_eq!(timeline.start, START);
-    by_thread(&tables, &timeline)
+    of(&tables, &timeline)
+}
+
+fn of(tables: &Tables, timeline: &Timeline) -> Vec<Option<GilTime>> {
+    let quotas = quotas(tables, timeline);
+    let (accounts, _) = account::accounts(tables, timeline, &quotas);
+    by_thread(tables, timeline, &Known::of(tables, timeline, &accounts))
 }
 
 #[test]
@@ -62,7 +73,7 @@ fn threads_that_no_look_hit_are_unknown_and_processes_are_summed() {
     let script = Script::new(2).thread("a", "######").thread("b", "###...");
     let script = looks(script, 100, &[(1, GilHolder::Nobody)]);
     let (tables, timeline, _) = script.read();
-    let sums = by_process(&timeline, &by_thread(&tables, &timeline));
+    let sums = by_process(&timeline, &of(&tables, &timeline));
     let time = sums[&Pid(100)];
     assert_eq!([time.with_ns, time.without_ns, time.unknown_ns], [0, 6 * MS, 3 * MS]);
     assert_eq!(time.with_share(), Some(0.0));
@@ -74,4 +85,62 @@ fn an_interval_narrows_with_the_looks() {
     assert!(width(10.0) > 0.5 && (width(400.0) - 0.098).abs() < 0.002);
     assert_eq!(interval(1.0, 50.0)[1], 1.0);
     assert!(interval(1.0, 50.0)[0] > 0.9);
+}
+
+/// Defines a stack whose innermost call is `function`, number `id`, at `line`.
+fn called(script: Script, id: u32, function: u32, line: u32) -> Script {
+    let names = ["ask", "other"];
+    let (code, outer) = (CodeId(function), ScriptFrame { code: CodeId(9), line: 1, entry: true });
+    let name = |id: CodeId, function: &str| Event::Code {
+        id,
+        function: function.to_owned(),
+        file: "/srv/app.py".to_owned(),
+    };
+    let stack = Event::Stack {
+        id: StackId(id),
+        space: SpaceId(1),
+        kernel: vec![],
+        user: vec![1],
+        end: StackEnd::Complete,
+        script: vec![ScriptFrame { code, line, entry: true }, outer],
+    };
+    let script = script.at(0, name(code, names[function as usize])).at(0, name(CodeId(9), "main"));
+    script.at(0, stack)
+}
+
+fn looked(script: Script, ms: u64, stack: u32) -> Script {
+    let (site, stack) = (SiteId('g'.into()), Some(StackId(stack)));
+    script.at(ms * MS + MS / 2, Event::Look { tid: Tid(100), site, stack })
+}
+
+#[test]
+fn a_wait_that_nobody_looked_at_has_the_line_of_those_before_and_after() {
+    let script = Script::new(2).thread("a", "##gg##gg##gg##").thread("b", "##############");
+    let script = script.at(0, Event::Gil { id: GilId(0), space: SpaceId(1), place: PLACE });
+    let script = called(called(script, 900, 0, 34), 901, 1, 50);
+    let lines = |script: Script| script.run().report.gil.unwrap().lines;
+    let [ask] = &lines(looked(looked(script.clone(), 2, 900), 10, 900))[..] else { panic!() };
+    assert_eq!(ask.r#where.as_deref(), Some("ask (app.py:34)"));
+    assert_eq!((ask.count, ask.waiting_ns, ask.inferred_ns), (3, 6 * MS, 2 * MS));
+    // It has gone on to another function meanwhile.
+    let lines = lines(looked(looked(script, 2, 900), 10, 901));
+    let unknown = lines.iter().find(|line| line.r#where.is_none()).unwrap();
+    assert_eq!((unknown.count, unknown.inferred_ns), (1, 0));
+}
+
+#[test]
+fn who_wakes_one_that_waits_had_it_and_looks_tell_the_rest() {
+    use GilHolder::{Itself, Nobody};
+    let script = Script::new(2).thread("a", "####gggg####").thread("b", "############");
+    // Beside it, half of the looks see it held.
+    let script = looks(script, 101, &[(1, Nobody), (5, Itself), (10, Itself)]);
+    let gil = script.run().report.gil.unwrap();
+    let [lock] = &gil.locks[..] else { panic!("{gil:?}") };
+    assert!((lock.held_share - 8.0 / 12.0).abs() < 1e-9, "{lock:?}");
+    let [low, high] = lock.held_interval.unwrap();
+    assert!(low < 0.5 && 0.8 < high && high < 1.0, "{lock:?}");
+    let [edge] = &gil.edges[..] else { panic!("{gil:?}") };
+    assert_eq!((edge.waiter, edge.holder, edge.ns), (100, 101, 4 * MS));
+    assert_eq!((gil.holder_looks, gil.holder_agree), (1, 1));
+    assert_eq!((gil.free_ns, gil.holder_unknown_ns), (0, 0));
 }

@@ -2,15 +2,11 @@
 //! one attempt are one wait, at one line. It lasts as the program sees it: waking
 //! up to ask again, and getting a CPU once it is one's turn, are parts of it.
 
-use std::collections::BTreeMap;
-
 use rustc_hash::FxHashMap;
-use whyslow_events::{GilHolder, GilId, Object, SiteId, Tid};
+use whyslow_events::{GilId, GilPart, Object, SiteId, StackId};
 
-use super::holders::Mark;
 use crate::State;
 use crate::account::Account;
-use crate::frames::{FrameId, Frames};
 use crate::tables::Tables;
 use crate::timeline::{Doing, Thread, Timeline, Wait, Waker};
 
@@ -26,16 +22,23 @@ pub(super) struct Slice {
     pub(super) gil: Option<GilId>,
     pub(super) start: u64,
     /// When it was woken, or gave up for now.
-    woken: u64,
+    pub(super) woken: u64,
     /// When it ran again or, if it then asked again, when it did.
     pub(super) end: u64,
-    /// It wants the GIL; else it has just given it away, and waits until it is taken.
-    wants: bool,
-    waker: Waker,
+    pub(super) part: GilPart,
+    pub(super) waker: Waker,
+    /// It had the GIL at `end`: it went on to something else.
+    pub(super) got: bool,
     /// Slices of one wait have the same.
     pub(super) wait: u32,
-    /// The innermost call of the waiting thread.
-    pub(super) line: Option<FrameId>,
+    /// Where the thread was, if anybody looked.
+    pub(super) stack: Option<StackId>,
+}
+
+impl Slice {
+    pub(super) fn length(&self) -> u64 {
+        self.end - self.start
+    }
 }
 
 /// All slices, by thread and in order of time.
@@ -43,131 +46,96 @@ pub(super) fn slices(
     tables: &Tables,
     timeline: &Timeline,
     accounts: &[Vec<Account>],
-    frames: &mut Frames<'_>,
 ) -> Vec<Slice> {
     let mut slices = Vec::new();
     let mut kinds = FxHashMap::default();
     let mut waits = 0;
     for (thread, accounts) in (0..).zip(accounts) {
         let of = &timeline.threads[thread as usize];
-        // Whether the thread still asks for what it asked for before.
-        let mut asks = false;
-        // CPU time since it last waited; `None` when that wait is over.
-        let mut ran = None;
+        let mut asker = Asker::default();
         for ((start, end, interval), account) in of.spans().zip(accounts) {
             match interval.doing {
                 Doing::Blocked(Wait { site, waker, .. }) if account.state == State::LockGil => {
-                    let kind = kinds.entry(site).or_insert_with(|| kind(tables, of, site));
-                    let (gil, wants) = *kind;
-                    match slices.last_mut() {
-                        Some(Slice { end, .. }) if asks && ran.is_some_and(|ran| ran < ASKING) => {
-                            *end = start;
-                        }
-                        _ => waits += 1,
+                    let (gil, part) = *kinds.entry(site).or_insert_with(|| kind(tables, of, site));
+                    if !asker.again(start, slices.last_mut()) {
+                        waits += 1;
                     }
-                    asks = !(wants && matches!(waker, Waker::Thread(_)));
-                    let line = interval.stack.and_then(|stack| frames.innermost_call(stack));
-                    let wait = waits;
-                    let woken = end;
-                    slices.push(Slice { thread, gil, start, woken, end, wants, waker, wait, line });
-                    ran = Some(0);
+                    let (wait, stack, got) = (waits, interval.stack, false);
+                    let slice = Slice {
+                        thread,
+                        gil,
+                        start,
+                        woken: end,
+                        end,
+                        part,
+                        waker,
+                        got,
+                        wait,
+                        stack,
+                    };
+                    asker.waits(&slice);
+                    slices.push(slice);
                 }
                 Doing::Runq { .. } => {
-                    if let (Some(0), Some(slice)) = (ran, slices.last_mut()) {
+                    if let (Some(0), Some(slice)) = (asker.ran, slices.last_mut()) {
                         slice.end = end;
                     }
                 }
-                Doing::OnCpu { .. } => ran = ran.map(|ran| ran + (end - start)),
-                _ => ran = None,
+                Doing::OnCpu { .. } => asker.runs(end - start, slices.last_mut()),
+                _ => asker.leaves(slices.last_mut()),
             }
         }
-    }
-    for wait in slices.chunk_by_mut(|one, next| one.wait == next.wait) {
-        let line = wait.iter().find_map(|slice| slice.line);
-        wait.iter_mut().for_each(|slice| slice.line = line);
     }
     slices
 }
 
-/// Which GIL is waited for at a site, and whether it is wanted there.
-fn kind(tables: &Tables, thread: &Thread, site: Option<SiteId>) -> (Option<GilId>, bool) {
+/// A thread that may still ask for what it asked for before.
+#[derive(Debug, Default)]
+struct Asker {
+    /// Nobody handed it over so far.
+    asks: bool,
+    /// CPU time since it last waited; `None` when that wait is over.
+    ran: Option<u64>,
+}
+
+impl Asker {
+    /// Whether the wait that begins at `start` continues the one before.
+    fn again(&self, start: u64, before: Option<&mut Slice>) -> bool {
+        let again = self.asks && self.ran.is_some();
+        if let Some(before) = before.filter(|_| again) {
+            before.end = start;
+        }
+        again
+    }
+
+    fn waits(&mut self, slice: &Slice) {
+        self.asks = !(slice.part == GilPart::Queue && matches!(slice.waker, Waker::Thread(_)));
+        self.ran = Some(0);
+    }
+
+    fn runs(&mut self, ns: u64, before: Option<&mut Slice>) {
+        self.ran = self.ran.map(|ran| ran + ns);
+        if self.ran.is_some_and(|ran| ran >= ASKING) {
+            self.leaves(before);
+        }
+    }
+
+    /// It does something else: it has got it.
+    fn leaves(&mut self, before: Option<&mut Slice>) {
+        if let (Some(_), Some(before)) = (self.ran.take(), before) {
+            before.got = before.part == GilPart::Queue;
+        }
+    }
+}
+
+/// Which GIL is waited for at a site, and on which part of it.
+fn kind(tables: &Tables, thread: &Thread, site: Option<SiteId>) -> (Option<GilId>, GilPart) {
     let site = site.and_then(|site| tables.sites.get(&site));
     let Some(Object::Futex { address, .. }) = site.map(|site| &site.object) else {
-        return (None, true);
+        return (None, GilPart::Queue);
     };
     match tables.gil_at(thread.pid, *address) {
-        Some((id, gil)) => {
-            let (start, end) = gil.place.queue;
-            (Some(id), (start..end).contains(address))
-        }
-        None => (None, true),
+        Some((id, gil)) => (Some(id), gil.place.part(*address)),
+        None => (None, GilPart::Queue),
     }
-}
-
-/// What is known of each GIL, in order of time.
-pub(super) fn marks(
-    tables: &Tables,
-    timeline: &Timeline,
-    accounts: &[Vec<Account>],
-    slices: &[Slice],
-) -> BTreeMap<GilId, Vec<(u64, Mark)>> {
-    let mut marks: BTreeMap<GilId, Vec<(u64, Mark)>> =
-        tables.gils.keys().map(|id| (*id, Vec::new())).collect();
-    let mut before = None;
-    for slice in slices {
-        let begins = before.replace(slice.wait) != Some(slice.wait);
-        let Some(marks) = slice.gil.and_then(|gil| marks.get_mut(&gil)) else { continue };
-        // Who asks again did not have it meanwhile.
-        if begins {
-            marks.push((slice.start, Mark::Leaves(slice.thread)));
-        }
-        match slice.waker {
-            Waker::Thread(from) if slice.wants => {
-                marks.push((slice.woken, Mark::Passes { from, to: slice.thread }));
-            }
-            Waker::Thread(by) => marks.push((slice.woken, Mark::Takes(by))),
-            _ => {}
-        }
-    }
-    let mut by_tid: FxHashMap<Tid, Vec<u32>> = FxHashMap::default();
-    for (index, thread) in (0..).zip(&timeline.threads) {
-        by_tid.entry(thread.tid).or_default().push(index);
-    }
-    let find = |tid: Tid, time: u64| {
-        let known = by_tid.get(&tid)?.iter().copied();
-        known.rev().find(|index| timeline.threads[*index as usize].start <= time)
-    };
-    for (index, thread) in (0..).zip(&timeline.threads) {
-        let own = tables.gils.iter().filter(|(_, gil)| tables.is_in(gil.space, thread.pid));
-        let comings = comings(index, thread, &accounts[index as usize]);
-        for (id, _) in own {
-            marks.entry(*id).or_default().extend_from_slice(&comings);
-        }
-        for look in &thread.gil {
-            let seen = match look.holder {
-                GilHolder::Nobody => None,
-                GilHolder::Itself => Some(index),
-                GilHolder::Other(tid) => match tid.and_then(|tid| find(tid, look.time)) {
-                    None => continue,
-                    known => known,
-                },
-            };
-            marks.entry(look.gil).or_default().push((look.time, Mark::Seen(seen)));
-        }
-    }
-    marks.values_mut().for_each(|marks| marks.sort_by_key(|(time, _)| *time));
-    marks
-}
-
-/// The waits of a thread for other things.
-fn comings(index: u32, thread: &Thread, accounts: &[Account]) -> Vec<(u64, Mark)> {
-    let mut comings = Vec::new();
-    for ((start, end, interval), account) in thread.spans().zip(accounts) {
-        let waits = matches!(interval.doing, Doing::Blocked(_) | Doing::Stopped);
-        if waits && account.state != State::LockGil {
-            comings.extend([(start, Mark::Leaves(index)), (end, Mark::Arrives)]);
-        }
-    }
-    comings.push((thread.end, Mark::Leaves(index)));
-    comings
 }

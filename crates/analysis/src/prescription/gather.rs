@@ -12,6 +12,7 @@ use self::calls::{Calls, Kind};
 use self::repeats::Waits;
 use super::facts::{EventLoop, Facts, Hot, Process, Wait, Worker};
 use crate::account::{Account, Level};
+use crate::event_loop::Looped;
 use crate::frames::{Frames, base};
 use crate::gil::{self, GilTime};
 use crate::ledger::PerState;
@@ -31,6 +32,7 @@ pub(crate) struct Inputs<'a> {
     pub(crate) accounts: &'a [Vec<Account>],
     /// Of each thread.
     pub(crate) gil: &'a [Option<GilTime>],
+    pub(crate) loops: &'a [Option<Looped<'a>>],
     pub(crate) pieces: &'a [(Key, Amount)],
     pub(crate) shares: &'a PerState<f64>,
     pub(crate) verdict: &'a report::Verdict,
@@ -86,12 +88,12 @@ fn wait(wait: &report::Wait) -> Wait {
 
 /// Those with work, the one with most first.
 fn processes(inputs: &Inputs<'_>, frames: &mut Frames<'_>, attached: bool) -> Vec<Process> {
-    let mut calls = Calls::new(inputs.tables);
     let gil = gil::by_process(inputs.timeline, inputs.gil);
     let computing = computing(inputs.pieces);
     let mut workers: Vec<(Pid, Worker)> = Vec::new();
     for (index, thread) in inputs.timeline.threads.iter().enumerate() {
         let computed = computing.get(&index).map_or(&[][..], Vec::as_slice);
+        let mut calls = Calls::new(inputs.tables, inputs.loops[index].as_ref());
         let look = Look { inputs, thread, accounts: &inputs.accounts[index], attached };
         workers.push((thread.pid, look.worker(computed, &mut calls, frames)));
     }
@@ -147,20 +149,17 @@ impl Look<'_, '_> {
         frames: &mut Frames<'_>,
     ) -> Worker {
         let (mut waits, mut blocking) = (Waits::default(), Waits::default());
-        let mut in_loop = computed.iter().any(
-            |(place, _)| matches!(place, Place::Stack(stack) if calls.kind(*stack) >= Kind::Loop),
-        );
         for ((start, end, interval), account) in self.thread.spans().zip(self.accounts) {
             let Doing::Blocked(wait) = interval.doing else { continue };
             let kind = interval.stack.map_or(Kind::Unknown, |stack| calls.kind(stack));
-            in_loop |= kind >= Kind::Loop;
             if !overlaps(*account) || kind == Kind::Import || kind == Kind::Loop {
                 continue;
             }
             let waits = if kind == Kind::Callback { &mut blocking } else { &mut waits };
             waits.add(self.inputs.tables, account.state, wait, interval.stack, start..end);
         }
-        let event_loop = in_loop.then(|| self.event_loop(computed, &blocking, calls, frames));
+        let event_loop =
+            calls.in_loop().then(|| self.event_loop(computed, &blocking, calls, frames));
         let (from, to) = self.extent(&waits, calls);
         let mut worker = Worker {
             from,

@@ -30,8 +30,15 @@ pub struct Gil {
     pub more_edges: u64,
     /// Time of these.
     pub more_edges_ns: u64,
-    /// Waiting time of which nobody else is known to have held it.
+    /// Waiting time in which nobody had it: it was on its way to one that waited, who
+    /// had to get a CPU first.
+    pub free_ns: u64,
+    /// Waiting time of which nobody is known to have held it.
     pub holder_unknown_ns: u64,
+    /// Looks from outside while a thread waited whose holder other facts tell, ...
+    pub holder_looks: u64,
+    /// ... and how many of them saw that same holder.
+    pub holder_agree: u64,
 }
 
 /// One lock.
@@ -39,7 +46,8 @@ pub struct Gil {
 pub struct GilLock {
     /// Whose.
     pub pid: u32,
-    /// Part of the window in which somebody held it.
+    /// Part of the window in which somebody held it: exact while others waited for it,
+    /// by looks from outside for the rest.
     pub held_share: f64,
     /// Where that lies, at 95 %; `null` when it was never looked at.
     pub held_interval: Option<[f64; 2]>,
@@ -67,14 +75,17 @@ pub struct GilThread {
 }
 
 /// A line that waited.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct GilLine {
-    /// `function (file:line)`; `null` for short waits, whose calls were not read.
+    /// `function (file:line)`; `null` for short waits, whose calls nothing tells.
     pub r#where: Option<String>,
     /// How often. Waking up in the midst to ask for it again does not count.
     pub count: u64,
     /// Time that it waited.
     pub waiting_ns: u64,
+    /// Part of it in waits that were over before anybody looked: the thread was in this
+    /// call before and after.
+    pub inferred_ns: u64,
 }
 
 /// One waited, another had it.

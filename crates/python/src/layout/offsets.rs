@@ -42,6 +42,8 @@ struct Positions {
     code: u64,
     /// `pyobject.ob_type`.
     object: u64,
+    /// `tuple_object.ob_item`.
+    items: u64,
     /// `bytes_object.ob_size`.
     bytes: u64,
 }
@@ -53,6 +55,7 @@ const V3_13: Positions = Positions {
     frame: 232,
     code: 280,
     object: 360,
+    items: 408,
     bytes: 520,
 };
 const V3_14: Positions = Positions {
@@ -62,6 +65,7 @@ const V3_14: Positions = Positions {
     frame: 256,
     code: 320,
     object: 408,
+    items: 456,
     bytes: 600,
 };
 const V3_15: Positions = Positions {
@@ -71,6 +75,7 @@ const V3_15: Positions = Positions {
     frame: 320,
     code: 384,
     object: 472,
+    items: 552,
     bytes: 696,
 };
 
@@ -158,7 +163,7 @@ fn decode(list: &[u8], at: &Positions) -> Layout {
         type_name: field(at.object + 16),
         size: field(at.bytes),
         bytes: field(at.bytes + 8),
-        items: field(at.object + 48),
+        items: field(at.items),
         float: field(at.bytes - 40),
     }
 }

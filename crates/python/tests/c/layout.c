@@ -63,6 +63,8 @@ int main(void) {
 
 #if PY_VERSION_HEX >= 0x030b0000
     AT("frame.previous", _PyInterpreterFrame, previous);
+    AT("frame.locals", _PyInterpreterFrame, localsplus);
+    AT("code.locals", PyCodeObject, co_localsplusnames);
 #if PY_VERSION_HEX >= 0x030e0000
     AT("frame.owner", _PyInterpreterFrame, owner);
     print("frame.first_shim", FRAME_OWNED_BY_INTERPRETER);
@@ -82,6 +84,8 @@ int main(void) {
 #endif
 #else
     AT("frame.previous", PyFrameObject, f_back);
+    AT("frame.locals", PyFrameObject, f_localsplus);
+    AT("code.locals", PyCodeObject, co_varnames);
     AT("frame.code", PyFrameObject, f_code);
     AT("frame.instruction", PyFrameObject, f_lasti);
 #endif
@@ -103,6 +107,8 @@ int main(void) {
     AT("type.name", PyTypeObject, tp_name);
     AT("sized.length", PyVarObject, ob_size);
     AT("bytes.data", PyBytesObject, ob_sval);
+    AT("tuple.items", PyTupleObject, ob_item);
+    AT("float.value", PyFloatObject, ob_fval);
     AT("text.length", PyASCIIObject, length);
     AT("text.state", PyASCIIObject, state);
     print("text.ascii_data", sizeof(PyASCIIObject));

@@ -43,6 +43,12 @@ impl Inspector {
         ends::inside(&self.proc, site, processes)
     }
 
+    /// The process that traces a thread, if one does.
+    pub(crate) fn tracer(&self, pid: u32, tid: u32) -> Option<u32> {
+        let status = self.proc.task(pid, tid)?.status().ok()?;
+        u32::try_from(status.tracerpid).ok().filter(|tracer| *tracer != 0)
+    }
+
     /// Whether a thread runs, or wants to.
     pub(crate) fn runs(&self, pid: u32, tid: u32) -> bool {
         self.proc.syscall(pid, tid) == Call::Running

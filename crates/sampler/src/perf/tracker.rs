@@ -11,6 +11,7 @@ mod gil;
 mod glances;
 mod habits;
 mod looks;
+mod precise;
 mod processes;
 mod scripts;
 mod ticks;
@@ -35,6 +36,7 @@ use gil::Gils;
 use glances::Glances;
 use habits::Habits;
 use looks::Looks;
+use precise::Precise;
 use scripts::{Lately, Scripts};
 use ticks::{Left, Ticks};
 
@@ -163,6 +165,7 @@ pub(crate) struct Tracker {
     reads: Budget,
     scripts: Scripts,
     gils: Gils,
+    precise: Precise,
     waits: Waits,
     looks: Looks,
     /// Where no record tells of waits, and of time in the kernel.
@@ -192,6 +195,7 @@ impl Tracker {
             reads: Budget::default(),
             scripts: Scripts::default(),
             gils: Gils::default(),
+            precise: Precise::default(),
             waits: Waits::new(kernel),
             looks: Looks::default(),
             glances: None,

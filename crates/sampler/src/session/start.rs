@@ -57,6 +57,9 @@ impl Session {
         if let Some(readers) = self.readers.take() {
             self.tracker.read_with(readers);
         }
+        if self.options.precise {
+            self.tracker.stop_threads(self.child.as_ref().map(Child::pid));
+        }
         if self.rings.is_of_tasks() {
             self.tracker.rely_on_looks(self.options.frequency);
             if let Some(child) = &self.child {

@@ -6,6 +6,7 @@ use super::*;
 
 fn header() -> Header {
     Header {
+        precise: false,
         tool_version: String::new(),
         host: String::new(),
         kernel: String::new(),

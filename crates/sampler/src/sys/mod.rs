@@ -3,9 +3,11 @@
 #![expect(unsafe_code, reason = "system calls without a safe wrapper")]
 
 mod gate;
+mod hold;
 mod output;
 mod pidfd;
 
 pub(crate) use gate::Gate;
+pub(crate) use hold::{Held, hold};
 pub(crate) use output::redirect;
 pub(crate) use pidfd::pidfd_open;

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use rustc_hash::FxHashMap;
 use whyslow_events::{CodeId, StackId};
 
-use crate::asyncio;
+use crate::event_loop::{Looped, Part};
 use crate::pieces::Place;
 use crate::tables::{Code, Tables};
 
@@ -28,20 +28,43 @@ pub(super) enum Kind {
 /// A function that nearly everything goes through is a frame around the work.
 const AROUND: f64 = 0.9;
 
+/// The stacks of one thread.
 #[derive(Debug)]
 pub(super) struct Calls<'a> {
     tables: &'a Tables,
+    /// The event loop that the thread runs.
+    looped: Option<&'a Looped<'a>>,
     kinds: FxHashMap<StackId, Kind>,
 }
 
 impl<'a> Calls<'a> {
-    pub(super) fn new(tables: &'a Tables) -> Self {
-        Calls { tables, kinds: FxHashMap::default() }
+    pub(super) fn new(tables: &'a Tables, looped: Option<&'a Looped<'a>>) -> Self {
+        Calls { tables, looped, kinds: FxHashMap::default() }
+    }
+
+    /// Whether the thread runs an event loop in Python.
+    pub(super) fn in_loop(&self) -> bool {
+        self.looped.is_some_and(Looped::is_python)
     }
 
     pub(super) fn kind(&mut self, stack: StackId) -> Kind {
-        let codes = self.codes(stack);
-        *self.kinds.entry(stack).or_insert_with(|| kind(codes.map(|(_, code)| code)))
+        if let Some(kind) = self.kinds.get(&stack) {
+            return *kind;
+        }
+        let part = || self.looped.and_then(|looped| looped.part(stack));
+        let kind = if self.codes(stack).next().is_none() {
+            Kind::Unknown
+        } else if self.codes(stack).any(|(_, code)| is_import(code)) {
+            Kind::Import
+        } else {
+            match part() {
+                Some(Part::Callback { .. }) => Kind::Callback,
+                Some(Part::Poll(_) | Part::Loop(_)) => Kind::Loop,
+                Some(Part::Unknown) | None => Kind::Own,
+            }
+        };
+        self.kinds.insert(stack, kind);
+        kind
     }
 
     /// `function (file:line)` of the innermost call.
@@ -85,20 +108,6 @@ impl<'a> Calls<'a> {
         let script = tables.stacks.get(&stack).map_or(&[][..], |stack| &stack.script);
         script.iter().filter_map(|call| Some((call.code, tables.codes.get(&call.code)?)))
     }
-}
-
-fn kind<'a>(codes: impl Iterator<Item = &'a Code>) -> Kind {
-    let mut kind = Kind::Unknown;
-    for code in codes {
-        let found = match code {
-            _ if is_import(code) => return Kind::Import,
-            _ if asyncio::CALLBACK.is(code) => Kind::Callback,
-            _ if asyncio::TURN.is(code) => Kind::Loop,
-            _ => Kind::Own,
-        };
-        kind = kind.max(found);
-    }
-    kind
 }
 
 fn is_import(code: &Code) -> bool {

@@ -17,8 +17,10 @@ use whyslow_python::{
 };
 use whyslow_symbols::Interpreters;
 
-/// Time between two listings of a process's threads, when one is not known.
-const LISTING: Duration = Duration::from_millis(50);
+/// Least time between two listings of a process's threads, when one is not known, ...
+const LISTING: Duration = Duration::from_millis(1);
+/// ... and as many times as long as a listing took.
+const LISTING_PART: u32 = 300;
 /// Time between two counts of the tasks of an event loop.
 const COUNTING: Duration = Duration::from_secs(1);
 /// Time between two looks for asyncio's description of itself, which may not be loaded yet.
@@ -59,8 +61,8 @@ struct Python {
     inner: HashMap<Tid, u64>,
     /// The other way round.
     outer: HashMap<u64, Tid>,
-    /// When its threads were listed last.
-    listed: Option<Instant>,
+    /// Its threads are not listed again before then.
+    listable: Option<Instant>,
     /// What was wrong with the list then.
     listing: Option<Trouble>,
     tasks: Described,
@@ -94,7 +96,7 @@ impl Scripts {
                 states: HashMap::new(),
                 inner: HashMap::new(),
                 outer: HashMap::new(),
-                listed: None,
+                listable: None,
                 listing: None,
                 tasks: Described::default(),
             })),
@@ -223,11 +225,13 @@ impl Python {
                 inner
             }
         };
-        if !self.threads.contains_key(&inner)
-            && self.listed.is_none_or(|listed| listed.elapsed() >= LISTING)
-        {
-            self.listed = Some(Instant::now());
-            self.list(memory);
+        if !self.threads.contains_key(&inner) {
+            let begun = Instant::now();
+            if self.listable.is_none_or(|listable| listable <= begun) {
+                self.list(memory);
+                let rest = begun.elapsed().saturating_mul(LISTING_PART).max(LISTING);
+                self.listable = begun.checked_add(rest);
+            }
         }
         self.threads.get(&inner)?.first().copied()
     }

@@ -92,6 +92,10 @@ fn items(report: &Report, origin: &Origin) -> Vec<(Style, String)> {
         let share = rejected as f64 / (accepted + rejected).max(1) as f64;
         items.push((dim(), format!("{} of Python reads rejected", percent(share))));
     }
+    if let Some(stops) = &quality.stops {
+        let (count, longest) = (stops.count, span(stops.max_ns));
+        items.push((dim(), format!("{count} stops of threads, the longest {longest}")));
+    }
     let overhead = quality.overhead.profiler_cpu_ns.map_or("overhead not known".into(), |ns| {
         let share = ns as f64 / report.window.duration_ns.max(1) as f64;
         format!("overhead {} CPU ({})", span(ns), percent(share))

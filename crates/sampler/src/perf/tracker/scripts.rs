@@ -138,7 +138,10 @@ impl Tracker {
         for tid in running.into_iter().skip(turn).take(READS_PER_ROUND) {
             self.look_at_gil(tid, &clock);
             let start = clock();
-            let read = self.read_script(tid, false);
+            let held = self.hold(tid, &clock);
+            let read = self.read_script(tid, held.is_some());
+            let stood = held.is_some();
+            self.release(held, &clock);
             let Some(thread) = self.threads.get_mut(&tid) else { continue };
             match read {
                 None => {}
@@ -148,7 +151,7 @@ impl Tracker {
                         self.looks.put(clock(), Reading::Note(Event::LoopTurn { tid, turn }));
                     }
                     // What a thread waits in says nothing of what it computes before.
-                    let ran = self.waits.inspector().runs(thread.pid.0, tid.0);
+                    let ran = stood || self.waits.inspector().runs(thread.pid.0, tid.0);
                     self.scripts.reads.accepted += u64::from(ran);
                     thread.lately.push(Seen { start, end: clock(), ran, script });
                 }
@@ -200,6 +203,7 @@ impl Tracker {
         }
         let reads = self.scripts.reads;
         self.emit(time, Event::ScriptReads(reads));
+        self.note_stops(time);
     }
 }
 
