@@ -2,6 +2,7 @@
 //! rounds, stop, close.
 
 mod header;
+mod newcomers;
 mod seeds;
 mod stir;
 mod thinning;
@@ -273,7 +274,7 @@ impl Session {
             self.wait_for_records(delay - now()?.saturating_sub(begin).min(delay))?;
             self.merge.round(&self.rings, now()?, &mut vec![]);
         }
-        Ok(())
+        self.take_stacks_of_all()
     }
 
     /// Records until the target ends, the time is over, or `stop` asks. Events
@@ -344,11 +345,13 @@ impl Session {
         batch: &mut Vec<(u32, crate::perf::record::Record)>,
         round: u64,
     ) -> Result<(), Error> {
+        let newcomers = self.newcomers(batch);
         for (cpu, record) in batch.drain(..) {
             self.continuity.see(cpu, &record);
             self.tracker.record(cpu, record);
         }
         self.mend_continuity()?;
+        self.take_stacks_of(&newcomers)?;
         let settled = self.merge.given();
         self.tracker.settle(settled);
         let late = self.merge.take_late();
