@@ -72,6 +72,7 @@ fn reason(end: StackEnd) -> Option<&'static str> {
         StackEnd::Complete | StackEnd::Extended | StackEnd::SamePlace | StackEnd::None => None,
         StackEnd::CopyTooShort => Some("copy-too-short"),
         StackEnd::OverBudget => Some("over-budget"),
+        StackEnd::SameSite => Some("same-site"),
         StackEnd::NoUnwindInfo => Some("no-unwind-info"),
         StackEnd::BadUnwindInfo => Some("bad-unwind-info"),
         StackEnd::UnknownRegister => Some("unknown-register"),

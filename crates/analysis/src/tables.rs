@@ -32,8 +32,17 @@ pub(crate) struct Tables {
     pub(crate) inside: HashSet<SiteId>,
     spaces: HashMap<SpaceId, Space>,
     symbols: HashMap<SymbolKey, Vec<Frame>>,
-    /// Copies of stacks that stand for other waits at the same site.
-    lent: HashMap<StackId, StackId>,
+    /// Stacks that were made of others.
+    made: HashMap<(StackId, Kin), StackId>,
+}
+
+/// What a stack has to do with the one it was made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Kin {
+    /// It is of a wait at the same site.
+    Site,
+    /// It is of the same thread, before.
+    Thread,
 }
 
 #[derive(Debug)]
@@ -116,7 +125,7 @@ impl Tables {
             inside: HashSet::new(),
             spaces: HashMap::new(),
             symbols: HashMap::new(),
-            lent: HashMap::new(),
+            made: HashMap::new(),
         }
     }
 
@@ -302,24 +311,43 @@ impl Tables {
         self.stacks.get(&stack).is_some_and(|stack| stack.end != StackEnd::None)
     }
 
-    /// `stack` for another wait at the same site. Interpreted calls are not lent:
-    /// calls of any depth wait at the same place of the interpreter.
+    /// `stack` for another wait at the same site, to which another caller may have
+    /// come. Interpreted calls are not lent: calls of any depth wait at the same
+    /// place of the interpreter.
     pub(crate) fn lent(&mut self, stack: StackId) -> Option<StackId> {
-        if let Some(lent) = self.lent.get(&stack) {
-            return Some(*lent);
+        self.like(stack, Kin::Site, |stack| {
+            let end = if stack.end.is_whole() { StackEnd::SameSite } else { stack.end };
+            let (kernel, user) = (stack.kernel.clone(), stack.user.clone());
+            Some(Stack { space: stack.space, kernel, user, end, script: vec![] })
+        })
+    }
+
+    /// Where a thread begins that has `stack` later, if that is whole.
+    pub(crate) fn beginning(&mut self, stack: StackId) -> Option<StackId> {
+        self.like(stack, Kin::Thread, |stack| {
+            let first = *stack.user.last().filter(|_| stack.end.is_whole())?;
+            let (kernel, script) = (vec![], vec![]);
+            let end = StackEnd::SamePlace;
+            Some(Stack { space: stack.space, kernel, user: vec![first], end, script })
+        })
+    }
+
+    /// A stack that is made of another.
+    fn like(
+        &mut self,
+        stack: StackId,
+        kin: Kin,
+        make: impl Fn(&Stack) -> Option<Stack>,
+    ) -> Option<StackId> {
+        if let Some(made) = self.made.get(&(stack, kin)) {
+            return Some(*made);
         }
-        let Stack { space, kernel, user, end, .. } = self.stacks.get(&stack)?;
-        let end = match end {
-            StackEnd::Complete | StackEnd::Extended => StackEnd::SamePlace,
-            end => *end,
-        };
-        let (kernel, user) = (kernel.clone(), user.clone());
-        let copy = Stack { space: *space, kernel, user, end, script: vec![] };
+        let copy = make(self.stacks.get(&stack)?)?;
         // The recorder counts up from zero.
-        let last = u32::MAX.checked_sub(u32::try_from(self.lent.len()).ok()?)?;
+        let last = u32::MAX.checked_sub(u32::try_from(self.made.len()).ok()?)?;
         let id = (0..=last).rev().map(StackId).find(|id| !self.stacks.contains_key(id))?;
         self.stacks.insert(id, copy);
-        self.lent.insert(stack, id);
+        self.made.insert((stack, kin), id);
         Some(id)
     }
 

@@ -102,6 +102,17 @@ pub enum StackEnd {
     /// The copy of the stack ended before the stack did, and what lay beyond was not
     /// read: too much had been.
     OverBudget,
+    /// It is that of another wait in the same call on the same object, to which
+    /// another caller may have come.
+    SameSite,
+}
+
+impl StackEnd {
+    /// Whether the call chain is whole, as far as can be known.
+    #[must_use]
+    pub fn is_whole(self) -> bool {
+        matches!(self, StackEnd::Complete | StackEnd::Extended | StackEnd::SamePlace)
+    }
 }
 
 /// The user half of a call chain.

@@ -2,6 +2,7 @@
 //! rounds, stop, close.
 
 mod header;
+mod newcomers;
 mod seeds;
 mod start;
 mod stir;
@@ -303,11 +304,13 @@ impl Session {
         batch: &mut Vec<(u32, crate::perf::record::Record)>,
         round: u64,
     ) -> Result<(), Error> {
+        let newcomers = self.newcomers(batch);
         for (cpu, record) in batch.drain(..) {
             self.continuity.see(cpu, &record);
             self.tracker.record(cpu, record);
         }
         self.mend_continuity()?;
+        self.take_stacks_of(&newcomers)?;
         let settled = self.merge.given();
         self.tracker.settle(settled);
         let late = self.merge.take_late();

@@ -11,6 +11,7 @@ mod expression;
 mod frame_pointer;
 pub mod fuzzing;
 mod image;
+mod java;
 mod lost;
 mod memory;
 mod modules;
@@ -29,6 +30,7 @@ use whyslow_events::{Event, SpaceId, StackEnd, StackMemory, Unwind, Unwound, Use
 
 use crate::files::Files;
 use crate::unwind::cache::Cache;
+use crate::unwind::java::Keeps;
 use crate::unwind::memory::Piece;
 use crate::unwind::modules::Modules;
 use crate::unwind::registers::Registers;
@@ -130,5 +132,13 @@ impl Code for Mapped<'_> {
         let Known { space, memory, .. } = &mut *self.space;
         let mapping = space.mappings.find(address)?;
         if mapping.is_memory() { memory.at(space.pid?, address) } else { None }
+    }
+
+    fn java(&mut self, address: u64) -> Option<Keeps> {
+        let Known { space, memory, java, .. } = &mut *self.space;
+        let mapping = space.mappings.find(address).filter(|mapping| mapping.is_memory())?;
+        let pid = space.pid.filter(|_| *java)?;
+        let block = |start| if start < mapping.start { None } else { memory.block(pid, start) };
+        Some(java::keeps(address, block))
     }
 }

@@ -208,14 +208,16 @@ fn a_stack_without_a_user_half_is_lent_a_whole_one() {
     let turns = [(1, sleeps(Some(901))), (3, wakes()), (4, sleeps(Some(902))), (6, wakes())];
     let lent = play(definitions(), &[&turns[..], &[(7, end())]].concat());
     assert_eq!(lines(&lent, View::OffCpu), ["prog;a;b;[sleep] 4"]);
-    assert_eq!(lent.report.quality.stacks.waits.complete, 1.0);
+    let waits = &lent.report.quality.stacks.waits;
+    let same_site = [("same-site".to_owned(), 0.5)].into();
+    assert_eq!((waits.complete, &waits.truncated), (0.5, &same_site));
     let alone = play(definitions(), &[&turns[..2], &[(7, end())]].concat());
     assert_eq!(lines(&alone, View::OffCpu), ["prog;b;[sleep] 2"]);
     assert_eq!(alone.report.quality.stacks.waits.none, 1.0);
 }
 
 #[test]
-fn two_callers_at_one_site_are_told_apart_or_counted_as_lent() {
+fn two_callers_at_one_site_are_told_apart_or_one_is_guessed_and_not_counted_as_whole() {
     let symbol = |at, name| symbol(Some(SPACE), at, vec![function(name)]);
     let definitions = vec![
         stack(901, &[], &[0xf, 0xa]),
@@ -237,7 +239,28 @@ fn two_callers_at_one_site_are_told_apart_or_counted_as_lent() {
     let expected = ["prog;a;wait;[sleep] 2", "prog;b;wait;[sleep] 6"];
     assert_eq!(lines(&analysis, View::OffCpu), expected);
     let waits = &analysis.report.quality.stacks.waits;
-    assert_eq!((waits.complete, waits.lent), (1.0, 0.5));
+    let same_site = [("same-site".to_owned(), 0.5)].into();
+    assert_eq!((waits.complete, waits.lent, &waits.truncated), (0.5, 0.0, &same_site));
+}
+
+#[test]
+fn a_thread_that_has_not_run_yet_is_where_it_begins() {
+    let symbol = |at, name| symbol(Some(SPACE), at, vec![function(name)]);
+    let definitions = vec![stack(901, &[], &[0xb, 0xa]), symbol(0xa, "a"), symbol(0xb, "b")];
+    let (tid, cpu, name) = (Tid(101), Cpu(0), "prog".to_owned());
+    let born = Event::Thread { tid, pid: Pid(100), name, entrance: Entrance::Born };
+    let sample = Event::Sample { tid, cpu, kernel: false, stack: Some(StackId(901)) };
+    let turns = [
+        (0, wakes()),
+        (0, sleeps(None)),
+        (1, born),
+        (4, Event::SwitchIn { tid, cpu }),
+        (6, sample),
+        (8, end()),
+    ];
+    let analysis = play(definitions, &turns);
+    let waits = lines(&analysis, View::OffCpu);
+    assert!(waits.contains(&"prog;a;[runq.waking] 3".to_owned()), "{waits:?}");
 }
 
 #[test]

@@ -21,6 +21,7 @@ impl Timeline {
         let by_site = first_stacks(&self.threads, tables);
         for thread in &mut self.threads {
             lend_stacks(thread, &by_site, tables);
+            place_newborn(thread, tables);
         }
     }
 }
@@ -64,9 +65,9 @@ fn first_stacks(threads: &[Thread], tables: &Tables) -> FxHashMap<SiteId, StackI
 }
 
 /// A wait without a call chain, or without its user half, has that of the
-/// thread's last wait at the same site, or of any, and counts as lent: another
-/// caller may have come there. A turn in the run queue has that of what came
-/// before it.
+/// thread's last wait at the same site, or of any, and does not count as whole:
+/// another caller may have come there. A turn in the run queue has that of what
+/// came before it.
 fn lend_stacks(thread: &mut Thread, by_site: &FxHashMap<SiteId, StackId>, tables: &mut Tables) {
     let mut recent: FxHashMap<SiteId, StackId> = FxHashMap::default();
     let mut samples = thread.samples.iter().peekable();
@@ -95,5 +96,17 @@ fn lend_stacks(thread: &mut Thread, by_site: &FxHashMap<SiteId, StackId>, tables
             }
             _ => {}
         }
+    }
+}
+
+/// A thread that has not run yet is where it begins, as all of its stacks do.
+fn place_newborn(thread: &mut Thread, tables: &mut Tables) {
+    let waits = thread.intervals.iter().filter_map(|interval| interval.stack);
+    let mut stacks = waits.chain(thread.samples.iter().filter_map(|sample| sample.stack));
+    let beginning = stacks.find_map(|stack| tables.beginning(stack));
+    if let Some(first) = thread.intervals.first_mut()
+        && matches!(first.doing, Doing::Runq { preempted: false, .. })
+    {
+        first.stack = first.stack.or(beginning);
     }
 }

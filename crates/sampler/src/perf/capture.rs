@@ -168,11 +168,31 @@ impl Capture {
         }
     }
 
+    /// Whether stacks are taken at the switches of a thread, if of any.
+    pub(crate) fn takes_stacks_of(&self, tid: u32) -> bool {
+        match self {
+            Capture::Machine(rings) => rings.takes_stacks_of(tid),
+            Capture::Tasks(_) => true,
+        }
+    }
+
+    /// Takes stacks at the switches of these threads, and of all that begin
+    /// after the thread `newest`.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub(crate) fn take_stacks_of(&mut self, tids: Vec<u32>, newest: u32) -> Result<(), Error> {
+        match self {
+            Capture::Machine(rings) => rings.take_stacks_of(tids, newest),
+            Capture::Tasks(_) => Ok(()),
+        }
+    }
+
     /// Takes stacks of waits on a CPU from now on, or no more.
     ///
     /// # Errors
     /// When the kernel refuses.
-    pub(crate) fn take_stacks_on(&self, cpu: u32, take: bool) -> Result<(), Error> {
+    pub(crate) fn take_stacks_on(&mut self, cpu: u32, take: bool) -> Result<(), Error> {
         match self {
             Capture::Machine(rings) => rings.take_stacks_on(cpu, take),
             Capture::Tasks(_) => Ok(()),

@@ -18,7 +18,7 @@ use rustc_hash::FxHashMap;
 use whyslow_events::{Fallback, SystemFacts};
 
 use super::record::Kind;
-use super::threads;
+use super::threads::Threads;
 use crate::Error;
 use crate::arch::{GeneralRegisters, Registers};
 use crate::error::errno_of;
@@ -40,6 +40,9 @@ const ALL_RINGS_BYTES: u64 = 256 << 20;
 /// Below this a ring is of no use.
 pub(super) const SMALLEST_RING_BYTES: u64 = 64 << 10;
 
+/// The tracepoint of the switches.
+const SWITCH: &str = "sched_switch";
+
 /// What failed when the kernel does not tell an event's id.
 const ASK_ID: &str = "ask for the id of an event";
 
@@ -52,6 +55,8 @@ struct CpuEvents {
     others: Vec<Counter>,
     /// Takes the stack at some switches.
     stacks: Counter,
+    /// It is not held back.
+    takes_stacks: bool,
     /// Records every switch a second time. Not open before it is needed: an
     /// event of this sort makes every switch of the machine dearer.
     switches: Option<Counter>,
@@ -62,6 +67,11 @@ struct CpuEvents {
 pub(crate) struct Rings {
     cpus: Vec<CpuEvents>,
     kinds: FxHashMap<u64, Kind>,
+    /// Whose stacks are taken at a switch, once that is known.
+    threads: Option<Threads>,
+    /// Number of the tracepoint `sched_switch`.
+    switch: u64,
+    stack_bytes: u32,
     /// What the host did not allow.
     pub(crate) fallbacks: Vec<Fallback>,
 }
@@ -77,10 +87,14 @@ impl Rings {
         frequency: u32,
         stack_bytes: u32,
     ) -> Result<Rings, Error> {
-        let switch = tracepoint_id("sched", "sched_switch")?;
+        let switch = tracepoint_id("sched", SWITCH)?;
         let waking = tracepoint_id("sched", "sched_waking")?;
         let cpus = online_cpus()?;
-        let mut rings = Rings { cpus: vec![], kinds: FxHashMap::default(), fallbacks: vec![] };
+        let (kinds, fallbacks) = (FxHashMap::default(), vec![]);
+        let mut rings = Rings { cpus: vec![], kinds, threads: None, switch, stack_bytes, fallbacks };
+        let open = |name, id, cpu, kind, clock: &Counter| {
+            tracepoint((name, id), cpu, tracepoint_opts(kind, stack_bytes), clock)
+        };
         let mut ring_bytes =
             RING_BYTES.min(ALL_RINGS_BYTES / cpus.len() as u64).max(SMALLEST_RING_BYTES);
         for cpu in cpus {
@@ -94,30 +108,26 @@ impl Rings {
             rings.learn(&clock, cpu, Kind::Clock)?;
             let mut others = vec![];
             for (name, id, kind) in
-                [("sched_switch", switch, Kind::Switch), ("sched_waking", waking, Kind::Waking)]
+                [(SWITCH, switch, Kind::Switch), ("sched_waking", waking, Kind::Waking)]
             {
-                others.push(rings.tracepoint((name, id), cpu, kind, stack_bytes, &clock)?);
+                let counter = open(name, id, cpu, kind, &clock)?;
+                rings.learn(&counter, cpu, kind)?;
+                others.push(counter);
             }
-            let stacks = ("sched_switch", switch);
-            let stacks = rings.tracepoint(stacks, cpu, Kind::Stack, stack_bytes, &clock)?;
-            rings.cpus.push(CpuEvents { cpu, clock, others, stacks, switches: None, sampler });
+            let stacks = open(SWITCH, switch, cpu, Kind::Stack, &clock)?;
+            rings.learn(&stacks, cpu, Kind::Stack)?;
+            let (takes_stacks, switches) = (true, None);
+            rings.cpus.push(CpuEvents {
+                cpu,
+                clock,
+                others,
+                stacks,
+                takes_stacks,
+                switches,
+                sampler,
+            });
         }
         Ok(rings)
-    }
-
-    fn tracepoint(
-        &mut self,
-        (name, id): (&'static str, u64),
-        cpu: u32,
-        kind: Kind,
-        stack_bytes: u32,
-        clock: &Counter,
-    ) -> Result<Counter, Error> {
-        let opts = tracepoint_opts(kind, stack_bytes);
-        let counter = open_event(name, Tracepoint { id }, cpu, &opts)?;
-        redirect(counter.file(), clock.file()).map_err(|errno| redirect_error(cpu, errno))?;
-        self.learn(&counter, cpu, kind)?;
-        Ok(counter)
     }
 
     /// Maps the ring, smaller when the host does not allow so much locked
@@ -164,26 +174,47 @@ impl Rings {
     }
 
     /// Takes stacks at the switches of these threads, and of all that begin
-    /// after the thread `newest`, before recording starts.
+    /// after the thread `newest`, until the numbers of threads start anew.
     ///
     /// # Errors
     /// When the kernel refuses.
-    pub(crate) fn take_stacks_of(&self, tids: Vec<u32>, newest: u32) -> Result<(), Error> {
-        let threads = threads::filter(tids, newest);
-        let text = CString::new(format!("{WAITS} && ({threads})"));
-        let text = text.expect("a filter has no zero byte");
-        self.cpus.iter().try_for_each(|events| {
-            let action = event_error("filter an event", events.cpu);
-            events.stacks.with_ftrace_filter(&text).map_err(action)
-        })
+    pub(crate) fn take_stacks_of(&mut self, tids: Vec<u32>, newest: u32) -> Result<(), Error> {
+        let threads = Threads::new(tids, newest);
+        let filter = CString::new(format!("{WAITS} && ({threads})"));
+        let filter = filter.expect("a filter has no zero byte");
+        for events in &mut self.cpus {
+            let cpu = events.cpu;
+            let fail = event_error("filter an event", cpu);
+            if self.threads.is_none() {
+                events.stacks.with_ftrace_filter(&filter).map_err(fail)?;
+                continue;
+            }
+            // An event takes one filter and no other.
+            let opts = tracepoint_opts(Kind::Stack, self.stack_bytes);
+            let stacks = tracepoint((SWITCH, self.switch), cpu, opts, &events.clock)?;
+            stacks.with_ftrace_filter(&filter).map_err(fail)?;
+            self.kinds.insert(stacks.id().map_err(event_error(ASK_ID, cpu))?, Kind::Stack);
+            if events.takes_stacks {
+                stacks.enable().map_err(event_error("enable an event", cpu))?;
+            }
+            events.stacks = stacks;
+        }
+        self.threads = Some(threads);
+        Ok(())
+    }
+
+    /// Whether stacks are taken at the switches of a thread.
+    pub(crate) fn takes_stacks_of(&self, tid: u32) -> bool {
+        self.threads.as_ref().is_some_and(|threads| threads.hold(tid))
     }
 
     /// Takes stacks of waits on a CPU from now on, or no more.
     ///
     /// # Errors
     /// When the kernel refuses.
-    pub(crate) fn take_stacks_on(&self, cpu: u32, take: bool) -> Result<(), Error> {
-        self.cpus.iter().filter(|events| events.cpu == cpu).try_for_each(|events| {
+    pub(crate) fn take_stacks_on(&mut self, cpu: u32, take: bool) -> Result<(), Error> {
+        self.cpus.iter_mut().filter(|events| events.cpu == cpu).try_for_each(|events| {
+            events.takes_stacks = take;
             let stacks = &events.stacks;
             let done = if take { stacks.enable() } else { stacks.disable() };
             done.map_err(event_error("thin out stacks", cpu))
@@ -288,6 +319,18 @@ where
         let errno = errno_of(&error);
         Error::OpenEvent { event: name, cpu, errno, remedy: open_event_remedy(errno) }
     })
+}
+
+/// A tracepoint of a CPU that writes into the ring of its clock.
+fn tracepoint(
+    (name, id): (&'static str, u64),
+    cpu: u32,
+    opts: Opts,
+    clock: &Counter,
+) -> Result<Counter, Error> {
+    let counter = open_event(name, Tracepoint { id }, cpu, &opts)?;
+    redirect(counter.file(), clock.file()).map_err(|errno| redirect_error(cpu, errno))?;
+    Ok(counter)
 }
 
 /// What all events have in common, the leading fields of nearly every record

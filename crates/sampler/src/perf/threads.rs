@@ -1,19 +1,42 @@
 //! Threads as a condition that the kernel evaluates at each switch. What is let
 //! through by mistake costs time, no truth: the tracker drops it.
 
+use std::fmt;
+
 /// Ranges in a condition at most: the kernel evaluates them one by one.
 const RANGES: usize = 16;
 
-/// A condition on `prev_pid` that holds for `tids` and for every thread that
-/// begins after `newest`, as long as the numbers do not start anew.
-pub(super) fn filter(mut tids: Vec<u32>, newest: u32) -> String {
-    tids.sort_unstable();
-    let mut condition = format!("prev_pid > {newest}");
-    for range in ranges(&tids) {
-        let (first, last) = (range[0], range[range.len() - 1]);
-        condition.push_str(&format!(" || (prev_pid >= {first} && prev_pid <= {last})"));
+/// Some threads, and all that begin after them as long as the numbers do not
+/// start anew.
+#[derive(Debug, Default)]
+pub(super) struct Threads {
+    newest: u32,
+    /// First and last number of each range.
+    ranges: Vec<(u32, u32)>,
+}
+
+impl Threads {
+    /// `tids`, and every thread that begins after `newest`.
+    pub(super) fn new(mut tids: Vec<u32>, newest: u32) -> Self {
+        tids.sort_unstable();
+        let ranges = ranges(&tids).map(|range| (range[0], range[range.len() - 1]));
+        Threads { newest, ranges: ranges.collect() }
     }
-    condition
+
+    /// Whether the condition holds for a thread.
+    pub(super) fn hold(&self, tid: u32) -> bool {
+        tid > self.newest || self.ranges.iter().any(|(first, last)| (*first..=*last).contains(&tid))
+    }
+}
+
+/// The condition on `prev_pid`.
+impl fmt::Display for Threads {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "prev_pid > {}", self.newest)?;
+        self.ranges.iter().try_for_each(|(first, last)| {
+            write!(f, " || (prev_pid >= {first} && prev_pid <= {last})")
+        })
+    }
 }
 
 /// Sorted numbers, cut where the widest gaps are.
@@ -30,10 +53,12 @@ mod tests {
 
     #[test]
     fn a_condition_names_neighbours_once() {
-        let condition = filter(vec![9, 3, 4, 5], 20);
+        let threads = Threads::new(vec![9, 3, 4, 5], 20);
         let ranges = "(prev_pid >= 3 && prev_pid <= 5) || (prev_pid >= 9 && prev_pid <= 9)";
-        assert_eq!(condition, format!("prev_pid > 20 || {ranges}"));
-        assert_eq!(filter(vec![], 20), "prev_pid > 20");
+        assert_eq!(threads.to_string(), format!("prev_pid > 20 || {ranges}"));
+        assert_eq!(Threads::new(vec![], 20).to_string(), "prev_pid > 20");
+        let held: Vec<u32> = (0..30).filter(|tid| threads.hold(*tid)).collect();
+        assert_eq!(held, [&[3, 4, 5, 9][..], &(21..30).collect::<Vec<u32>>()].concat());
     }
 
     #[test]

@@ -108,6 +108,6 @@ impl Session {
                 break;
             }
         }
-        Ok(())
+        self.take_stacks_of_all()
     }
 }

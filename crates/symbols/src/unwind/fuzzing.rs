@@ -7,6 +7,7 @@ use gimli::UnwindContext;
 use whyslow_events::{StackMemory, Unwound};
 
 use crate::unwind::image::Image;
+use crate::unwind::java::Keeps;
 use crate::unwind::memory::Piece;
 use crate::unwind::registers::{PC, Registers, SP};
 use crate::unwind::table::{Section, Sections, Table};
@@ -90,5 +91,15 @@ impl Code for OneFile {
         let mut piece = Piece::default();
         piece[..5].copy_from_slice(&[0x48, 0x83, 0xc4, 8, 0xc3]);
         (address & 1 == 1).then_some(piece)
+    }
+
+    /// Every fourth byte is a JVM's, with frames of all sizes.
+    fn java(&mut self, address: u64) -> Option<Keeps> {
+        (address & 3 == 2).then_some(match address >> 2 & 3 {
+            0 => Keeps::Pointer,
+            1 => Keeps::Nothing,
+            2 => Keeps::Bytes(address >> 4 & 0xff),
+            _ => Keeps::Bytes(address),
+        })
     }
 }

@@ -24,6 +24,8 @@ pub(crate) struct Known {
     oldest: ModuleId,
     /// Code in memory without a file.
     pub(crate) memory: Memory,
+    /// A JVM is mapped.
+    pub(crate) java: bool,
 }
 
 /// A mapping, and what is mapped there.
@@ -133,6 +135,7 @@ impl Known {
         self.recent = None;
         let replaced = mapping.start..mapping.end;
         self.modules.retain(|start, _| !replaced.contains(start));
+        self.java |= mapping.module() == "libjvm.so";
         self.space.mappings.insert(mapping);
     }
 }

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use whyslow_events::{StackEnd, StackMemory, Unwound};
 
+use crate::unwind::java::Keeps;
 use crate::unwind::memory::Piece;
 use crate::unwind::registers::{BP, PC, Registers, SP};
 use crate::unwind::rule::{Rule, Stop};
-use crate::unwind::{frame_pointer, lost, way_out};
+use crate::unwind::{frame_pointer, java, lost, way_out};
 
 /// Frames that are kept, innermost first.
 pub(crate) const DEEPEST: usize = 1024;
@@ -37,6 +38,9 @@ pub(crate) trait Code {
 
     /// The code at `address` in memory without a file.
     fn in_memory(&mut self, address: u64) -> Option<Piece>;
+
+    /// How the code at `address` keeps its frame, if it is a JVM's own.
+    fn java(&mut self, address: u64) -> Option<Keeps>;
 }
 
 /// A frame on the way up.
@@ -151,6 +155,9 @@ fn without_rule(
     frame: &Frame,
     stack: StackMemory<'_>,
 ) -> Result<Frame, StackEnd> {
+    if let Some(caller) = java::caller(code, frame, stack) {
+        return caller;
+    }
     let straight = code
         .in_memory(frame.pc())
         .and_then(|piece| way_out::caller(frame, &piece, stack))

@@ -81,6 +81,11 @@ impl Tracker {
         self.join(time, Pid(pid), Tid(tid), name, Entrance::Born, Doing::Runnable);
     }
 
+    /// Whether a thread is the target's.
+    pub(crate) fn follows(&self, tid: u32) -> bool {
+        self.threads.contains_key(&Tid(tid)) || self.found.contains_key(&Tid(tid))
+    }
+
     /// Whether a thread may run on a CPU, by the affinities that were read so
     /// far; any may as long as there is none.
     pub(crate) fn may_run_on(&self, cpu: u32) -> bool {

@@ -22,6 +22,10 @@ impl Code for Bare {
         piece[..5].copy_from_slice(&[0x48, 0x83, 0xc4, 8, 0xc3]);
         (address == TRAMPOLINE).then_some(piece)
     }
+
+    fn java(&mut self, _: u64) -> Option<Keeps> {
+        None
+    }
 }
 
 const TRAMPOLINE: u64 = 0x1a00;
