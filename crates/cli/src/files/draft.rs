@@ -7,9 +7,9 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag};
+use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::unistd::linkat;
 use tempfile::{NamedTempFile, TempPath};
 
@@ -51,7 +51,7 @@ impl Draft {
     /// # Errors
     /// When there is no room for it.
     pub(crate) fn nowhere() -> io::Result<Self> {
-        let in_memory = || Ok(memfd_create("whyslow", MFdFlags::MFD_CLOEXEC)?.into());
+        let in_memory = || io::Result::Ok(memfd_create("whyslow", MFdFlags::MFD_CLOEXEC)?.into());
         let file = tempfile::tempfile().or_else(|_: io::Error| in_memory())?;
         Ok(Draft { file, hidden: None })
     }

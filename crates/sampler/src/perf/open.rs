@@ -91,7 +91,8 @@ impl Rings {
         let waking = tracepoint_id("sched", "sched_waking")?;
         let cpus = online_cpus()?;
         let (kinds, fallbacks) = (FxHashMap::default(), vec![]);
-        let mut rings = Rings { cpus: vec![], kinds, threads: None, switch, stack_bytes, fallbacks };
+        let mut rings =
+            Rings { cpus: vec![], kinds, threads: None, switch, stack_bytes, fallbacks };
         let open = |name, id, cpu, kind, clock: &Counter| {
             tracepoint((name, id), cpu, tracepoint_opts(kind, stack_bytes), clock)
         };
