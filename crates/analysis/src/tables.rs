@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use whyslow_events::{
     CodeId, Event, ExitStatus, Frame, GilId, GilPlace, Header, Pid, ScriptFrame, ScriptReads, Site,
-    SiteId, SpaceId, StackEnd, StackId, SymbolKey,
+    SiteId, SpaceId, StackEnd, StackId, SymbolKey, Thinned,
 };
 
 use crate::frames::base;
@@ -18,6 +18,7 @@ pub(crate) struct Tables {
     pub(crate) sites: HashMap<SiteId, Site>,
     pub(crate) codes: HashMap<CodeId, Code>,
     pub(crate) script_reads: ScriptReads,
+    pub(crate) thinned: Option<Thinned>,
     pub(crate) gils: BTreeMap<GilId, Gil>,
     /// The kernel's count for the whole launched tree.
     pub(crate) kernel_cpu_all: Option<u64>,
@@ -104,6 +105,7 @@ impl Tables {
             sites: HashMap::new(),
             codes: HashMap::new(),
             script_reads: ScriptReads::default(),
+            thinned: None,
             gils: BTreeMap::new(),
             kernel_cpu_all: None,
             exit: None,
@@ -148,6 +150,7 @@ impl Tables {
                 self.gils.insert(id, Gil { space, place });
             }
             Event::ScriptReads(reads) => self.script_reads = reads,
+            Event::Thinned(thinned) => self.thinned = Some(thinned),
             Event::Site { id, site } => {
                 self.sites.insert(id, site);
             }

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     CodeId, Cpu, CpuSet, ExitStatus, Fallback, GilHolder, GilId, GilPlace, LoopTurn, Ns, Pid,
-    Polled, ScriptFrame, ScriptReads, Site, SiteId, SpaceId, StackEnd, StackId, Tid,
+    Polled, ScriptFrame, ScriptReads, Site, SiteId, SpaceId, StackEnd, StackId, Thinned, Tid,
 };
 
 /// An event and when it happened.
@@ -389,4 +389,6 @@ pub enum Event {
         /// Idle time, ns.
         idle_ns: u64,
     },
+    /// What was left out so far to keep to a limit of cost.
+    Thinned(Thinned),
 }

@@ -84,6 +84,7 @@ fn options(args: &RecordArgs, what: &What) -> Options {
         inherit: !args.no_inherit,
         duration: args.duration,
         delay: args.delay.unwrap_or_default(),
+        max_overhead: args.max_overhead,
         tool_version: env!("CARGO_PKG_VERSION").to_owned(),
         command: if args.show_secrets { command } else { redact(&command) },
     }

@@ -4,8 +4,10 @@
 
 mod gate;
 mod output;
+mod period;
 mod pidfd;
 
 pub(crate) use gate::Gate;
 pub(crate) use output::redirect;
+pub(crate) use period::set_period;
 pub(crate) use pidfd::pidfd_open;
