@@ -2,7 +2,7 @@
 //! on and ends right, nothing that was recorded is lost, and the exit code says
 //! what happened. Each cell of the matrix is a test.
 
-mod cell;
+pub(crate) mod cell;
 mod ends;
 mod outputs;
 mod strain;

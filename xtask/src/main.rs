@@ -9,6 +9,7 @@ mod bless;
 mod fuzz;
 mod readme;
 mod run;
+mod soak;
 mod test;
 mod tidy;
 mod tools;
@@ -46,6 +47,8 @@ enum Chore {
     Tidy,
     /// Run the labelled suite under whyslow and compare with what is known about it.
     Accuracy(accuracy::Arguments),
+    /// Attach to a program and detach from it for long; fails when something is left behind.
+    Soak(soak::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -57,6 +60,7 @@ fn main() -> ExitCode {
         Chore::Bless => bless::run(),
         Chore::Tidy => tidy::run(),
         Chore::Accuracy(arguments) => accuracy::run(&arguments),
+        Chore::Soak(arguments) => soak::run(&arguments),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -151,6 +151,7 @@ fn quality(
         stolen_ns: timeline.stolen(),
         scripts: scripts(tables),
         stops: tables.stops.clone(),
+        thinned: tables.thinned.map(thinned),
         sampling: sampling(timeline, threads.total()),
         overhead: Overhead {
             profiler_cpu_ns: tables.overhead.map(|(cpu_ns, _)| cpu_ns),
@@ -211,6 +212,17 @@ fn shares(timeline: &Timeline, pieces: &[(Key, Amount)], idle_ns: f64) -> PerSta
 fn scripts(tables: &Tables) -> Option<report::Scripts> {
     let ScriptReads { accepted, rejected } = tables.script_reads;
     (accepted + rejected > 0).then_some(report::Scripts { accepted, rejected })
+}
+
+fn thinned(thinned: whyslow_events::Thinned) -> report::Thinned {
+    let part = |millionths: u32| f64::from(millionths) / 1e6;
+    report::Thinned {
+        limit: part(thinned.limit),
+        cost: part(thinned.cost),
+        stacks: part(thinned.stacks),
+        samples: part(thinned.samples),
+        looks: part(thinned.looks),
+    }
 }
 
 fn sampling(timeline: &Timeline, thread_ns: u64) -> Option<report::Sampling> {

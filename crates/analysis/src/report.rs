@@ -352,6 +352,8 @@ pub struct Quality {
     pub stops: Option<Stops>,
     /// How well a sampled timeline is known; `null` when every switch was reported.
     pub sampling: Option<Sampling>,
+    /// What was left out to keep to `--max-overhead`; `null` when nothing was asked for.
+    pub thinned: Option<Thinned>,
     /// Why the recording is incomplete; `null` when it is whole.
     pub damage: Option<String>,
     /// What recording cost.
@@ -427,6 +429,23 @@ pub struct Sampling {
     pub sampled_ns: u64,
     /// How far off a share of all time may be (95 %).
     pub margin: f64,
+}
+
+/// Detail that was left out to keep to a limit, as parts of the whole, 0 to 1. The
+/// ledger is as exact as without.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Thinned {
+    /// What recording may cost, of one CPU.
+    pub limit: f64,
+    /// What it cost from the start of the window on, of one CPU: the recorder's own
+    /// time, and an estimate of the kernel's in the programs' context.
+    pub cost: f64,
+    /// Part of the time in which stacks of waits were taken.
+    pub stacks: f64,
+    /// Part of the samples that were taken.
+    pub samples: f64,
+    /// Part of the looks from outside that were taken.
+    pub looks: f64,
 }
 
 /// What recording cost.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use whyslow_events::{
     CodeId, Event, ExitStatus, Frame, GilId, GilPlace, Header, Pid, ScriptFrame, ScriptReads, Site,
-    SiteId, SpaceId, StackEnd, StackId, SymbolKey,
+    SiteId, SpaceId, StackEnd, StackId, SymbolKey, Thinned,
 };
 
 use crate::frames::base;
@@ -21,6 +21,7 @@ pub(crate) struct Tables {
     pub(crate) script_reads: ScriptReads,
     /// How threads were stopped, if that was asked for.
     pub(crate) stops: Option<Stops>,
+    pub(crate) thinned: Option<Thinned>,
     pub(crate) gils: BTreeMap<GilId, Gil>,
     /// The kernel's count for the whole launched tree.
     pub(crate) kernel_cpu_all: Option<u64>,
@@ -117,6 +118,7 @@ impl Tables {
             codes: HashMap::new(),
             script_reads: ScriptReads::default(),
             stops: None,
+            thinned: None,
             gils: BTreeMap::new(),
             kernel_cpu_all: None,
             exit: None,
@@ -164,6 +166,7 @@ impl Tables {
             Event::Stops { stops, stopped_ns, longest_ns } => {
                 self.stops = Some(Stops { count: stops, total_ns: stopped_ns, max_ns: longest_ns });
             }
+            Event::Thinned(thinned) => self.thinned = Some(thinned),
             Event::Site { id, site } => {
                 self.sites.insert(id, site);
             }

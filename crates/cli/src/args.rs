@@ -15,7 +15,7 @@ use whyslow_sampler::Engine;
 
 pub(crate) use format::{Format, OutputFile};
 use order::OrderArgs;
-use quantity::{parse_duration, parse_positive_duration, parse_stack_size};
+use quantity::{parse_duration, parse_percent, parse_positive_duration, parse_stack_size};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -100,6 +100,11 @@ pub(crate) struct RecordArgs {
     /// Let the program run this long before recording it
     #[arg(short = 'D', long, value_name = "TIME", value_parser = parse_duration)]
     pub delay: Option<Duration>,
+
+    /// What recording may cost, such as 2% of one CPU: stacks, samples and looks are
+    /// thinned for it, every switch is recorded all the same
+    #[arg(long, value_name = "PERCENT", value_parser = parse_percent)]
+    pub max_overhead: Option<u32>,
 
     /// Leave child processes out
     #[arg(long)]
@@ -303,6 +308,18 @@ mod tests {
         assert_eq!(size("1001").unwrap(), 1000, "words are whole");
         for wrong in ["61K", "-1", "", "K", "9999999999999999", "1.5K"] {
             assert!(size(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_limit_of_cost_is_a_part_of_one_cpu() {
+        let limit =
+            |text| record(&["-p", "1", "--max-overhead", text]).map(|args| args.max_overhead);
+        assert_eq!(record(&["-p", "1"]).unwrap().max_overhead, None);
+        assert_eq!(limit("2%").unwrap(), Some(20_000));
+        assert_eq!(limit("0.5").unwrap(), Some(5_000));
+        for wrong in ["0", "-1", "101", "%", "x", "nan"] {
+            assert!(limit(wrong).is_err(), "{wrong}");
         }
     }
 

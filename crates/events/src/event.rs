@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     CodeId, Cpu, CpuSet, ExitStatus, Fallback, GilHolder, GilId, GilPlace, LoopTurn, Ns, Pid,
-    Polled, ScriptFrame, ScriptReads, Site, SiteId, SpaceId, StackEnd, StackId, Tid,
+    Polled, ScriptFrame, ScriptReads, Site, SiteId, SpaceId, StackEnd, StackId, Thinned, Tid,
 };
 
 /// An event and when it happened.
@@ -398,4 +398,6 @@ pub enum Event {
         /// The longest of these, ns.
         longest_ns: u64,
     },
+    /// What was left out so far to keep to a limit of cost.
+    Thinned(Thinned),
 }

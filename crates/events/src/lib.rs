@@ -17,6 +17,7 @@ pub mod recording;
 mod script;
 mod site;
 mod source;
+mod thinned;
 mod unwind;
 
 pub use capabilities::{Capabilities, Fallback};
@@ -31,4 +32,5 @@ pub use script::{
 };
 pub use site::{Entry, Site};
 pub use source::{EventSource, InMemory, SourceError};
+pub use thinned::Thinned;
 pub use unwind::{StackEnd, StackMemory, Unwind, Unwound, UserRegisters};

@@ -3,6 +3,7 @@
 
 mod header;
 mod newcomers;
+mod rein;
 mod seeds;
 mod start;
 mod stir;
@@ -30,6 +31,7 @@ use crate::proc::Proc;
 use crate::target::{Child, What, check, spawn, traced};
 use crate::{Error, system_facts};
 pub(crate) use header::{begin_window, header};
+use rein::{Costs, Rein};
 pub(crate) use seeds::comm_of;
 use seeds::threads_of;
 use stir::stir_cpus;
@@ -59,6 +61,8 @@ pub struct Options {
     pub delay: Duration,
     /// Stop each thread while its calls are read, one at a time.
     pub precise: bool,
+    /// What recording may cost, in millionths of one CPU; detail is thinned for it.
+    pub max_overhead: Option<u32>,
     /// The version of whyslow, for the header.
     pub tool_version: String,
     /// The command line to keep in the recording, secrets removed.
@@ -143,6 +147,7 @@ pub struct Session {
     tracker: Tracker,
     upkeep: Upkeep,
     thinning: Thinning,
+    rein: Option<Rein>,
     proc: Proc,
     child: Option<Child>,
     /// Until the window begins; then the tracker has it.
@@ -202,6 +207,7 @@ impl Session {
             mended: false,
             upkeep: Upkeep::default(),
             thinning: Thinning::default(),
+            rein: None,
             proc,
             child,
             kernel,
@@ -254,6 +260,8 @@ impl Session {
     ) -> Result<Option<ExitStatus>, Error> {
         let start = self.header.start.0;
         let duration = self.options.duration.map(nanoseconds);
+        let costs = self.costs(start);
+        self.rein = self.options.max_overhead.map(|limit| Rein::new(limit, costs));
         let mut batch = vec![];
         loop {
             let elapsed = now()?.saturating_sub(start);
@@ -286,7 +294,9 @@ impl Session {
 
     /// Until a ring has filled up, the child has ended, or a round is over.
     fn wait_for_records(&self, left_ns: u64) -> Result<(), Error> {
-        let round = if self.tracker.wants_looks() { SHORT_ROUND } else { ROUND };
+        let step = self.rein.as_ref().map_or(0, Rein::step);
+        let short = step == 0 && self.tracker.wants_looks();
+        let round = if short { SHORT_ROUND } else { ROUND };
         let timeout = round.min(Duration::from_nanos(left_ns));
         let timeout = PollTimeout::try_from(timeout).unwrap_or(PollTimeout::ZERO);
         let rings = self.rings.files().map(AsFd::as_fd);
@@ -317,12 +327,31 @@ impl Session {
         if late > 0 {
             self.tracker.note(settled, Event::Late { records: late });
         }
-        self.tracker.look(round, || now().unwrap_or(u64::MAX));
-        self.tracker.read_scripts(round, || now().unwrap_or(u64::MAX));
+        if self.rein.as_mut().is_none_or(Rein::looks) {
+            self.tracker.look(round, || now().unwrap_or(u64::MAX));
+            self.tracker.read_scripts(round, || now().unwrap_or(u64::MAX));
+        }
+        self.keep_to_limit(round)?;
         for (cpu, take) in self.thinning.round(round, self.tracker.take_waits()) {
             self.rings.take_stacks_on(cpu, take)?;
         }
         self.upkeep.round(&self.proc, &mut self.tracker)
+    }
+
+    fn costs(&self, time: u64) -> Costs {
+        Costs { time, ours: our_cpu_ns(), caused: self.merge.caused_ns }
+    }
+
+    fn keep_to_limit(&mut self, now: u64) -> Result<(), Error> {
+        let costs = self.costs(now);
+        if let Some(rein) = &mut self.rein
+            && rein.compare(costs)
+        {
+            let step = rein.step();
+            self.thinning.take_step(step);
+            self.rings.sample_at(self.options.frequency >> step)?;
+        }
+        Ok(())
     }
 
     /// Looks before the window whether every switch is heard of: each CPU is
@@ -396,6 +425,10 @@ impl Session {
         }
         self.tracker.note_script_reads(end);
         self.tracker.note_glances(end);
+        let costs = self.costs(end);
+        if let Some(rein) = &mut self.rein {
+            self.tracker.note(end, Event::Thinned(rein.said(costs)));
+        }
         let overhead = Event::Overhead { profiler_cpu_ns: our_cpu_ns(), events: self.merge.read };
         self.tracker.note(end, overhead);
         self.tracker.note(end, Event::End { exit });

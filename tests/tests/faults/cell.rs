@@ -24,43 +24,43 @@ const NOBODY: u32 = 65_534;
 /// What is in the folder of each cell.
 const PROGRAMS: [&str; 3] = ["other", "whyslow", "worker"];
 /// What the worker writes there.
-const WRITTEN: [&str; 3] = ["again", "pid", "result"];
+const WRITTEN: [&str; 4] = ["again", "done", "pid", "result"];
 /// What the worker ends with.
-pub(super) const ENDS: i32 = 7;
+pub(crate) const ENDS: i32 = 7;
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Mode {
+pub(crate) enum Mode {
     Launch,
     Attach,
 }
 
 /// What the host allows.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Tier {
+pub(crate) enum Tier {
     Privileged,
     Ordinary,
     Procfs,
 }
 
-pub(super) struct Cell {
-    pub(super) case: Case,
-    pub(super) mode: Mode,
-    pub(super) tier: Tier,
+pub(crate) struct Cell {
+    pub(crate) case: Case,
+    pub(crate) mode: Mode,
+    pub(crate) tier: Tier,
     _programs: Arc<TempDir>,
 }
 
 /// A recorder, its target, and how to find it.
-pub(super) struct Running {
-    pub(super) recorder: Process,
+pub(crate) struct Running {
+    pub(crate) recorder: Process,
     /// Of a target that was not launched.
-    pub(super) target: Option<Process>,
-    pub(super) pid: String,
+    pub(crate) target: Option<Process>,
+    pub(crate) pid: String,
 }
 
 impl Cell {
     /// A folder of the user's with all he needs; `None`, and the skip is said,
     /// where this cannot be tried.
-    pub(super) fn new(mode: Mode, tier: Tier) -> Option<Cell> {
+    pub(crate) fn new(mode: Mode, tier: Tier) -> Option<Cell> {
         if let Some(reason) = unfit(tier) {
             let thread = std::thread::current();
             println!("SKIP {}: {reason}", thread.name().unwrap_or("test"));
@@ -84,7 +84,7 @@ impl Cell {
     }
 
     /// A command of the user's in the folder.
-    pub(super) fn command(&self, program: impl AsRef<Path>) -> Command {
+    pub(crate) fn command(&self, program: impl AsRef<Path>) -> Command {
         let mut command = Command::new(program.as_ref());
         command.current_dir(self.case.path(".")).stdin(Stdio::null());
         if self.is_dropped() {
@@ -94,12 +94,12 @@ impl Cell {
     }
 
     /// Whose it is.
-    pub(super) fn user(&self) -> u32 {
+    pub(crate) fn user(&self) -> u32 {
         if self.is_dropped() { NOBODY } else { geteuid().as_raw() }
     }
 
     /// Words that record with the engine of the tier.
-    pub(super) fn record(&self, options: &[&str]) -> Vec<String> {
+    pub(crate) fn record(&self, options: &[&str]) -> Vec<String> {
         let engine = if self.tier == Tier::Procfs { "procfs" } else { "perf" };
         let words = ["record", "--engine", engine].into_iter().chain(options.iter().copied());
         words.map(str::to_owned).collect()
@@ -107,12 +107,12 @@ impl Cell {
 
     /// Starts the worker as `work` says and its recorder, and waits until the
     /// worker is at work.
-    pub(super) fn start(&self, work: [&str; 2], options: &[&str]) -> Running {
+    pub(crate) fn start(&self, work: [&str; 2], options: &[&str]) -> Running {
         self.start_by(work, options, |command| command)
     }
 
     /// The same, with another command in the place of the recorder's.
-    pub(super) fn start_by(
+    pub(crate) fn start_by(
         &self,
         work: [&str; 2],
         options: &[&str],
@@ -131,7 +131,7 @@ impl Cell {
     }
 
     /// Starts the worker alone.
-    pub(super) fn work(&self, work: [&str; 2]) -> Process {
+    pub(crate) fn work(&self, work: [&str; 2]) -> Process {
         let mut command = self.command("./worker");
         command.arg(".").args(work);
         let worker = Process::start(command);
@@ -145,19 +145,19 @@ impl Cell {
     }
 
     /// What the worker wrote into a file.
-    pub(super) fn line(&self, name: &str) -> String {
+    pub(crate) fn line(&self, name: &str) -> String {
         let path = self.case.path(name);
         until(name, || Some(fs::read_to_string(&path).ok()?.trim().to_owned()))
     }
 
     /// Waits until the recording holds something of the worker.
-    pub(super) fn until_recorded(&self, running: &mut Running) {
+    pub(crate) fn until_recorded(&self, running: &mut Running) {
         let header = self.case.until_recorded(&mut running.recorder, "r.whyslow", 0);
         self.case.until_recorded(&mut running.recorder, "r.whyslow", header);
     }
 
     /// Fails unless the worker runs on as if nothing had happened.
-    pub(super) fn untouched(&self, pid: &str) {
+    pub(crate) fn untouched(&self, pid: &str) {
         let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
         let field = |name: &str| {
             let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
@@ -171,14 +171,14 @@ impl Cell {
     }
 
     /// Waits until a process is in a state.
-    pub(super) fn until_state(&self, pid: &str, state: char) {
+    pub(crate) fn until_state(&self, pid: &str, state: char) {
         let stat = format!("/proc/{pid}/stat");
         let state = format!(") {state} ");
         until("a state", || fs::read_to_string(&stat).ok().filter(|stat| stat.contains(&state)));
     }
 
     /// Ends the worker, and fails unless it computed what it had to.
-    pub(super) fn ends_right(&self, pid: &str) {
+    pub(crate) fn ends_right(&self, pid: &str) {
         signal_to(pid, Signal::SIGUSR1);
         let result = self.line("result");
         let (word, count) = result.split_once(' ').unwrap();
@@ -187,19 +187,19 @@ impl Cell {
     }
 
     /// Files besides those that were there before and those of the worker.
-    pub(super) fn outputs(&self) -> Vec<String> {
+    pub(crate) fn outputs(&self) -> Vec<String> {
         let ours = |name: &String| PROGRAMS.iter().chain(&WRITTEN).any(|ours| ours == name);
         self.case.files().into_iter().filter(|name| !ours(name)).collect()
     }
 
     /// What `whyslow report` says of the recording.
-    pub(super) fn reported(&self) -> Value {
+    pub(crate) fn reported(&self) -> Value {
         let finished = self.case.run(&["report", "r.whyslow", "--json"]).ended_with(0);
         sound(serde_json::from_slice(&finished.stdout).unwrap())
     }
 
     /// The report that was written.
-    pub(super) fn report(&self) -> Value {
+    pub(crate) fn report(&self) -> Value {
         sound(self.case.json("r.json"))
     }
 }
@@ -207,7 +207,7 @@ impl Cell {
 impl Running {
     /// Waits until the recorder has caught the signals that would end it: the
     /// recording is set up.
-    pub(super) fn until_set_up(&mut self) {
+    pub(crate) fn until_set_up(&mut self) {
         let status = format!("/proc/{}/status", self.recorder.pid());
         until("the recorder to catch signals", || {
             self.recorder.expect_running();
@@ -220,7 +220,7 @@ impl Running {
 
     /// Waits for the recorder, which is to end as the mode says: with `code`, or as
     /// the worker when it was launched.
-    pub(super) fn finish(self, code: i32) -> Finished {
+    pub(crate) fn finish(self, code: i32) -> Finished {
         let code = if self.target.is_none() { ENDS } else { code };
         self.recorder.finish().ended_with(code)
     }

@@ -34,7 +34,7 @@ const SWITCH: [&str; 2] = ["switch", "20"];
 /// Bytes that fit, in pages: more than one chunk of events.
 fn limit(cell: &Cell) -> u64 {
     match cell.tier {
-        Tier::Privileged | Tier::Ordinary => 40 << 12,
+        Tier::Privileged | Tier::Ordinary => 20 << 12,
         Tier::Procfs => 5 << 12,
     }
 }

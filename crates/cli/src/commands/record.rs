@@ -85,6 +85,7 @@ fn options(args: &RecordArgs, what: &What) -> Options {
         duration: args.duration,
         delay: args.delay.unwrap_or_default(),
         precise: args.precise,
+        max_overhead: args.max_overhead,
         tool_version: env!("CARGO_PKG_VERSION").to_owned(),
         command: if args.show_secrets { command } else { redact(&command) },
     }

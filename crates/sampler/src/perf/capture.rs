@@ -199,6 +199,18 @@ impl Capture {
         }
     }
 
+    /// Lets the clock fire so often a second from now on, where it is not also what
+    /// tells of time in the kernel.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub(crate) fn sample_at(&self, frequency: u32) -> Result<(), Error> {
+        match self {
+            Capture::Machine(rings) => rings.sample_at(frequency),
+            Capture::Tasks(_) => Ok(()),
+        }
+    }
+
     /// Files that are readable when a ring has filled up by a quarter.
     pub(crate) fn files(&self) -> Box<dyn Iterator<Item = &File> + '_> {
         match self {

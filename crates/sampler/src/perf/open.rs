@@ -23,7 +23,7 @@ use crate::Error;
 use crate::arch::{GeneralRegisters, Registers};
 use crate::error::errno_of;
 use crate::preflight::{RING_REMEDY, open_event_remedy, tracepoint_id};
-use crate::sys::redirect;
+use crate::sys::{redirect, set_period};
 
 /// Stacks of the target's waits per second and CPU at most, taken at the switch.
 /// The kernel itself raises the period to keep to it: every wait of a program
@@ -219,6 +219,21 @@ impl Rings {
             let stacks = &events.stacks;
             let done = if take { stacks.enable() } else { stacks.disable() };
             done.map_err(event_error("thin out stacks", cpu))
+        })
+    }
+
+    /// Lets the clocks fire so often a second from now on.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub(crate) fn sample_at(&self, frequency: u32) -> Result<(), Error> {
+        let period = 1_000_000_000 / u64::from(frequency.max(1));
+        self.cpus.iter().try_for_each(|events| {
+            set_period(events.clock.file(), period).map_err(|errno| Error::Event {
+                action: "set the frequency of the clock",
+                cpu: events.cpu,
+                errno,
+            })
         })
     }
 

@@ -3,6 +3,8 @@
 //! at nearly one moment. A thread that does not move is passed over for more and
 //! more rounds: that it has not moved is known exactly afterwards.
 
+use whyslow_events::Thinned;
+
 /// Distance of rounds, ns: on average, and most, when looking costs too much.
 const CLOSEST: u64 = 5_000_000;
 const FARTHEST: u64 = 100_000_000;
@@ -10,10 +12,11 @@ const FARTHEST: u64 = 100_000_000;
 const CALMEST: u32 = 5;
 /// Looks at threads at rest, a second: some 4 µs each.
 const AT_REST: u64 = 1500;
-/// What looking may cost, in thousandths of a CPU.
-const ALLOWED: u64 = 20;
+/// What looking may cost, in millionths of a CPU, when nobody says.
+pub(super) const ALLOWED: u32 = 20_000;
 /// How often that is compared, ns.
 const COMPARED: u64 = 500_000_000;
+const MILLION: u64 = 1_000_000;
 
 /// The rhythm of rounds.
 #[derive(Debug)]
@@ -24,6 +27,11 @@ pub(super) struct Pace {
     random: u64,
     /// When cost was compared last, and our CPU time then.
     compared: (u64, u64),
+    allowed: u64,
+    /// When rounds began, and what was spent by then.
+    begun: (u64, u64),
+    /// How many rounds there would be by now if looking cost nothing.
+    wanted: u64,
 }
 
 /// How many looks in a row found a thread where it was.
@@ -41,9 +49,18 @@ impl Calm {
 
 impl Pace {
     /// Rounds from `now` on, at most `frequency` a second; `spent` is our CPU time.
-    pub(super) fn new(now: u64, spent: u64, frequency: u32) -> Self {
+    pub(super) fn new(now: u64, spent: u64, frequency: u32, allowed: u32) -> Self {
         let closest = CLOSEST.max(1_000_000_000 / u64::from(frequency.max(1)));
-        Pace { distance: closest, closest, round: 0, random: now | 1, compared: (now, spent) }
+        Pace {
+            distance: closest,
+            closest,
+            round: 0,
+            random: now | 1,
+            compared: (now, spent),
+            allowed: u64::from(allowed).max(1),
+            begun: (now, spent),
+            wanted: 0,
+        }
     }
 
     /// Whether a thread as calm as this is looked at in the present round.
@@ -57,6 +74,7 @@ impl Pace {
         let mut wait = 0;
         loop {
             self.round += 1;
+            self.wanted += self.distance / self.closest.max(1);
             wait += self.distance / 2 + self.next_random() % self.distance.max(1);
             if self.is_due(least) {
                 return wait;
@@ -72,9 +90,21 @@ impl Pace {
             return;
         }
         self.compared = (now, spent);
-        let cost = spent.saturating_sub(spent_then).saturating_mul(1000) / passed;
+        let cost = spent.saturating_sub(spent_then).saturating_mul(MILLION) / passed;
         let farthest = FARTHEST.max(self.closest);
-        self.distance = (self.distance * cost / ALLOWED).clamp(self.closest, farthest);
+        self.distance = (self.distance * cost / self.allowed).clamp(self.closest, farthest);
+    }
+
+    /// What was left out until `now` to keep to what is allowed.
+    pub(super) fn thinned(&self, now: u64, spent: u64) -> Thinned {
+        let passed = now.saturating_sub(self.begun.0).max(1);
+        let cost = spent.saturating_sub(self.begun.1).saturating_mul(MILLION) / passed;
+        let looks = self.round.saturating_mul(MILLION) / self.wanted.max(1);
+        let millionths = |value: u64| u32::try_from(value).unwrap_or(u32::MAX);
+        // Stacks and samples come with the looks.
+        let [cost, looks] = [cost, looks.min(MILLION)].map(millionths);
+        let limit = millionths(self.allowed);
+        Thinned { limit, cost, stacks: looks, samples: looks, looks }
     }
 
     /// xorshift, by Marsaglia: a rhythm needs no better.
@@ -92,7 +122,7 @@ mod tests {
 
     #[test]
     fn the_calm_are_looked_at_less_often_and_the_moved_at_once() {
-        let mut pace = Pace::new(1, 0, 1000);
+        let mut pace = Pace::new(1, 0, 1000, ALLOWED);
         let rest = (0..9).fold(Calm::default(), |calm, _| calm.after(false, 100));
         assert_eq!(rest.after(true, 100), Calm::default());
         assert_eq!(Calm::default().after(false, 2), Calm::default(), "few are always looked at");
@@ -107,7 +137,7 @@ mod tests {
 
     #[test]
     fn distances_vary_around_their_mean() {
-        let mut pace = Pace::new(7, 0, 499);
+        let mut pace = Pace::new(7, 0, 499, ALLOWED);
         let distances: Vec<u64> = (0..1000).map(|_| pace.advance(Calm::default())).collect();
         let mean = distances.iter().sum::<u64>() / 1000;
         assert!(mean.abs_diff(CLOSEST) < CLOSEST / 20, "{mean}");
@@ -117,9 +147,12 @@ mod tests {
 
     #[test]
     fn what_costs_too_much_is_done_less_often() {
-        let mut pace = Pace::new(0, 0, 1000);
+        let mut pace = Pace::new(0, 0, 1000, ALLOWED);
         pace.compare(COMPARED, COMPARED / 10);
         assert_eq!(pace.distance, 5 * CLOSEST);
+        (0..10).for_each(|_| drop(pace.advance(Calm::default())));
+        let thinned = pace.thinned(COMPARED, COMPARED / 10);
+        assert_eq!((thinned.cost, thinned.looks), (100_000, 200_000), "{thinned:?}");
         pace.compare(2 * COMPARED, COMPARED / 10);
         assert_eq!(pace.distance, CLOSEST);
     }

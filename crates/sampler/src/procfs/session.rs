@@ -10,7 +10,7 @@ use whyslow_events::{
     Capabilities, EngineName, Event, ExitStatus, Fallback, Header, Pid, Tid, Timed,
 };
 
-use super::pace::Pace;
+use super::pace::{ALLOWED, Pace};
 use super::poller::Poller;
 use crate::proc::Proc;
 use crate::session::{
@@ -170,8 +170,10 @@ impl Session {
         sink: &mut dyn FnMut(&Timed) -> io::Result<()>,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Ended, Error> {
-        match self.record(stop, sink, progress) {
-            Ok(exit) => self.finish(exit, sink),
+        let allowed = self.options.max_overhead.unwrap_or(ALLOWED);
+        let mut pace = Pace::new(now()?, our_cpu_ns(), self.options.frequency, allowed);
+        match self.record(&mut pace, stop, sink, progress) {
+            Ok(exit) => self.finish(exit, &pace, sink),
             Err(error) => {
                 self.abandon(stop);
                 Err(error)
@@ -188,18 +190,18 @@ impl Session {
 
     fn record(
         &mut self,
+        pace: &mut Pace,
         stop: &Stop,
         sink: &mut dyn FnMut(&Timed) -> io::Result<()>,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Option<ExitStatus>, Error> {
         let start = self.header.start.0;
         let duration = self.options.duration.map(nanoseconds);
-        let mut pace = Pace::new(now()?, our_cpu_ns(), self.options.frequency);
         let mut due = start;
         loop {
             let time = now()?;
             if time >= due || self.someone_ended()? {
-                self.poller.round(&pace)?;
+                self.poller.round(pace)?;
                 self.poller.bury();
                 self.drain(sink)?;
                 pace.compare(time, our_cpu_ns());
@@ -271,6 +273,7 @@ impl Session {
     fn finish(
         mut self,
         exit: Option<ExitStatus>,
+        pace: &Pace,
         sink: &mut dyn FnMut(&Timed) -> io::Result<()>,
     ) -> Result<Ended, Error> {
         self.poller.look_at_all()?;
@@ -279,6 +282,10 @@ impl Session {
         let reads = self.poller.stacks.reads();
         self.poller.emit(end, Event::ScriptReads(reads));
         let (profiler_cpu_ns, events) = (our_cpu_ns(), self.poller.looks());
+        if self.options.max_overhead.is_some() {
+            let thinned = pace.thinned(end, profiler_cpu_ns);
+            self.poller.emit(end, Event::Thinned(thinned));
+        }
         self.poller.emit(end, Event::Overhead { profiler_cpu_ns, events });
         self.poller.emit(end, Event::End { exit });
         self.drain(sink)?;

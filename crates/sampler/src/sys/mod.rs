@@ -5,9 +5,11 @@
 mod gate;
 mod hold;
 mod output;
+mod period;
 mod pidfd;
 
 pub(crate) use gate::Gate;
 pub(crate) use hold::{Held, hold};
 pub(crate) use output::redirect;
+pub(crate) use period::set_period;
 pub(crate) use pidfd::pidfd_open;

@@ -1,7 +1,7 @@
 //! How far the numbers can be trusted, and what they cost.
 
 use anstyle::Style;
-use whyslow_analysis::report::{Fallback, Reach, Report, Scripts};
+use whyslow_analysis::report::{Fallback, Reach, Report, Scripts, Thinned};
 
 use super::line::{Line, columns, dim, warning, wrap};
 use crate::render::Origin;
@@ -96,12 +96,24 @@ fn items(report: &Report, origin: &Origin) -> Vec<(Style, String)> {
         let (count, longest) = (stops.count, span(stops.max_ns));
         items.push((dim(), format!("{count} stops of threads, the longest {longest}")));
     }
+    items.extend(quality.thinned.as_ref().map(thinned).into_iter().flatten());
     let overhead = quality.overhead.profiler_cpu_ns.map_or("overhead not known".into(), |ns| {
         let share = ns as f64 / report.window.duration_ns.max(1) as f64;
         format!("overhead {} CPU ({})", span(ns), percent(share))
     });
     items.push((dim(), overhead));
     items
+}
+
+/// What a limit of cost has left out.
+fn thinned(thinned: &Thinned) -> Vec<(Style, String)> {
+    let Thinned { limit, cost, stacks, samples, looks } = *thinned;
+    let over = cost > limit;
+    let cost = format!("cost {} of a CPU, limit {}", percent(cost), percent(limit));
+    let parts = [("stacks of waits", stacks), ("samples", samples), ("looks", looks)];
+    let parts = parts.into_iter().filter(|(_, part)| *part < 1.0);
+    let parts = parts.map(|(what, part)| (warning(), format!("{} of {what}", percent(part))));
+    [(marked(over), cost)].into_iter().chain(parts).collect()
 }
 
 fn marked(suspicious: bool) -> Style {

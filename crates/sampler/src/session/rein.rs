@@ -1,0 +1,163 @@
+//! What recording may cost. When it costs more, detail is thinned step by step: the
+//! stacks of waits, the samples, the looks from outside. Every switch is recorded
+//! all the same, so that the ledger stays exact; what that costs is the least
+//! there is.
+
+use whyslow_events::Thinned;
+
+/// How often costs are compared, ns.
+const COMPARED: u64 = 200_000_000;
+/// Each step halves the detail; at the last no stacks of waits are taken at all.
+pub(super) const LAST_STEP: u32 = 6;
+/// Detail comes back when the cost is below this part of the limit: with twice
+/// the detail it is below the limit yet.
+const EASY: u64 = 3;
+const MILLION: u64 = 1_000_000;
+
+/// Keeps costs below a limit.
+#[derive(Debug)]
+pub(super) struct Rein {
+    limit: u64,
+    step: u32,
+    rounds: u64,
+    begun: Costs,
+    compared: Costs,
+    /// Time, and by steps how much of it there was of each detail, ns.
+    kept: Kept,
+}
+
+/// What was spent by when, ns.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Costs {
+    pub(super) time: u64,
+    /// Our own CPU time.
+    pub(super) ours: u64,
+    /// What the kernel did for us in others, estimated.
+    pub(super) caused: u64,
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    stacks: u64,
+    others: u64,
+}
+
+impl Costs {
+    fn since(self, before: Costs) -> u64 {
+        let spent = (self.ours + self.caused).saturating_sub(before.ours + before.caused);
+        spent.saturating_mul(MILLION) / self.time.saturating_sub(before.time).max(1)
+    }
+}
+
+impl Rein {
+    /// A limit in millionths of one CPU, from now on.
+    pub(super) fn new(limit: u32, now: Costs) -> Self {
+        let kept = Kept::default();
+        Rein { limit: limit.into(), step: 0, rounds: 0, begun: now, compared: now, kept }
+    }
+
+    /// How often detail is to be halved.
+    pub(super) fn step(&self) -> u32 {
+        self.step
+    }
+
+    /// Whether this is a round in which to look at threads from outside.
+    pub(super) fn looks(&mut self) -> bool {
+        self.rounds += 1;
+        self.rounds.is_multiple_of(1 << self.step)
+    }
+
+    /// Compares costs with the limit, now and then; whether the step is another.
+    pub(super) fn compare(&mut self, now: Costs) -> bool {
+        if now.time.saturating_sub(self.compared.time) < COMPARED {
+            return false;
+        }
+        self.keep(now);
+        let cost = now.since(self.compared);
+        self.compared = now;
+        let before = self.step;
+        if cost > self.limit {
+            self.step = (self.step + 1).min(LAST_STEP);
+        } else if cost < self.limit / EASY {
+            self.step = self.step.saturating_sub(1);
+        }
+        self.step != before
+    }
+
+    fn keep(&mut self, now: Costs) {
+        let passed = now.time.saturating_sub(self.compared.time);
+        self.kept.others += passed >> self.step;
+        self.kept.stacks += if self.step < LAST_STEP { passed >> self.step } else { 0 };
+    }
+
+    /// What was left out until now.
+    pub(super) fn said(&mut self, now: Costs) -> Thinned {
+        self.keep(now);
+        self.compared = now;
+        let time = now.time.saturating_sub(self.begun.time).max(1);
+        let millionths = |value: u64| u32::try_from(value).unwrap_or(u32::MAX);
+        let part = |kept: u64| millionths(kept.saturating_mul(MILLION) / time);
+        Thinned {
+            limit: millionths(self.limit),
+            cost: millionths(now.since(self.begun)),
+            stacks: part(self.kept.stacks),
+            samples: part(self.kept.others),
+            looks: part(self.kept.others),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PERCENT: u32 = 10_000;
+
+    /// A recorder that needs `floor` per cent, and `detail` per cent at full detail.
+    fn after(seconds: u64, floor: u64, detail: u64) -> (Rein, Costs) {
+        let mut now = Costs::default();
+        let mut rein = Rein::new(2 * PERCENT, now);
+        for _ in 0..seconds * 5 {
+            now.time += COMPARED;
+            now.ours += COMPARED * floor / 100;
+            now.caused += (COMPARED * detail / 100) >> rein.step();
+            rein.compare(now);
+        }
+        (rein, now)
+    }
+
+    #[test]
+    fn detail_is_halved_until_the_cost_is_below_the_limit_and_no_more() {
+        let (mut rein, now) = after(60, 1, 6);
+        assert_eq!(rein.step(), 3, "1 % and an eighth of 6 % are below 2 %");
+        let said = rein.said(now);
+        assert!((9_000..=21_000).contains(&said.cost), "{said:?}");
+        assert!((120_000..=150_000).contains(&said.stacks), "{said:?}");
+    }
+
+    #[test]
+    fn what_is_cheap_is_left_alone() {
+        let (mut rein, now) = after(10, 0, 1);
+        assert_eq!((rein.step(), rein.said(now).looks), (0, 1_000_000));
+        assert!((0..10).all(|_| rein.looks()));
+    }
+
+    #[test]
+    fn what_switches_alone_cost_is_not_to_be_saved() {
+        let (mut rein, now) = after(60, 5, 6);
+        assert_eq!(rein.step(), LAST_STEP);
+        let said = rein.said(now);
+        assert!(said.cost > said.limit && said.stacks < 50_000, "{said:?}");
+        assert_eq!((0..640).filter(|_| rein.looks()).count(), 10);
+    }
+
+    #[test]
+    fn detail_comes_back_when_there_is_room() {
+        let (mut rein, mut now) = after(60, 5, 6);
+        for _ in 0..100 {
+            now.time += COMPARED;
+            rein.compare(now);
+        }
+        assert_eq!(rein.step(), 0);
+    }
+}

@@ -1,0 +1,103 @@
+//! Many threads, many processes, long command lines.
+
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    case::{Case, needs_root},
+    faults::cell::{Cell, ENDS, Mode, Tier},
+    process::{Process, until},
+    report::sound,
+};
+
+/// Memory of the recorder, KiB.
+const MUCH: u64 = 300 << 10;
+
+/// Records so many threads that are there already, and gives the time until the
+/// window began.
+fn many_threads(tier: Tier, threads: u64) -> Option<Duration> {
+    let cell = Cell::new(Mode::Attach, tier)?;
+    let target = cell.work(["work", &threads.to_string()]);
+    let mut command = cell.command("./whyslow");
+    let options = ["-q", "-d", "300ms", "-o", "r.whyslow", "-o", "r.json", "-p", &target.pid()];
+    command.args(cell.record(&options));
+    let start = Instant::now();
+    let mut recorder = Process::start(command);
+    let status = format!("/proc/{}/status", recorder.pid());
+    cell.case.until_recorded(&mut recorder, "r.whyslow", 0);
+    let begun = start.elapsed();
+    let mut peak = 0;
+    until("the recorder to end", || {
+        let text = fs::read_to_string(&status).unwrap_or_default();
+        let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let now = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse().ok());
+        peak = peak.max(now.unwrap_or(0));
+        recorder.has_ended().then_some(())
+    });
+    recorder.finish().ended_with(0);
+    cell.untouched(&target.pid());
+    cell.ends_right(&target.pid());
+    target.finish().ended_with(ENDS);
+    let report = cell.report();
+    assert_eq!(report["target"]["threads"], threads + 1);
+    assert_eq!(report["quality"]["lost"], 0);
+    let off = report["quality"]["oncpu_vs_kernel"].as_f64().unwrap();
+    // The one that works has some milliseconds on the CPU.
+    assert!(off.abs() < 0.05, "{}", report["quality"]);
+    assert!(peak > 0 && peak < MUCH, "{peak} KiB");
+    Some(begun)
+}
+
+#[test]
+fn a_thousand_threads_are_found_and_take_little_memory() {
+    for tier in [Tier::Privileged, Tier::Ordinary, Tier::Procfs] {
+        many_threads(tier, 1000);
+    }
+}
+
+#[test]
+#[ignore = "needs the machine for itself"]
+fn five_thousand_threads_are_found_in_two_seconds() {
+    for tier in [Tier::Privileged, Tier::Ordinary, Tier::Procfs] {
+        if let Some(begun) = many_threads(tier, 5000) {
+            println!("{tier:?}: the window begins after {begun:?}");
+            assert!(begun < Duration::from_secs(2), "{tier:?}: {begun:?}");
+        }
+    }
+}
+
+#[test]
+#[ignore = "takes long beside others"]
+fn ten_thousand_processes_that_live_shortly_are_all_counted() {
+    needs_root!();
+    let case = Case::new();
+    let script = "i=0; while [ $i -lt 10000 ]; do (:); i=$((i+1)); done";
+    case.run(&["record", "-q", "-o", "r.json", "--", "sh", "-c", script]).ended_with(0);
+    let report = sound(case.json("r.json"));
+    assert_eq!(report["target"]["processes"], 10_001);
+    assert_eq!(report["quality"]["lost"], 0);
+}
+
+#[test]
+fn five_hundred_processes_at_once_are_one_program() {
+    needs_root!();
+    let case = Case::new();
+    let script = "i=0; while [ $i -lt 500 ]; do sleep 1 & i=$((i+1)); done; wait";
+    case.run(&["record", "-q", "-o", "r.json", "--", "sh", "-c", script]).ended_with(0);
+    let report = sound(case.json("r.json"));
+    assert_eq!(report["target"]["processes"], 501);
+    assert_eq!(report["quality"]["lost"], 0);
+}
+
+#[test]
+fn a_command_line_of_64_kib_is_recorded_and_reported() {
+    let case = Case::new();
+    let long = "x".repeat(64 << 10);
+    let engine = ["record", "-q", "--engine", "procfs", "-o", "r.json", "-o", "r.svg"];
+    case.run(&[&engine[..], &["--", "sh", "-c", "exit 3", &long]].concat()).ended_with(3);
+    let report = sound(case.json("r.json"));
+    assert_eq!(report["target"]["command"][3], long.as_str());
+    assert!(case.text("r.svg").contains("</svg>"));
+}
