@@ -36,6 +36,7 @@ impl Session {
             }
             let pid = process.pid;
             self.tracker.adopt(start, process);
+            self.tracker.prepare(start, pid, pid);
             self.seed_threads(pid)?;
         }
         self.header.target.pids = pids.iter().copied().map(Pid).collect();
