@@ -55,7 +55,10 @@ fn a_look_at_a_thread_that_waits_says_nothing() {
     let times = times(&script);
     assert_eq!(times[1].unwrap().with_ns, 4 * MS);
     assert_eq!(times[1].unwrap().without_ns, 0);
-    assert_eq!(times[0].unwrap().with_ns, 10 * MS);
+    // While the other waits it is known, and no look says anything of the rest.
+    let a = times[0].unwrap();
+    assert_eq!([a.with_ns, a.unknown_ns], [6 * MS, 4 * MS]);
+    assert_eq!(a.with_interval(), Some([1.0; 2]));
 }
 
 #[test]

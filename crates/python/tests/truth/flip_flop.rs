@@ -3,11 +3,13 @@
 
 use std::fs;
 use std::os::unix::fs::FileExt;
+use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::unistd::Pid;
+use serde_json::Value;
 use whyslow_python::{Counters, Motion, Read, Stack};
 
 use crate::interpreters;
@@ -34,6 +36,19 @@ struct Tally {
     /// During which the program itself noted where it was.
     noted: u32,
     counters: Counters,
+}
+
+impl Tally {
+    fn count(&mut self, verdict: &Verdict, names: &[(String, u32)]) {
+        match verdict {
+            Verdict::Right => self.right += 1,
+            Verdict::Torn => self.torn += 1,
+            Verdict::Wrong => {
+                self.wrong += 1;
+                println!("{names:?}");
+            }
+        }
+    }
 }
 
 #[test]
@@ -74,14 +89,8 @@ fn watch(interpreter: &Interpreter) -> Tally {
         };
         let truth = before.first().filter(|chain| **chain != 0 && noted() == before);
         tally.noted += u32::from(truth.is_some());
-        match judge(&stack, truth.copied()) {
-            Verdict::Right => tally.right += 1,
-            Verdict::Torn => tally.torn += 1,
-            Verdict::Wrong => {
-                tally.wrong += 1;
-                println!("{truth:?} {:?}", names(&stack));
-            }
-        }
+        let names = names(&stack);
+        tally.count(&judge(&names, truth.copied()), &names);
     }
     tally.counters = reader.counters();
     tally
@@ -106,6 +115,49 @@ fn keep_apart(target: &Running) {
     }
 }
 
+#[test]
+#[ignore = "asks py-spy fifty times of each interpreter: some 10 s"]
+fn py_spy_stops_the_thread_and_sees_the_same() {
+    if Command::new("py-spy").arg("--version").output().is_err() {
+        println!("NOTE py-spy: not on this machine");
+        return;
+    }
+    for interpreter in interpreters::all() {
+        let mut target = Running::start(&interpreter, "flip_flop.py", PROGRAM);
+        assert_eq!(target.line(), "ready");
+        let mut reader = target.reader().unwrap();
+        let thread = target.main_thread(&reader);
+        let memory = target.memory();
+        let pid = target.child.id().to_string();
+        let [mut theirs, mut ours] = [Tally::default(), Tally::default()];
+        for _ in 0..50 {
+            let Some(stack) = dumped(&pid) else { continue };
+            theirs.count(&judge(&stack, None), &stack);
+            if let Read::Accepted(stack) = reader.read(&memory, &thread, Motion::Running) {
+                let names = names(&stack);
+                ours.count(&judge(&names, None), &names);
+            }
+        }
+        println!("{interpreter:?}: py-spy {theirs:?}");
+        println!("{interpreter:?}: whyslow {ours:?}");
+        if theirs.right + theirs.torn + theirs.wrong == 0 {
+            println!("NOTE {interpreter:?}: py-spy cannot read it");
+        }
+        assert!(ours.right > 10 && ours.torn + ours.wrong == 0, "{ours:?}");
+    }
+}
+
+/// What py-spy says of the only thread, outermost first.
+fn dumped(pid: &str) -> Option<Vec<(String, u32)>> {
+    let output = Command::new("py-spy").args(["dump", "--json", "--pid", pid]).output().ok()?;
+    let threads: Vec<Value> = serde_json::from_slice(&output.stdout).ok()?;
+    let frame = |frame: &Value| {
+        let line = frame["line"].as_u64().unwrap_or_default();
+        (frame["name"].as_str().unwrap_or_default().to_owned(), line as u32)
+    };
+    Some(threads.first()?["frames"].as_array()?.iter().rev().map(frame).collect())
+}
+
 enum Verdict {
     Right,
     Torn,
@@ -114,8 +166,7 @@ enum Verdict {
 
 /// Whether `stack` is a beginning of one of the two chains, and all of one if
 /// that is the `truth`: 1 for the first, 2 for the second.
-fn judge(stack: &Stack, truth: Option<u8>) -> Verdict {
-    let names = names(stack);
+fn judge(names: &[(String, u32)], truth: Option<u8>) -> Verdict {
     let has = |chain: &str| names.iter().any(|(name, _)| name.ends_with(chain));
     if has("_a") && has("_b") {
         return Verdict::Torn;

@@ -36,7 +36,6 @@ use gil::Gils;
 use glances::Glances;
 use habits::Habits;
 use looks::Looks;
-use precise::Precise;
 use scripts::{Lately, Scripts};
 use ticks::{Left, Ticks};
 
@@ -165,7 +164,6 @@ pub(crate) struct Tracker {
     reads: Budget,
     scripts: Scripts,
     gils: Gils,
-    precise: Precise,
     waits: Waits,
     looks: Looks,
     /// Where no record tells of waits, and of time in the kernel.
@@ -195,7 +193,6 @@ impl Tracker {
             reads: Budget::default(),
             scripts: Scripts::default(),
             gils: Gils::default(),
-            precise: Precise::default(),
             waits: Waits::new(kernel),
             looks: Looks::default(),
             glances: None,

@@ -35,8 +35,10 @@ impl Session {
             if process.pid == pids[0] {
                 self.header.target.name.clone_from(&process.name);
             }
-            found.push(process.pid);
+            let pid = process.pid;
+            found.push(pid);
             self.tracker.adopt(start, process);
+            self.tracker.prepare(start, pid, pid);
         }
         // What their threads wait on may be another of them.
         found.into_iter().try_for_each(|pid| self.seed_threads(pid))?;

@@ -6,10 +6,11 @@ use std::ops::Range;
 use std::rc::Rc;
 
 use rustc_hash::FxHashMap;
-use whyslow_events::{SpaceId, StackEnd, StackId, StackMemory, Tid, Unwind, UserRegisters};
+use whyslow_events::{Pid, SpaceId, StackEnd, StackId, StackMemory, Tid, Unwind, UserRegisters};
 
 use super::Tracker;
 use crate::arch::Registers;
+use crate::inspect::Process;
 use crate::perf::interner::{Chain, UserHalf, halves};
 use crate::perf::record::UserStack;
 use crate::session::Readers;
@@ -89,6 +90,21 @@ impl Tracker {
     pub(crate) fn read_with(&mut self, readers: Readers) {
         self.unwinding = Unwinding(Some(readers.unwinder));
         self.scripts.read_with(readers.scripts);
+    }
+
+    /// Looks for what reading the stacks of a process needs, its interpreter and how to
+    /// unwind its code, so that the first waits of the window do not end meanwhile.
+    pub(crate) fn prepare(&mut self, time: u64, pid: u32, tid: u32) {
+        let Some(space) = self.processes.get(&Pid(pid)).map(|process| process.space) else {
+            return;
+        };
+        self.report_space(time, space);
+        self.scripts.prepare(space, Tid(tid), &Process::new(pid));
+        let inspector = self.waits.inspector();
+        let Some(call) = inspector.call(pid, tid) else { return };
+        let Some((bytes, whole)) = inspector.stack(pid, call.sp, READS[0]) else { return };
+        let memory = StackMemory { start: call.sp, bytes: &bytes, whole };
+        self.unwind(space, &UserRegisters::new(call.pc, call.sp), memory);
     }
 
     /// The stack of a thread that the sampling clock hit.

@@ -33,8 +33,8 @@ impl Tracker {
     /// Stops threads while they are read, from now on. `child` is the process that we
     /// launched.
     pub(crate) fn stop_threads(&mut self, child: Option<u32>) {
-        self.precise.wanted = true;
-        self.precise.child = child.map(Tid);
+        self.scripts.precise.wanted = true;
+        self.scripts.precise.child = child.map(Tid);
     }
 
     /// Stops a thread if that is wanted and it runs: one that blocks stands still
@@ -42,8 +42,9 @@ impl Tracker {
     pub(super) fn hold(&mut self, tid: Tid, clock: &impl Fn() -> u64) -> Option<Standing> {
         let pid = self.threads.get(&tid)?.pid;
         let space = self.processes.get(&pid)?.space;
-        let precise = &mut self.precise;
-        if !precise.wanted || precise.refused.contains(&pid) || !self.scripts.may_run_in(space) {
+        let may_run = self.scripts.may_run_in(space);
+        let precise = &mut self.scripts.precise;
+        if !precise.wanted || precise.refused.contains(&pid) || !may_run {
             return None;
         }
         if !self.waits.inspector().runs(pid.0, tid.0) {
@@ -69,14 +70,14 @@ impl Tracker {
         let Some(Standing { held, since }) = standing else { return };
         drop(held);
         let ns = clock().saturating_sub(since);
-        self.precise.stops += 1;
-        self.precise.stopped_ns += ns;
-        self.precise.longest_ns = self.precise.longest_ns.max(ns);
+        self.scripts.precise.stops += 1;
+        self.scripts.precise.stopped_ns += ns;
+        self.scripts.precise.longest_ns = self.scripts.precise.longest_ns.max(ns);
     }
 
     /// Says at the end how often threads were stopped.
     pub(super) fn note_stops(&mut self, time: u64) {
-        let Precise { wanted, stops, stopped_ns, longest_ns, .. } = self.precise;
+        let Precise { wanted, stops, stopped_ns, longest_ns, .. } = self.scripts.precise;
         if wanted {
             self.emit(time, Event::Stops { stops, stopped_ns, longest_ns });
         }

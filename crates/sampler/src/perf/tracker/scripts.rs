@@ -11,6 +11,7 @@ use whyslow_events::{
 };
 
 use super::looks::Reading;
+use super::precise::Precise;
 use super::{Doing, Tracker};
 use crate::inspect::Process;
 use crate::perf::interner::{Chain, Codes, UserHalf};
@@ -39,6 +40,7 @@ pub(super) struct Scripts {
     reader: Option<Box<dyn ReadScripts>>,
     codes: Codes,
     reads: ScriptReads,
+    pub(super) precise: Precise,
     /// Where the next round begins.
     turn: usize,
 }
@@ -57,6 +59,13 @@ impl Scripts {
     pub(super) fn observe(&mut self, event: &Event) {
         if let Some(reader) = &mut self.reader {
             reader.observe(event);
+        }
+    }
+
+    /// Lets the reader find the interpreter of a process and a thread in it.
+    pub(super) fn prepare(&mut self, space: SpaceId, tid: Tid, process: &Process) {
+        if let Some(reader) = &mut self.reader {
+            reader.read(space, tid, process, false);
         }
     }
 
