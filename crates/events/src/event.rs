@@ -389,4 +389,14 @@ pub enum Event {
         /// Idle time, ns.
         idle_ns: u64,
     },
+    /// There is other code at an address than there was: its name in stacks from
+    /// some time on. Its name before is in `Symbols`.
+    Renamed {
+        /// The address.
+        key: SymbolKey,
+        /// When the other code was written there.
+        since: Ns,
+        /// The functions there, innermost inlined first.
+        frames: Vec<Frame>,
+    },
 }

@@ -154,9 +154,10 @@ fn returns(code: &mut impl Code, address: u64) -> bool {
     let Some(before) = address.checked_sub(bytes.len() as u64) else { return false };
     let call = |bytes: &[u8]| calls::ending(bytes, address).is_some();
     match (code.in_memory(before), code.in_memory(address)) {
-        (_, Some([0x48, 0x8b, 0x65, 0xf0, ..] | [0x48, 0x8b, 0x4d, 0xf0, 0x48, 0x8d, 0x64, ..])) => {
-            true
-        }
+        (
+            _,
+            Some([0x48, 0x8b, 0x65, 0xf0, ..] | [0x48, 0x8b, 0x4d, 0xf0, 0x48, 0x8d, 0x64, ..]),
+        ) => true,
         (Some(before), _) => call(&before[..calls::LONGEST]),
         (None, _) => code.bytes(before, &mut bytes).is_some_and(call),
     }
