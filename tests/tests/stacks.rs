@@ -1,9 +1,12 @@
 //! Whole stacks: programs built without frame pointers that compute and wait in
 //! known functions, and what gdb and perf see of them.
 
+mod elsewhere;
 mod folded;
 mod gdb;
+mod java;
 mod program;
 mod reach;
+mod renumbered;
 mod shares;
 mod trampoline;

@@ -127,7 +127,7 @@ fn cause(tables: &Tables, site: Option<SiteId>, stack: Option<StackId>) -> Cause
         .and_then(|stack| tables.stacks.get(&stack))
         .map_or(&[][..], |stack| &stack.kernel)
         .iter()
-        .flat_map(|address| tables.symbols(None, *address))
+        .flat_map(|address| tables.symbols(None, *address, 0))
         .map(|frame| frame.function.as_str())
         .collect();
     let gil = site.is_some_and(|site| match site.object {

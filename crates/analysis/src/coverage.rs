@@ -73,6 +73,7 @@ fn reason(end: StackEnd) -> Option<&'static str> {
         StackEnd::CopyTooShort => Some("copy-too-short"),
         StackEnd::OverBudget => Some("over-budget"),
         StackEnd::SameSite => Some("same-site"),
+        StackEnd::Narrow => Some("32-bit"),
         StackEnd::NoUnwindInfo => Some("no-unwind-info"),
         StackEnd::BadUnwindInfo => Some("bad-unwind-info"),
         StackEnd::UnknownRegister => Some("unknown-register"),

@@ -121,12 +121,12 @@ impl<'a> Frames<'a> {
         };
         let user = &stack.user[..credible];
         let user = user.iter().rev().flat_map(|address| {
-            let known = self.tables.symbols(Some(stack.space), *address);
+            let known = self.tables.symbols(Some(stack.space), *address, stack.named_at);
             let unknown = || self.tables.place(stack.space, *address);
             named(known, unknown, false)
         });
         let kernel = stack.kernel.iter().rev().flat_map(|address| {
-            named(self.tables.symbols(None, *address), || format!("{address:#x}"), true)
+            named(self.tables.symbols(None, *address, 0), || format!("{address:#x}"), true)
         });
         let kernel = kernel.flat_map(labelled);
         if stack.script.is_empty() {

@@ -382,7 +382,7 @@ pub struct Reach {
     /// It does not, by reason: `copy-too-short`, `over-budget` (more of it was not
     /// read, for it would have cost too much), `no-unwind-info`, `bad-unwind-info`,
     /// `unknown-register`, `too-deep`, `frame-pointers` (not unwound), `same-site` (that
-    /// of another wait in the same call on the same object).
+    /// of another wait in the same call on the same object), `32-bit` (not unwound).
     pub truncated: BTreeMap<String, f64>,
     /// No user half is known.
     pub none: f64,

@@ -2,6 +2,7 @@
 //! spaces, stacks, sites, symbols, and the kernel's own counts.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::rc::Rc;
 
 use whyslow_events::{
     CodeId, Event, ExitStatus, Frame, GilId, GilPlace, Header, Pid, ScriptFrame, ScriptReads, Site,
@@ -33,6 +34,10 @@ pub(crate) struct Tables {
     pub(crate) inside: HashSet<SiteId>,
     spaces: HashMap<SpaceId, Space>,
     symbols: HashMap<SymbolKey, Vec<Frame>>,
+    /// What else addresses are called, and since when, in the order of time.
+    renamed: HashMap<SymbolKey, Vec<(u64, Vec<Frame>)>>,
+    /// When addresses of a stack get other names.
+    changes: HashMap<StackId, Rc<[u64]>>,
     /// Stacks that were made of others.
     made: HashMap<(StackId, Kin), StackId>,
 }
@@ -44,6 +49,8 @@ enum Kin {
     Site,
     /// It is of the same thread, before.
     Thread,
+    /// It is the same, with the names of this time, ns.
+    Named(u64),
 }
 
 #[derive(Debug)]
@@ -69,6 +76,8 @@ pub(crate) struct Stack {
     pub(crate) user: Vec<u64>,
     pub(crate) end: StackEnd,
     pub(crate) script: Vec<ScriptFrame>,
+    /// Its addresses have the names they had then, ns.
+    pub(crate) named_at: u64,
 }
 
 /// A function of an interpreted program.
@@ -127,6 +136,8 @@ impl Tables {
             inside: HashSet::new(),
             spaces: HashMap::new(),
             symbols: HashMap::new(),
+            renamed: HashMap::new(),
+            changes: HashMap::new(),
             made: HashMap::new(),
         }
     }
@@ -149,7 +160,8 @@ impl Tables {
                 }
             }
             Event::Stack { id, space, kernel, user, end, script } => {
-                self.stacks.insert(id, Stack { space, kernel, user, end, script });
+                let named_at = 0;
+                self.stacks.insert(id, Stack { space, kernel, user, end, script, named_at });
             }
             Event::Code { id, function, file } => {
                 self.codes.insert(id, Code { function, file, line: None });
@@ -181,6 +193,11 @@ impl Tables {
                 }
             }
             Event::Symbols(symbols) => self.symbols.extend(symbols),
+            Event::Renamed { key, since, frames } => {
+                let names = self.renamed.entry(key).or_default();
+                let place = names.partition_point(|(before, _)| *before <= since.0);
+                names.insert(place, (since.0, frames));
+            }
             Event::Runtime { space, name, gil } => {
                 if let Some(space) = self.spaces.get_mut(&space) {
                     space.runtime = Some(Runtime { name, gil });
@@ -304,9 +321,48 @@ impl Tables {
             || self.gils.values().any(|gil| Some(gil.space) == space)
     }
 
-    /// The functions at an address, innermost inlined first.
-    pub(crate) fn symbols(&self, space: Option<SpaceId>, address: u64) -> &[Frame] {
-        self.symbols.get(&SymbolKey { space, address }).map_or(&[], Vec::as_slice)
+    /// The functions at an address at a time, innermost inlined first.
+    pub(crate) fn symbols(&self, space: Option<SpaceId>, address: u64, time: u64) -> &[Frame] {
+        let key = SymbolKey { space, address };
+        let later = self.renamed.get(&key).and_then(|names| {
+            let behind = names.partition_point(|(since, _)| *since <= time);
+            Some(&names.get(behind.checked_sub(1)?)?.1)
+        });
+        later.or_else(|| self.symbols.get(&key)).map_or(&[], Vec::as_slice)
+    }
+
+    /// `stack` with the names that its addresses have at `time`.
+    pub(crate) fn named_at(&mut self, stack: StackId, time: u64) -> StackId {
+        if self.renamed.is_empty() {
+            return stack;
+        }
+        let changes = match self.changes.get(&stack) {
+            Some(changes) => Rc::clone(changes),
+            None => self.changes_of(stack),
+        };
+        let behind = changes.partition_point(|since| *since <= time);
+        let last = behind.checked_sub(1).and_then(|last| changes.get(last));
+        let Some(&named_at) = last else { return stack };
+        let renamed = self.like(stack, Kin::Named(named_at), |stack| {
+            let (kernel, user) = (stack.kernel.clone(), stack.user.clone());
+            let (space, end, script) = (stack.space, stack.end, stack.script.clone());
+            Some(Stack { space, kernel, user, end, script, named_at })
+        });
+        renamed.unwrap_or(stack)
+    }
+
+    fn changes_of(&mut self, id: StackId) -> Rc<[u64]> {
+        let mut times = vec![];
+        if let Some(stack) = self.stacks.get(&id) {
+            let space = Some(stack.space);
+            let key = |&address: &u64| SymbolKey { space, address };
+            let names = stack.user.iter().filter_map(|address| self.renamed.get(&key(address)));
+            times.extend(names.flatten().map(|(since, _)| *since));
+        }
+        times.sort_unstable();
+        let times: Rc<[u64]> = times.into();
+        self.changes.insert(id, Rc::clone(&times));
+        times
     }
 
     /// Whether a stack has a user half.
@@ -321,7 +377,8 @@ impl Tables {
         self.like(stack, Kin::Site, |stack| {
             let end = if stack.end.is_whole() { StackEnd::SameSite } else { stack.end };
             let (kernel, user) = (stack.kernel.clone(), stack.user.clone());
-            Some(Stack { space: stack.space, kernel, user, end, script: vec![] })
+            let (space, named_at) = (stack.space, stack.named_at);
+            Some(Stack { space, kernel, user, end, script: vec![], named_at })
         })
     }
 
@@ -330,8 +387,9 @@ impl Tables {
         self.like(stack, Kin::Thread, |stack| {
             let first = *stack.user.last().filter(|_| stack.end.is_whole())?;
             let (kernel, script) = (vec![], vec![]);
-            let end = StackEnd::SamePlace;
-            Some(Stack { space: stack.space, kernel, user: vec![first], end, script })
+            let (space, named_at) = (stack.space, stack.named_at);
+            let (user, end) = (vec![first], StackEnd::SamePlace);
+            Some(Stack { space, kernel, user, end, script, named_at })
         })
     }
 

@@ -92,8 +92,9 @@ pub(crate) struct RecordArgs {
     )]
     pub frequency: u32,
 
-    /// User stack copied with a sample at most, such as 16K, up to 60K; deeper
-    /// ones are read on from outside. 0 follows frame pointers instead
+    /// User stack copied with a sample, such as 16K, up to 60K; deeper ones are
+    /// read on from outside, and where many are, up to four times as much is
+    /// copied. 0 follows frame pointers instead
     #[arg(long, value_name = "SIZE", default_value = "16K", value_parser = parse_stack_size)]
     pub stack_size: u32,
 

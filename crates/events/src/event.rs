@@ -400,4 +400,14 @@ pub enum Event {
     },
     /// What was left out so far to keep to a limit of cost.
     Thinned(Thinned),
+    /// There is other code at an address than there was: its name in stacks from
+    /// some time on. Its name before is in `Symbols`.
+    Renamed {
+        /// The address.
+        key: SymbolKey,
+        /// When the other code was written there.
+        since: Ns,
+        /// The functions there, innermost inlined first.
+        frames: Vec<Frame>,
+    },
 }

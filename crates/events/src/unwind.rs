@@ -61,6 +61,8 @@ pub struct StackMemory<'a> {
     pub bytes: &'a [u8],
     /// The copy ends where the stack does, not where the copier stopped.
     pub whole: bool,
+    /// From this address on it was read after the thread had gone on.
+    pub later: Option<u64>,
 }
 
 impl StackMemory<'_> {
@@ -105,6 +107,8 @@ pub enum StackEnd {
     /// It is that of another wait in the same call on the same object, to which
     /// another caller may have come.
     SameSite,
+    /// A 32-bit program: only where it is is known.
+    Narrow,
 }
 
 impl StackEnd {
@@ -146,7 +150,7 @@ mod tests {
     #[test]
     fn a_word_is_read_only_where_all_of_it_was_copied() {
         let bytes: Vec<u8> = (0..16).collect();
-        let memory = StackMemory { start: 0x1000, bytes: &bytes, whole: false };
+        let memory = StackMemory { start: 0x1000, bytes: &bytes, whole: false, later: None };
         assert_eq!(memory.word(0x1008).map(u64::to_ne_bytes), Some([8, 9, 10, 11, 12, 13, 14, 15]));
         for outside in [0, 0xfff, 0x1009, 0x1010, u64::MAX] {
             assert_eq!(memory.word(outside), None);

@@ -50,8 +50,9 @@ const SHORT_ROUND: Duration = Duration::from_millis(2);
 pub struct Options {
     /// On-CPU samples a second and CPU.
     pub frequency: u32,
-    /// User stack copied with a sample at most, in bytes, a multiple of 8; 0
-    /// takes the kernel's call chains, which follow frame pointers.
+    /// User stack copied with a sample, in bytes, a multiple of 8, and up to four
+    /// times as much where that is too short; 0 takes the kernel's call chains,
+    /// which follow frame pointers.
     pub stack_bytes: u32,
     /// Follow new processes of the target, and take in the present ones.
     pub inherit: bool,
@@ -321,6 +322,9 @@ impl Session {
         }
         self.mend_continuity()?;
         self.take_stacks_of(&newcomers)?;
+        if self.tracker.copies_are_short() {
+            self.rings.copy_more()?;
+        }
         let settled = self.merge.given();
         self.tracker.settle(settled);
         let late = self.merge.take_late();

@@ -2,9 +2,9 @@
 //! `/tmp/perf-PID.map`, or in a jitdump file that it maps.
 //!
 //! Such code comes and goes. An address gets the name of the code that was there
-//! when it first stood in a stack, as far as the files tell: jitdump has times,
-//! and of a map only between which two readings a line was written. The files are
-//! read again and again while the target runs.
+//! when it first stood in a stack, and another from when other code was, as far as
+//! the files tell: jitdump has times, and of a map only between which two readings a
+//! line was written. The files are read again and again while the target runs.
 
 pub(crate) mod codes;
 pub(crate) mod dump;
@@ -15,6 +15,7 @@ pub(crate) mod written;
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
@@ -35,6 +36,12 @@ const SPACES: usize = 64;
 /// Memory that the names of all of them may take.
 const MEMORY: usize = 256 << 20;
 
+/// Names that are given to addresses which have one.
+const RENAMED: usize = 1 << 18;
+
+/// A name for an address, and since when, ns.
+pub(crate) type Named = (SpaceId, u64, u64, Frame);
+
 /// The compiled code of all address spaces.
 #[derive(Debug)]
 pub(crate) struct Jits {
@@ -42,13 +49,16 @@ pub(crate) struct Jits {
     room: Room,
     /// There were more spaces than are looked into.
     too_many: bool,
+    /// How many addresses got another name.
+    renamed: usize,
     /// It was told that something was left out.
     told: bool,
 }
 
 impl Default for Jits {
     fn default() -> Self {
-        Jits { spaces: BTreeMap::new(), room: Room::new(MEMORY), too_many: false, told: false }
+        let (spaces, room) = (BTreeMap::new(), Room::new(MEMORY));
+        Jits { spaces, room, too_many: false, renamed: 0, told: false }
     }
 }
 
@@ -60,10 +70,23 @@ struct Jit {
     codes: Codes,
     /// Addresses in stacks that have no name yet, and when they came.
     nameless: BTreeMap<u64, u64>,
+    /// Those that have one.
+    named: BTreeMap<u64, Given>,
     /// An address came since the last reading.
     asked: bool,
     /// The process was gone at the last reading.
     gone: bool,
+}
+
+/// The name that an address has.
+#[derive(Debug)]
+struct Given {
+    /// The address to look for.
+    executing: u64,
+    /// It is known up to then, ns.
+    since: u64,
+    /// Hash of the frame.
+    frame: u64,
 }
 
 impl Jits {
@@ -96,28 +119,42 @@ impl Jits {
     }
 
     /// Reads what the runtimes have written since, about `limit` bytes of each
-    /// file, and names what has a name now. `executing` tells the address to
-    /// look for, or that none is wanted.
+    /// file, and names what has a name now, or another one. `executing` tells the
+    /// address to look for, or that none is wanted. Names that are new come first.
     pub(crate) fn read(
         &mut self,
         (limit, now): (u64, u64),
         executing: impl Fn(SpaceId, u64) -> Option<u64>,
-    ) -> Vec<(SpaceId, u64, Frame)> {
-        let mut named = Vec::new();
-        for (&id, jit) in self.spaces.iter_mut().filter(|(_, jit)| !jit.nameless.is_empty()) {
+    ) -> (Vec<Named>, Vec<Named>) {
+        let (mut named, mut renamed) = (Vec::new(), Vec::new());
+        let of_use = |jit: &Jit| !(jit.nameless.is_empty() && jit.named.is_empty());
+        for (&id, jit) in self.spaces.iter_mut().filter(|(_, jit)| of_use(jit)) {
             let new = jit.read(limit, now, &mut self.room);
             if !new && !std::mem::take(&mut jit.asked) {
                 continue;
             }
-            let codes = &jit.codes;
+            let Jit { codes, named: given, .. } = jit;
             jit.nameless.retain(|&address, time| {
                 let Some(executing) = executing(id, address) else { return false };
                 let Some((code, offset)) = codes.find(executing, *time) else { return true };
-                named.push((id, address, frame::of(&code.name, code.line(offset))));
+                let frame = frame::of(&code.name, code.line(offset));
+                given.insert(address, Given { executing, since: *time, frame: hash(&frame) });
+                named.push((id, address, *time, frame));
                 false
             });
+            for (&address, given) in given {
+                for (since, code, offset) in codes.later(given.executing, given.since) {
+                    let frame = frame::of(&code.name, code.line(offset));
+                    given.since = since;
+                    let other = std::mem::replace(&mut given.frame, hash(&frame)) != hash(&frame);
+                    if other && self.renamed < RENAMED {
+                        self.renamed += 1;
+                        renamed.push((id, address, since, frame));
+                    }
+                }
+            }
         }
-        named
+        (named, renamed)
     }
 
     /// Forgets the code of processes that were gone before the last reading:
@@ -167,8 +204,8 @@ impl Jits {
 
 impl Jit {
     fn new(map: Tail) -> Jit {
-        let (codes, nameless) = Default::default();
-        Jit { map, dump: None, codes, nameless, asked: false, gone: false }
+        let (codes, nameless, named) = Default::default();
+        Jit { map, dump: None, codes, nameless, named, asked: false, gone: false }
     }
 
     /// Whether there was something new.
@@ -189,6 +226,12 @@ impl Jit {
         });
         map || dump
     }
+}
+
+fn hash(frame: &Frame) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    frame.hash(&mut hasher);
+    hasher.finish()
 }
 
 /// Whose the files of a process are: its user's. When it is gone, only ours

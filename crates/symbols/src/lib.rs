@@ -52,7 +52,8 @@ const REFRESH_LIMIT: u64 = 4 << 20;
 
 /// Names the addresses of a recording, from the files of this host.
 ///
-/// An address that stands in stacks both as the innermost address and as a
+/// Code that a runtime compiles has a name for each time. All other code has one for
+/// good. An address that stands in stacks both as the innermost address and as a
 /// return address is named as the latter: the call site it returns to.
 #[derive(Debug)]
 pub struct Symbolizer {
@@ -178,12 +179,17 @@ impl Symbolizer {
     fn compiled(&mut self, limit: u64) -> Vec<Event> {
         let key = |space, address| SymbolKey { space: Some(space), address };
         let addresses = &self.addresses;
-        let found =
+        let (named, renamed) =
             self.jits.read((limit, self.now.0), |space, at| addresses.executing(key(space, at)));
-        let named = found.into_iter().map(|(space, at, frame)| (key(space, at), vec![frame]));
+        let named = named.into_iter().map(|(space, at, _, frame)| (key(space, at), vec![frame]));
         let named: Vec<_> = named.collect();
         self.addresses.named(named.iter().map(|(key, _)| key));
-        batches::of(named).map(Event::Symbols).collect()
+        let renamed = renamed.into_iter().map(|(space, at, since, frame)| Event::Renamed {
+            key: key(space, at),
+            since: Ns(since),
+            frames: vec![frame],
+        });
+        batches::of(named).map(Event::Symbols).chain(renamed).collect()
     }
 
     /// Looks for the files in which new addresses of a stack lie: now the

@@ -91,12 +91,12 @@ impl Expected {
         self.check(&case);
     }
 
-    /// The report counts the time with whole stacks as we do, but may doubt some
-    /// of Go's: its runtime leaves stacks behind that gdb does not follow either.
-    fn agrees(&self, reach: &Value, stacks: &[Stack], these: impl Fn(&Stack) -> bool) {
+    /// The report counts the time with whole stacks as we do, but does not count
+    /// what it guessed.
+    fn agrees(reach: &Value, stacks: &[Stack], these: impl Fn(&Stack) -> bool) {
         let whole = share(stacks, &these, |stack| stack.whole);
-        let doubted = if matches!(self.language, Language::Go) { 0.1 } else { 0.0 };
-        let agreed = whole - doubted - AGREEMENT..=whole + AGREEMENT;
+        let guessed = reach["truncated"]["same-site"].as_f64().unwrap_or(0.0);
+        let agreed = whole - guessed - AGREEMENT..=whole + AGREEMENT;
         let reported = reach["complete"].as_f64().unwrap();
         assert!(agreed.contains(&reported), "{whole} folded, {reach}");
     }
@@ -110,8 +110,8 @@ impl Expected {
             assert!(whole >= WHOLE, "{whole} {incomplete:#?}");
         }
         let reach = &report["quality"]["stacks"];
-        self.agrees(&reach["cpu"], &stacks, Stack::computes);
-        self.agrees(&reach["waits"], &stacks, |stack| !stack.computes());
+        Self::agrees(&reach["cpu"], &stacks, Stack::computes);
+        Self::agrees(&reach["waits"], &stacks, |stack| !stack.computes());
         for path in self.computes {
             let seen = stacks.iter().any(|stack| stack.computes() && stack.goes_through(path));
             assert!(seen, "{path:?} in {stacks:#?}");

@@ -228,7 +228,7 @@ fn polls_in_c(tables: &Tables, stack: &Stack) -> Option<Kind> {
     if tables.module(stack.space, *address).is_some_and(|file| file.contains(UVLOOP)) {
         return Some(Kind::Uvloop);
     }
-    let functions = tables.symbols(Some(stack.space), *address);
+    let functions = tables.symbols(Some(stack.space), *address, stack.named_at);
     let polls = functions.iter().any(|frame| NATIVE_POLLS.contains(&frame.function.as_str()));
     polls.then_some(Kind::Native)
 }

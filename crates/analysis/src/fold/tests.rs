@@ -3,8 +3,8 @@
 mod functions;
 
 use whyslow_events::{
-    CodeId, Cpu, Entrance, Event, Frame, InMemory, Off, Pid, ScriptFrame, Seen, SiteId, SpaceId,
-    StackEnd, StackId, SymbolKey, Tid, Wakener,
+    CodeId, Cpu, Entrance, Event, Frame, InMemory, Ns, Off, Pid, ScriptFrame, Seen, SiteId,
+    SpaceId, StackEnd, StackId, SymbolKey, Tid, Wakener,
 };
 
 use crate::script::{MS, START, Script, function, header};
@@ -241,6 +241,29 @@ fn two_callers_at_one_site_are_told_apart_or_one_is_guessed_and_not_counted_as_w
     let waits = &analysis.report.quality.stacks.waits;
     let same_site = [("same-site".to_owned(), 0.5)].into();
     assert_eq!((waits.complete, waits.lent, &waits.truncated), (0.5, 0.0, &same_site));
+}
+
+#[test]
+fn a_name_holds_for_its_time() {
+    let symbol = |at, name| symbol(Some(SPACE), at, vec![function(name)]);
+    let renamed = |ms, name| {
+        let key = SymbolKey { space: Some(SPACE), address: 0xb };
+        let event =
+            Event::Renamed { key, since: Ns(START + ms * MS), frames: vec![function(name)] };
+        (START, event)
+    };
+    let definitions = vec![
+        stack(901, &[], &[0xb, 0xa]),
+        stack(902, &[], &[0xa]),
+        symbol(0xa, "a"),
+        symbol(0xb, "b"),
+        renamed(7, "d"),
+        renamed(3, "c"),
+    ];
+    let samples = (1..=9).map(|ms| (ms, sample(Some(if ms == 5 { 902 } else { 901 }))));
+    let turns: Vec<_> = [(0, wakes())].into_iter().chain(samples).chain([(9, end())]).collect();
+    let expected = ["prog;a 1", "prog;a;b 2", "prog;a;c 3", "prog;a;d 3"];
+    assert_eq!(lines(&play(definitions, &turns), View::Cpu), expected);
 }
 
 #[test]

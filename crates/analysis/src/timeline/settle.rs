@@ -13,16 +13,27 @@ use crate::tables::Tables;
 const ALMOST_ALL: u64 = 90;
 
 impl Timeline {
-    /// The call chains of waits are in `tables`; those that are lent are added.
+    /// The call chains are in `tables`; those that are lent, and those whose names
+    /// changed, are added.
     pub(crate) fn settle(&mut self, tables: &mut Tables) {
         for thread in &mut self.threads {
             determine(thread);
+            name_in_time(thread, tables);
         }
         let by_site = first_stacks(&self.threads, tables);
         for thread in &mut self.threads {
             lend_stacks(thread, &by_site, tables);
             place_newborn(thread, tables);
         }
+    }
+}
+
+/// Gives each stack the names of its time.
+fn name_in_time(thread: &mut Thread, tables: &mut Tables) {
+    let intervals = thread.intervals.iter_mut().map(|it| (it.start, &mut it.stack));
+    let samples = thread.samples.iter_mut().map(|it| (it.time, &mut it.stack));
+    for (time, stack) in intervals.chain(samples) {
+        *stack = stack.map(|stack| tables.named_at(stack, time));
     }
 }
 

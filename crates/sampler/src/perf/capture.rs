@@ -188,6 +188,17 @@ impl Capture {
         }
     }
 
+    /// Copies more of the stack with a sample from now on, once.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub(crate) fn copy_more(&mut self) -> Result<(), Error> {
+        match self {
+            Capture::Machine(rings) => rings.copy_more(),
+            Capture::Tasks(_) => Ok(()),
+        }
+    }
+
     /// Takes stacks of waits on a CPU from now on, or no more.
     ///
     /// # Errors

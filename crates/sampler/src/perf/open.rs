@@ -37,6 +37,14 @@ const WAITS: &str = "prev_state & 0x7f";
 const RING_BYTES: u64 = 16 << 20;
 /// Ring memory of all CPUs together.
 const ALL_RINGS_BYTES: u64 = 256 << 20;
+/// Copies are made larger by this factor where they are too short, up to what a
+/// record can hold.
+const LARGER: u32 = 4;
+const LARGEST_COPY: u32 = 60 << 10;
+/// A ring must hold what comes in this part of a second.
+const ROOM: u64 = 10;
+/// Ns between two samples that are not wanted.
+const HARDLY_EVER: u64 = 1_000_000_000;
 /// Below this a ring is of no use.
 pub(super) const SMALLEST_RING_BYTES: u64 = 64 << 10;
 
@@ -50,6 +58,8 @@ const ASK_ID: &str = "ask for the id of an event";
 struct CpuEvents {
     cpu: u32,
     clock: Counter,
+    /// Samples in place of `clock`, with larger copies.
+    deep: Option<Counter>,
     /// In the order to enable them: the tracepoint hands a switch to the event
     /// enabled last first, so that a stack stands before its switch.
     others: Vec<Counter>,
@@ -71,7 +81,10 @@ pub(crate) struct Rings {
     threads: Option<Threads>,
     /// Number of the tracepoint `sched_switch`.
     switch: u64,
+    frequency: u32,
     stack_bytes: u32,
+    /// Size of the smallest ring.
+    ring_bytes: u64,
     /// What the host did not allow.
     pub(crate) fallbacks: Vec<Fallback>,
 }
@@ -91,8 +104,16 @@ impl Rings {
         let waking = tracepoint_id("sched", "sched_waking")?;
         let cpus = online_cpus()?;
         let (kinds, fallbacks) = (FxHashMap::default(), vec![]);
-        let mut rings =
-            Rings { cpus: vec![], kinds, threads: None, switch, stack_bytes, fallbacks };
+        let mut rings = Rings {
+            cpus: vec![],
+            kinds,
+            threads: None,
+            switch,
+            frequency,
+            stack_bytes,
+            ring_bytes: 0,
+            fallbacks,
+        };
         let open = |name, id, cpu, kind, clock: &Counter| {
             tracepoint((name, id), cpu, tracepoint_opts(kind, stack_bytes), clock)
         };
@@ -117,10 +138,11 @@ impl Rings {
             }
             let stacks = open(SWITCH, switch, cpu, Kind::Stack, &clock)?;
             rings.learn(&stacks, cpu, Kind::Stack)?;
-            let (takes_stacks, switches) = (true, None);
+            let (deep, takes_stacks, switches) = (None, true, None);
             rings.cpus.push(CpuEvents {
                 cpu,
                 clock,
+                deep,
                 others,
                 stacks,
                 takes_stacks,
@@ -128,7 +150,36 @@ impl Rings {
                 sampler,
             });
         }
+        rings.ring_bytes = ring_bytes;
         Ok(rings)
+    }
+
+    /// Copies more of the stack with a sample from now on, once.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub(crate) fn copy_more(&mut self) -> Result<(), Error> {
+        let bytes = LARGEST_COPY.min(self.stack_bytes.saturating_mul(LARGER));
+        let room = u64::from(bytes) * u64::from(self.frequency) / ROOM <= self.ring_bytes;
+        if bytes <= self.stack_bytes || !room {
+            return Ok(());
+        }
+        let opts = Opts {
+            extra_record: ExtraRecord::default(),
+            ..clock_opts(self.frequency, self.ring_bytes, bytes)
+        };
+        for events in self.cpus.iter_mut().filter(|events| events.deep.is_none()) {
+            let cpu = events.cpu;
+            let deep = open_event("cpu-clock", Software::CpuClock, cpu, &opts)?;
+            redirect(deep.file(), events.clock.file())
+                .map_err(|errno| redirect_error(cpu, errno))?;
+            self.kinds.insert(deep.id().map_err(event_error(ASK_ID, cpu))?, Kind::Clock);
+            // It goes on to tell what else happens.
+            events.sampler.sample_on(HARDLY_EVER).map_err(event_error("slow a clock", cpu))?;
+            deep.enable().map_err(event_error("enable an event", cpu))?;
+            events.deep = Some(deep);
+        }
+        Ok(())
     }
 
     /// Maps the ring, smaller when the host does not allow so much locked
@@ -226,10 +277,12 @@ impl Rings {
     ///
     /// # Errors
     /// When the kernel refuses.
-    pub(crate) fn sample_at(&self, frequency: u32) -> Result<(), Error> {
-        let period = 1_000_000_000 / u64::from(frequency.max(1));
+    pub(crate) fn sample_at(&mut self, frequency: u32) -> Result<(), Error> {
+        self.frequency = frequency.max(1);
+        let period = 1_000_000_000 / u64::from(self.frequency);
         self.cpus.iter().try_for_each(|events| {
-            set_period(events.clock.file(), period).map_err(|errno| Error::Event {
+            let clock = events.deep.as_ref().unwrap_or(&events.clock);
+            set_period(clock.file(), period).map_err(|errno| Error::Event {
                 action: "set the frequency of the clock",
                 cpu: events.cpu,
                 errno,
@@ -280,7 +333,7 @@ impl Rings {
         action: &'static str,
     ) -> Result<(), Error> {
         for events in &self.cpus {
-            let counters = std::iter::once(&events.clock).chain(&events.others);
+            let counters = std::iter::once(&events.clock).chain(&events.deep).chain(&events.others);
             for counter in counters.chain([&events.stacks]) {
                 act(counter).map_err(event_error(action, events.cpu))?;
             }

@@ -53,6 +53,8 @@ pub struct UserStack {
     pub bytes: Box<[u8]>,
     /// The copy ends where the stack does.
     pub whole: bool,
+    /// It is of a 32-bit program, whose stack is not that of a 64-bit one.
+    pub narrow: bool,
 }
 
 /// The content of a record.
@@ -291,12 +293,13 @@ fn raw_data<'a>(fields: &mut Fields<'a>) -> Option<&'a [u8]> {
 
 /// Which registers a record holds (`enum perf_sample_regs_abi`).
 mod abi {
-    pub(super) const NONE: u64 = 0;
+    pub(super) const BITS_32: u64 = 1;
     pub(super) const BITS_64: u64 = 2;
 }
 
 fn registers(fields: &mut Fields<'_>) -> Option<Registers> {
-    if fields.u64()? == abi::NONE {
+    // A 32-bit program has its arguments elsewhere.
+    if fields.u64()? != abi::BITS_64 {
         return None;
     }
     Some(Registers::from_ring(values(fields)?))
@@ -312,16 +315,18 @@ fn values<const COUNT: usize>(fields: &mut Fields<'_>) -> Option<[u64; COUNT]> {
 
 /// Registers, then room for a copy of the stack, then how much of it was filled.
 fn user_stack(fields: &mut Fields<'_>) -> Option<Box<UserStack>> {
-    if fields.u64()? != abi::BITS_64 {
-        return None;
-    }
+    let narrow = match fields.u64()? {
+        abi::BITS_32 => true,
+        abi::BITS_64 => false,
+        _ => return None,
+    };
     let registers = GeneralRegisters::from_ring(values(fields)?);
     let room = usize::try_from(fields.u64()?).ok()?;
     let bytes = fields.bytes(room)?;
     // Without room the kernel says no more.
     let filled = if room == 0 { 0 } else { usize::try_from(fields.u64()?).ok()? };
     let bytes = bytes.get(..filled)?.into();
-    Some(Box::new(UserStack { registers, bytes, whole: filled < room }))
+    Some(Box::new(UserStack { registers, bytes, whole: filled < room, narrow }))
 }
 
 /// A record other than a sample: its own fields, then the sample id.

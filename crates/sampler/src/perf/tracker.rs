@@ -31,7 +31,7 @@ use super::spaces::{Mapping, Spaces};
 use super::waits::Waits;
 use crate::arch::Registers;
 use budget::Budget;
-use chains::{Beyond, Known, Places, Taken, Unwinding};
+use chains::{Beyond, Copies, Known, Places, Taken, Unwinding};
 use gil::Gils;
 use glances::Glances;
 use habits::Habits;
@@ -161,6 +161,7 @@ pub(crate) struct Tracker {
     spaces: Spaces,
     stacks: Stacks,
     unwinding: Unwinding,
+    copies: Copies,
     reads: Budget,
     scripts: Scripts,
     gils: Gils,
@@ -190,6 +191,7 @@ impl Tracker {
             spaces: Spaces::default(),
             stacks: Stacks::default(),
             unwinding: Unwinding::default(),
+            copies: Copies::default(),
             reads: Budget::default(),
             scripts: Scripts::default(),
             gils: Gils::default(),

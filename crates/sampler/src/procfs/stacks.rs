@@ -112,7 +112,7 @@ fn unwind(
     let mut best = None;
     for limit in READS {
         let Some((bytes, whole)) = inspector.stack(pid.0, call.sp, limit) else { break };
-        let memory = StackMemory { start: call.sp, bytes: &bytes, whole };
+        let memory = StackMemory { start: call.sp, bytes: &bytes, whole, later: None };
         let unwound = unwinder.unwind(space, &registers, memory);
         let end = unwound.end;
         best = Some(UserHalf { addresses: unwound.addresses.into(), end, script: Rc::default() });

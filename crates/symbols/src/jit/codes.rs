@@ -132,6 +132,17 @@ impl Codes {
         Some((&piece.code, address - piece.origin))
     }
 
+    /// The code that was written over `address` after a time: when, and where in it.
+    pub(crate) fn later(&self, address: u64, time: u64) -> Vec<(u64, &Code, u64)> {
+        let now = self.by_start.range(..=address).next_back().map(|(_, piece)| piece);
+        let Some(now) = now.filter(|now| address < now.end && now.since > time) else {
+            return Vec::new();
+        };
+        let over = self.past.iter().filter(|past| past.at.contains(&address));
+        let pieces = over.map(|past| &past.piece).chain([now]).filter(|piece| piece.since > time);
+        pieces.map(|piece| (piece.since, &piece.code, address - piece.origin)).collect()
+    }
+
     /// Forgets what was past already when this was last called: whoever asked for
     /// it has been answered.
     pub(crate) fn forget(&mut self, room: &mut Room) {
@@ -282,6 +293,12 @@ mod tests {
         assert_eq!(a_to_c, [name("a6"), name("a6"), name("b1"), name("c6"), name("c6")]);
         assert_eq!([250, 350].map(|time| at(12, time)), [name("a2"), name("a2")]);
         assert_eq!([250, 350].map(|time| at(51, time)), [name("b1"), name("b1")]);
+        let later = |time| {
+            let later = codes.later(16, time).into_iter();
+            later.map(|(since, code, at)| format!("{}{at} {since}", code.name)).collect::<Vec<_>>()
+        };
+        assert_eq!(later(150), ["b1 200", "c6 400"]);
+        assert_eq!((later(200), later(400)), (vec!["c6 400".to_owned()], vec![]));
     }
 
     #[test]

@@ -35,7 +35,7 @@ pub fn unwind(input: &[u8]) -> [Unwound; 2] {
     let start = registers.get(SP).unwrap_or_default();
     let mut code = OneFile { table: Table::new(sections), context: UnwindContext::new() };
     [false, true].map(|whole| {
-        let stack = StackMemory { start, bytes: rest, whole };
+        let stack = StackMemory { start, bytes: rest, whole, later: None };
         let chain = walk::walk(&mut code, registers, stack);
         assert!((1..=walk::DEEPEST).contains(&chain.addresses.len()), "{chain:?}");
         chain

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use whyslow_events::{StackEnd, StackMemory, Unwound};
 
+use crate::unwind::calls::{self, Call};
 use crate::unwind::java::Keeps;
 use crate::unwind::memory::Piece;
 use crate::unwind::registers::{BP, PC, Registers, SP};
@@ -112,8 +113,12 @@ pub(crate) fn walk(code: &mut impl Code, registers: Registers, stack: StackMemor
             }
             Known::Broken => break StackEnd::BadUnwindInfo,
             Known::First => break StackEnd::Complete,
-            known => match caller(code, &frame, known, stack) {
-                Ok(caller) => frame = caller,
+            known => match caller(code, &frame, &known, stack) {
+                Ok(caller) if !stack.later.is_some_and(|later| crosses(&frame, &caller, later)) => {
+                    frame = caller;
+                }
+                Ok(caller) if is_call(code, &known, &caller) => frame = caller,
+                Ok(_) => break StackEnd::BadUnwindInfo,
                 Err(end) => break end,
             },
         }
@@ -125,14 +130,14 @@ pub(crate) fn walk(code: &mut impl Code, registers: Registers, stack: StackMemor
 fn caller(
     code: &mut impl Code,
     frame: &Frame,
-    known: Known,
+    known: &Known,
     stack: StackMemory<'_>,
 ) -> Result<Frame, StackEnd> {
     let Known::Rule(rule, function) = known else { return without_rule(code, frame, stack) };
     let mut callee = frame.registers;
     let mut registers = rule.apply(&callee, stack);
     if registers == Err(Stop::Unknown(BP)) {
-        callee.set(BP, lost::frame_pointer(code, frame, &rule, function, stack));
+        callee.set(BP, lost::frame_pointer(code, frame, rule, *function, stack));
         registers = rule.apply(&callee, stack);
     }
     let registers = registers.map_err(|stop| end(stop, stack))?;
@@ -147,6 +152,29 @@ fn caller(
         return Err(StackEnd::BadUnwindInfo);
     }
     Ok(Frame { registers, from: From::Call })
+}
+
+/// Whether the return address of a frame is the first beyond an address.
+fn crosses(frame: &Frame, caller: &Frame, border: u64) -> bool {
+    let sp = |frame: &Frame| frame.registers.get(SP).unwrap_or_default();
+    sp(frame) <= border && sp(caller) > border
+}
+
+/// Whether `caller` has called the code `of` a frame, or what only the processor
+/// knows.
+fn is_call(code: &mut impl Code, of: &Known, caller: &Frame) -> bool {
+    let mut bytes = [0; calls::LONGEST];
+    let address = caller.pc();
+    let Some(before) = address.checked_sub(bytes.len() as u64) else { return false };
+    let call = |bytes: &[u8]| calls::ending(bytes, address);
+    let call = match code.in_memory(before) {
+        Some(piece) => call(&piece[..calls::LONGEST]),
+        None => code.bytes(before, &mut bytes).and_then(call),
+    };
+    match (call, of) {
+        (Some(Call::Direct(called)), Known::Rule(_, function)) => called == *function,
+        (call, _) => call.is_some(),
+    }
 }
 
 /// By what the code itself tells, and else by the frame pointer.

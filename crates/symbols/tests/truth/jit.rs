@@ -2,11 +2,12 @@
 //! ours wrote, and against real runtimes.
 
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use whyslow_events::{Event, Frame};
+use whyslow_events::{Event, Frame, Ns};
 use whyslow_symbols::Symbolizer;
 
 use crate::program::{Program, compile, facts, frames_at, resolve, stack};
@@ -84,6 +85,29 @@ fn code_is_named_while_the_program_runs_by_what_stands_in_its_map_then() {
     let named = symbolizer.resolve();
     assert_eq!(function(&named, code + 0x30), "second");
     assert_eq!(function(&named, code + 0x800), format!("[anon]+{:#x}", code + 0x800));
+}
+
+#[test]
+fn code_over_other_code_gives_its_address_another_name_from_then_on() {
+    let directory = tempfile::tempdir().unwrap();
+    let Some(path) = compile(directory.path(), "cc", C_PROGRAM, &[]) else { return };
+    let program = Program::start(&mut Command::new(path));
+    let code = program.number("code");
+    let map = map_of(&program);
+    let mut symbolizer = observing(&program.events());
+    let mut write = |text: &str, time: u64| {
+        let mut file = fs::OpenOptions::new().create(true).append(true).open(&map.0).unwrap();
+        file.write_all(text.as_bytes()).unwrap();
+        symbolizer.observe_at(Ns(time), &stack(&[], &[code + 4, code + 8]));
+        symbolizer.refresh()
+    };
+    let named = write(&format!("{code:x} 10 first\n"), 100);
+    assert_eq!(function(&named, code + 4), "first");
+    assert_eq!(write(&format!("{:x} 10 other\n", code + 0x10), 200), [], "elsewhere");
+    assert_eq!(write(&format!("{code:x} 10 first\n"), 300), [], "the same again");
+    let renamed = write(&format!("{code:x} 6 second\n"), 400);
+    let [Event::Renamed { key, since, frames }] = &renamed[..] else { panic!("{renamed:?}") };
+    assert_eq!((key.address, *since, frames[0].function.as_str()), (code + 4, Ns(400), "second"));
 }
 
 /// The process sees its files and its number differently.

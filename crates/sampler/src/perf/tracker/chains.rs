@@ -74,6 +74,16 @@ impl<T> Ways<T> {
     }
 }
 
+/// Samples after which it is clear whether copies are large enough.
+const ENOUGH: u32 = 128;
+
+/// How often copies for samples were too short, and what lay beyond unknown.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Copies {
+    all: u32,
+    short: u32,
+}
+
 /// How well the stack of a wait is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Known {
@@ -107,6 +117,16 @@ impl Tracker {
         self.unwind(space, &UserRegisters::new(call.pc, call.sp), memory);
     }
 
+    /// Whether more than one in a hundred of the last samples would have had its
+    /// whole stack if more of it had been copied.
+    pub(crate) fn copies_are_short(&mut self) -> bool {
+        if self.copies.all < ENOUGH {
+            return false;
+        }
+        let Copies { all, short } = std::mem::take(&mut self.copies);
+        short * 100 > all
+    }
+
     /// The stack of a thread that the sampling clock hit.
     pub(super) fn stack_of_sample(
         &mut self,
@@ -118,7 +138,13 @@ impl Tracker {
         let (_, space) = self.space_of(tid)?;
         let (kernel, by_pointers) = halves(chain);
         let mut user = match user {
-            Some(stack) => self.unwind_copy(time, tid, space, &stack),
+            Some(stack) => {
+                let user = self.unwind_copy(time, tid, space, &stack);
+                self.copies.all += 1;
+                let short = matches!(user.end, StackEnd::CopyTooShort | StackEnd::OverBudget);
+                self.copies.short += u32::from(short);
+                user
+            }
             None => frame_pointers(by_pointers),
         };
         if let Some(script) =
@@ -198,7 +224,7 @@ impl Tracker {
             }
             let (bytes, whole) = self.waits.inspector().stack(pid, registers.sp(), limit)?;
             self.reads.spend(bytes.len());
-            let memory = StackMemory { start: registers.sp(), bytes: &bytes, whole };
+            let memory = StackMemory { start: registers.sp(), bytes: &bytes, whole, later: None };
             let user = self.unwind(space, registers, memory);
             let done = user.end != StackEnd::CopyTooShort;
             best = Some(user);
@@ -256,12 +282,17 @@ impl Tracker {
 
     /// Unwinds a copy that the kernel made. Where it was too short, the rest of
     /// the stack is read now: its frames are older than those in the copy, and
-    /// believed only when where both meet the stack has not changed either. When
-    /// it has, what was found there before is believed.
+    /// believed only when where both meet the stack has not changed either, or when
+    /// there is a call of the code at the end of the copy. Else what was found there
+    /// before is believed.
     fn unwind_copy(&mut self, time: u64, tid: Tid, space: SpaceId, copy: &UserStack) -> UserHalf {
         self.report_space(time, space);
-        let UserStack { registers, bytes, whole } = copy;
-        let memory = StackMemory { start: registers.sp(), bytes, whole: *whole };
+        let UserStack { registers, bytes, whole, narrow } = copy;
+        if *narrow {
+            let addresses = Rc::from([registers.pc]);
+            return UserHalf { addresses, end: StackEnd::Narrow, script: Rc::default() };
+        }
+        let memory = StackMemory { start: registers.sp(), bytes, whole: *whole, later: None };
         let user = self.unwind(space, registers, memory);
         if user.end != StackEnd::CopyTooShort {
             return user;
@@ -306,14 +337,15 @@ impl Tracker {
         for limit in READS {
             let (rest, whole) = self.waits.inspector().stack(pid, start, limit)?;
             self.reads.spend(rest.len());
-            if !rest.starts_with(&bytes[proof.clone()]) {
-                return None;
-            }
             let all = [bytes, rest.get(bytes.len() - proof.start..)?].concat();
-            let memory = StackMemory { start: registers.sp(), bytes: &all, whole };
+            let end = registers.sp().wrapping_add(bytes.len() as u64);
+            let later = (!rest.starts_with(&bytes[proof.clone()])).then_some(end);
+            let memory = StackMemory { start: registers.sp(), bytes: &all, whole, later };
             let mut user = self.unwind(space, registers, memory);
             match user.end {
                 StackEnd::Complete => user.end = StackEnd::Extended,
+                // No call that is seen leads to the copy.
+                end if later.is_some() && end != StackEnd::CopyTooShort => return None,
                 StackEnd::CopyTooShort if self.reads.allows(time) => continue,
                 StackEnd::CopyTooShort => user.end = StackEnd::OverBudget,
                 // What lies there now does not belong to the copy.

@@ -16,11 +16,17 @@ impl Code for Bare {
         None
     }
 
-    /// A trampoline at one address.
+    /// A trampoline at one address, and a call before another.
     fn in_memory(&mut self, address: u64) -> Option<Piece> {
         let mut piece = Piece::default();
-        piece[..5].copy_from_slice(&[0x48, 0x83, 0xc4, 8, 0xc3]);
-        (address == TRAMPOLINE).then_some(piece)
+        match address + 8 {
+            CALLED => piece[3] = 0xe8,
+            _ if address == TRAMPOLINE => {
+                piece[..5].copy_from_slice(&[0x48, 0x83, 0xc4, 8, 0xc3]);
+            }
+            _ => return None,
+        }
+        Some(piece)
     }
 
     fn java(&mut self, _: u64) -> Option<Keeps> {
@@ -29,6 +35,7 @@ impl Code for Bare {
 }
 
 const TRAMPOLINE: u64 = 0x1a00;
+const CALLED: u64 = 0x1b00;
 
 const CODE: Bare = Bare(0x1000..0x2000);
 const STACK: u64 = 0x8000;
@@ -40,7 +47,7 @@ fn chain(bp: Option<u64>, words: &[u64], whole: bool) -> Unwound {
         user.set(BP.into(), bp);
     }
     let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
-    let stack = StackMemory { start: STACK, bytes: &bytes, whole };
+    let stack = StackMemory { start: STACK, bytes: &bytes, whole, later: None };
     walk(&mut { CODE }, Registers::from(&user), stack)
 }
 
@@ -96,7 +103,7 @@ fn a_frame_pointer_that_points_to_itself_ends_the_chain() {
 #[test]
 fn a_thread_where_no_code_is_has_one_frame() {
     let user = UserRegisters::new(0x5000, STACK);
-    let stack = StackMemory { start: STACK, bytes: &[], whole: false };
+    let stack = StackMemory { start: STACK, bytes: &[], whole: false, later: None };
     let unwound = walk(&mut { CODE }, Registers::from(&user), stack);
     assert_eq!((unwound.addresses, unwound.end), (vec![0x5000], StackEnd::NoUnwindInfo));
 }
@@ -109,7 +116,7 @@ fn a_trampoline_is_passed_by_its_own_code() {
         bp.into_iter().for_each(|bp| user.set(BP.into(), bp));
         let words = [0, TRAMPOLINE, 0, 0x1100, 0, STACK + 64, 0x1200];
         let bytes: Vec<u8> = words.iter().flat_map(|word: &u64| word.to_ne_bytes()).collect();
-        let stack = StackMemory { start: STACK, bytes: &bytes, whole: true };
+        let stack = StackMemory { start: STACK, bytes: &bytes, whole: true, later: None };
         let unwound = walk(&mut { CODE }, Registers::from(&user), stack);
         assert!(unwound.addresses.starts_with(&[TRAMPOLINE, TRAMPOLINE, 0x1100]), "{unwound:x?}");
     }
@@ -121,7 +128,24 @@ fn what_looks_like_a_trampoline_and_returns_to_no_code_has_a_frame_pointer() {
     user.set(BP.into(), STACK + 16);
     let words = [0, 0x7777, 0, 0x1100];
     let bytes: Vec<u8> = words.iter().flat_map(|word: &u64| word.to_ne_bytes()).collect();
-    let stack = StackMemory { start: STACK, bytes: &bytes, whole: true };
+    let stack = StackMemory { start: STACK, bytes: &bytes, whole: true, later: None };
     let unwound = walk(&mut { CODE }, Registers::from(&user), stack);
     assert_eq!(unwound.addresses, [TRAMPOLINE, 0x1100]);
+}
+
+#[test]
+fn what_was_read_later_belongs_to_a_copy_when_a_call_leads_to_it() {
+    let walked = |return_address| {
+        let words = [0, STACK + 24, 0x1100, 0, return_address, 0, 0];
+        let bytes: Vec<u8> = words.iter().flat_map(|word: &u64| word.to_ne_bytes()).collect();
+        let mut user = UserRegisters::new(0x1000, STACK);
+        user.set(BP.into(), STACK + 8);
+        let later = Some(STACK + 24);
+        let stack = StackMemory { start: STACK, bytes: &bytes, whole: true, later };
+        walk(&mut { CODE }, Registers::from(&user), stack)
+    };
+    let called = walked(CALLED);
+    assert_eq!((called.addresses.len(), called.end), (3, StackEnd::Complete));
+    let other = walked(0x1200);
+    assert_eq!((other.addresses.len(), other.end), (2, StackEnd::BadUnwindInfo));
 }

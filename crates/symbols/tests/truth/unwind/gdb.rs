@@ -106,7 +106,7 @@ fn stack(pid: u32, sp: u64) -> Vec<u8> {
 impl Thread {
     /// The copy of its stack.
     pub(super) fn memory(&self) -> StackMemory<'_> {
-        StackMemory { start: self.registers.sp(), bytes: &self.stack, whole: true }
+        StackMemory { start: self.registers.sp(), bytes: &self.stack, whole: true, later: None }
     }
 
     /// As one that was found asleep: only program counter and stack pointer

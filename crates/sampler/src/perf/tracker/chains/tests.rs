@@ -15,7 +15,8 @@ const KERNEL: u64 = -128i64 as u64;
 const PC: u64 = 0x4000;
 const START: u64 = 1000;
 
-/// Takes every word of a stack for a return address.
+/// Takes every word of a stack for a return address. What was read later begins
+/// with that of a call when it is an even one.
 struct Words;
 
 impl Unwind for Words {
@@ -26,6 +27,9 @@ impl Unwind for Words {
         for at in (registers.sp()..).step_by(8) {
             match stack.word(at) {
                 Some(0) => return Unwound { addresses, end: StackEnd::Complete },
+                Some(word) if stack.later == Some(at) && word % 2 == 1 => {
+                    return Unwound { addresses, end: StackEnd::BadUnwindInfo };
+                }
                 Some(word) => addresses.push(word),
                 None => break,
             }
@@ -71,7 +75,7 @@ fn tracker() -> (Tracker, u32) {
 fn copy(sp: u64, words: &[u64]) -> Option<Box<UserStack>> {
     let bytes = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
     let registers = UserRegisters::new(PC, sp);
-    Some(Box::new(UserStack { registers, bytes, whole: false }))
+    Some(Box::new(UserStack { registers, bytes, whole: false, narrow: false }))
 }
 
 /// The stack of the thread, with one kernel frame.
@@ -178,7 +182,7 @@ fn a_sample_has_its_copied_stack_and_without_one_no_user_half() {
 }
 
 #[test]
-fn a_copy_that_was_too_short_is_read_on_where_its_outermost_call_is_still_there() {
+fn a_copy_that_was_too_short_is_read_on_where_its_outermost_call_is_still_there_or_called() {
     const COPIED: usize = 100;
     let pid = std::process::id();
     let mut stack: Vec<u64> = (1..=200).collect();
@@ -189,10 +193,15 @@ fn a_copy_that_was_too_short_is_read_on_where_its_outermost_call_is_still_there(
     let all: Vec<u64> = std::iter::once(PC).chain(1..=200).collect();
     let mut moved_on = stack[..COPIED].to_vec();
     moved_on[COPIED - 1] = 77;
-    let found = stacks(vec![runs(pid), sample(&stack[..COPIED]), sample(&moved_on)]);
+    let mut called = stack[..=COPIED].to_vec();
+    called[COPIED] = 77;
+    let samples = [sample(&stack[..COPIED]), sample(&moved_on), sample(&called)];
+    let found = stacks([vec![runs(pid)], samples.into()].concat());
     assert_eq!(found[0], Some((vec![], all, StackEnd::Extended)));
     let (_, user, end) = found[1].clone().unwrap();
     assert_eq!((user.len(), end), (1 + COPIED, StackEnd::CopyTooShort));
+    let (_, user, end) = found[2].clone().unwrap();
+    assert_eq!((user.len(), user[1 + COPIED], end), (1 + 200, 77, StackEnd::Extended));
 }
 
 #[test]
