@@ -215,7 +215,7 @@ impl Capture {
     ///
     /// # Errors
     /// When the kernel refuses.
-    pub(crate) fn sample_at(&self, frequency: u32) -> Result<(), Error> {
+    pub(crate) fn sample_at(&mut self, frequency: u32) -> Result<(), Error> {
         match self {
             Capture::Machine(rings) => rings.sample_at(frequency),
             Capture::Tasks(_) => Ok(()),

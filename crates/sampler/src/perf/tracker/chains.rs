@@ -113,7 +113,7 @@ impl Tracker {
         let inspector = self.waits.inspector();
         let Some(call) = inspector.call(pid, tid) else { return };
         let Some((bytes, whole)) = inspector.stack(pid, call.sp, READS[0]) else { return };
-        let memory = StackMemory { start: call.sp, bytes: &bytes, whole };
+        let memory = StackMemory { start: call.sp, bytes: &bytes, whole, later: None };
         self.unwind(space, &UserRegisters::new(call.pc, call.sp), memory);
     }
 
