@@ -16,8 +16,8 @@ use crate::preflight::checks::Opened;
 pub(crate) fn probe(facts: SystemFacts) -> Opened {
     let cpu = online_cpus().ok().and_then(|cpus| cpus.first().copied()).unwrap_or(0);
     let machine = open::probe(cpu).map_err(|error| error.errno().unwrap_or(Errno::EIO));
-    let own = Counter::new(Software::CpuClock, (Proc::CURRENT, Cpu(cpu)), &tasks::event_opts(1, 0));
-    let ring = Counter::new(Software::Dummy, (Proc::CURRENT, Cpu(cpu)), &tasks::holder_opts(0))
+    let own = Counter::new(Software::CpuClock, (Proc::CURRENT, Cpu(cpu)), tasks::event_opts(1, 0));
+    let ring = Counter::new(Software::Dummy, (Proc::CURRENT, Cpu(cpu)), tasks::holder_opts(0))
         .and_then(|holder| {
             let exponent = (SMALLEST_RING_BYTES / facts.page_size).max(1).ilog2();
             holder.sampler(u8::try_from(exponent).expect("a logarithm of a u64 fits")).map(drop)

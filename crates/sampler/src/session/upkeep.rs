@@ -27,6 +27,8 @@ pub(super) struct Upkeep {
     last: u64,
     /// When the first reading was due.
     first: Option<u64>,
+    /// When each thread was read.
+    read: HashMap<Tid, u64>,
     /// Of how many threads the next reading passes over the first.
     turn: usize,
     quotas: HashMap<Pid, Quota>,
@@ -63,7 +65,12 @@ impl Upkeep {
             return Ok(());
         }
         self.last = due;
-        let threads: Vec<(Tid, Pid)> = tracker.threads().collect();
+        // Nothing changes of those that have not run since they were read.
+        let changed = |tid: Tid| match (self.read.get(&tid), tracker.rests_since(tid)) {
+            (Some(read), Some(since)) => since > *read,
+            _ => true,
+        };
+        let threads: Vec<(Tid, Pid)> = tracker.threads().filter(|(tid, _)| changed(*tid)).collect();
         let turn = if self.turn < threads.len() { self.turn } else { 0 };
         self.turn = turn + THREADS;
         for (tid, pid) in threads.into_iter().skip(turn).take(THREADS) {
@@ -71,6 +78,10 @@ impl Upkeep {
                 tracker.affinity(tid, cpus, now()?);
             }
             self.count(proc, tracker, tid, pid)?;
+            self.read.insert(tid, due);
+        }
+        if self.read.len() > 2 * tracker.threads().len() {
+            self.read.retain(|tid, _| tracker.lives(*tid));
         }
         let processes: Vec<Pid> = tracker.processes().take(PROCESSES).collect();
         for pid in processes {

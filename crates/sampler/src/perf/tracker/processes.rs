@@ -81,6 +81,17 @@ impl Tracker {
         self.join(time, Pid(pid), Tid(tid), name, Entrance::Born, Doing::Runnable);
     }
 
+    /// Whether a thread lives now.
+    pub(crate) fn lives(&self, tid: Tid) -> bool {
+        self.threads.contains_key(&tid)
+    }
+
+    /// When a thread had a CPU last; `None` when it may have one now.
+    pub(crate) fn rests_since(&self, tid: Tid) -> Option<u64> {
+        let thread = self.threads.get(&tid).filter(|thread| thread.doing == Doing::Waiting)?;
+        Some(thread.ran.max(thread.asleep))
+    }
+
     /// Whether a thread may run on a CPU, by the affinities that were read so
     /// far; any may as long as there is none.
     pub(crate) fn may_run_on(&self, cpu: u32) -> bool {
