@@ -35,7 +35,9 @@ struct Use {
 impl Handovers {
     pub(crate) fn gather(tables: &Tables, timeline: &Timeline) -> Self {
         let mut found = Handovers::default();
-        let sampled = timeline.sampling().looks > 0;
+        // Who ended a wait is only guessed then: of many that are woken at once each
+        // would seem to have woken the next.
+        let unheard = !tables.header.capabilities.wakeups;
         for (index, thread) in (0u32..).zip(&timeline.threads) {
             for (start, end, interval) in thread.spans() {
                 let Doing::Blocked(wait) = interval.doing else { continue };
@@ -45,7 +47,7 @@ impl Handovers {
                 let used = found.uses.entry(futex.key).or_default();
                 used.varies |= futex.expected != CONTENDED;
                 used.waiters.insert(index);
-                if sampled {
+                if unheard {
                     used.edges.extend([(start, 1), (end, -1)]);
                 }
                 if let Waker::Thread(waker) = wait.waker {
@@ -68,7 +70,7 @@ impl Use {
         if !self.varies {
             return true;
         }
-        if self.wakers.is_empty() {
+        if !self.edges.is_empty() {
             return self.takes_turns();
         }
         let by_waiters: u64 = self

@@ -79,3 +79,55 @@ fn a_wait_is_for_the_thread_that_ran_when_it_ended() {
     ]);
     assert!(states(&handed_over).contains("sync.thread"), "{}", states(&handed_over));
 }
+
+/// A reader, woken long before it has a CPU, beside a sleeper; the share of both.
+fn reads_beside_a_sleeper(site: char, known: Option<Event>) -> [f64; 2] {
+    let sleeper = Event::Thread {
+        tid: OTHER,
+        pid: Pid(100),
+        name: "other".to_owned(),
+        entrance: Entrance::Found(Seen::Off(blocked('s'))),
+    };
+    let mut events: Vec<(u64, Event)> = known.into_iter().map(|event| (0, event)).collect();
+    events.extend([
+        (0, found(Seen::Off(blocked(site)))),
+        (0, sleeper),
+        // Nobody of ours has run for long by now.
+        (10, switch_in()),
+        (11, switch_out(blocked(site))),
+        (20, switch_in()),
+        (21, end()),
+    ]);
+    let shares = unheard(&events).report.bottleneck.shares;
+    ["io.ipc", "sleep"].map(|key| shares.get(key).copied().unwrap_or_default())
+}
+
+#[test]
+fn a_pipe_whose_other_end_is_known_to_be_inside_is_no_matter_of_who_ran() {
+    let [pipe, sleep] = reads_beside_a_sleeper('p', None);
+    assert!(pipe > 0.5 && sleep < 0.1, "{pipe} {sleep}");
+    let known = Event::Inside { site: SiteId('p'.into()) };
+    let [pipe, sleep] = reads_beside_a_sleeper('p', Some(known));
+    assert!(pipe < 0.1 && sleep > 0.5, "{pipe} {sleep}");
+}
+
+#[test]
+fn those_who_are_all_woken_at_once_have_not_woken_each_other() {
+    let enter = |tid: u32| {
+        let entrance = Entrance::Found(Seen::Off(blocked('q')));
+        (0, Event::Thread { tid: Tid(tid), pid: Pid(100), name: "pool".to_owned(), entrance })
+    };
+    let run = |tid: u32| (50, Event::SwitchIn { tid: Tid(tid), cpu: OTHER_CPU });
+    let die = |tid: u32| {
+        let (tid, off) = (Tid(tid), Off::Dead);
+        (50, Event::SwitchOut { tid, cpu: OTHER_CPU, off, stack: None })
+    };
+    let mut events = vec![(0, thread(Entrance::Born)), (0, switch_in())];
+    events.extend((101..110).map(enter));
+    events.extend((101..110).flat_map(|tid| [run(tid), die(tid)]));
+    events.push((51, end()));
+    let analysis = unheard(&events);
+    let process = &analysis.report.ledger.process;
+    assert!(process.keys().any(|state| *state == "sync.thread"), "{process:?}");
+    assert!(!process.keys().any(|state| *state == "lock.user"), "{process:?}");
+}
