@@ -129,7 +129,8 @@ fn held_as_it_says(mode: &str) -> (f64, Value) {
     println!("{mode}: held {share:.3}, {low:.3} to {high:.3}; {real:.3}");
     println!("with {}, without {}", gil["with_ns"], gil["without_ns"]);
     assert!((low..=high).contains(&share) && high - low < 0.3, "{gil}");
-    assert!((low - 0.05..=high + 0.05).contains(&real), "{real}: {gil}");
+    // Beside others, who begins and ends with it is kept from a CPU meanwhile.
+    assert!((low - 0.1..=high + 0.05).contains(&real), "{real}: {gil}");
     (share, gil.clone())
 }
 

@@ -57,3 +57,19 @@ pub enum GilHolder {
     /// Another one; `None` when it has not been met yet.
     Other(Option<Tid>),
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_thread_waits_on_tells_whether_it_wants_the_lock() {
+        // As it lies in CPython: two numbers, a state, a counter, and then the four.
+        let place = GilPlace { lock: (1000, 1208), queue: (1032, 1080) };
+        let parts = [1040, 1080, 1119, 1120, 1160, 1168, 1000].map(|address| place.part(address));
+        let guard = GilPart::Guard;
+        let expected =
+            [GilPart::Queue, guard, guard, GilPart::Switch, GilPart::Switch, guard, guard];
+        assert_eq!(parts, expected);
+    }
+}

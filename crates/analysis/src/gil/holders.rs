@@ -195,6 +195,10 @@ mod tests {
         [None; 2]
     }
 
+    fn one(span: Range<u64>) -> Vec<Range<u64>> {
+        std::iter::once(span).collect()
+    }
+
     fn drop(time: u64, by: u32, woken: u32) -> Drop {
         Drop { time, by, woken: Some(woken) }
     }
@@ -213,7 +217,7 @@ mod tests {
     #[test]
     fn who_gets_it_next_has_it_when_it_runs() {
         let drops = vec![drop(20 * MS, 1, 2), drop(50 * MS, 2, 3)];
-        let facts = Facts { wanted: vec![10 * MS..50 * MS], drops, ..Facts::default() };
+        let facts = Facts { wanted: one(10 * MS..50 * MS), drops, ..Facts::default() };
         let back = |_| [Some(24 * MS); 2];
         let first = (10 * MS, 20 * MS, 1);
         let all = [first, (20 * MS, 24 * MS, -1), (24 * MS, 50 * MS, 2)];
@@ -225,7 +229,7 @@ mod tests {
     #[test]
     fn who_took_it_keeps_it_until_another_takes_it() {
         let facts = Facts {
-            wanted: vec![10..50],
+            wanted: one(10..50),
             drops: vec![drop(20, 1, 2), drop(50, 3, 1)],
             takes: vec![(25, 2)],
             ..Facts::default()
@@ -238,7 +242,7 @@ mod tests {
     #[test]
     fn who_had_it_before_one_that_nobody_woke_is_not_known() {
         let drops = vec![drop(20 * MS, 1, 2), drop(50 * MS, 3, 1)];
-        let facts = Facts { wanted: vec![10 * MS..50 * MS], drops, ..Facts::default() };
+        let facts = Facts { wanted: one(10 * MS..50 * MS), drops, ..Facts::default() };
         let back = |thread| if thread == 3 { [Some(48 * MS); 2] } else { [None; 2] };
         let after = [(20 * MS, 48 * MS, -2), (48 * MS, 50 * MS, 3)];
         assert_eq!(parts(&facts, back)[1..], after);
@@ -251,7 +255,7 @@ mod tests {
     fn where_nothing_else_tells_looks_do() {
         let ms = |ms: u64| ms * MS;
         let seen = vec![(ms(10), By::Thread(1)), (ms(20), By::Thread(2)), (ms(70), By::Nobody)];
-        let facts = Facts { wanted: vec![0..ms(100)], seen, ..Facts::default() };
+        let facts = Facts { wanted: one(0..ms(100)), seen, ..Facts::default() };
         assert_eq!(
             parts(&facts, runs),
             [
@@ -267,7 +271,7 @@ mod tests {
     #[test]
     fn parts_are_cut_to_what_is_asked() {
         let drops = vec![drop(20, 1, 2), drop(30, 2, 1)];
-        let facts = Facts { wanted: vec![10..30], drops, ..Facts::default() };
+        let facts = Facts { wanted: one(10..30), drops, ..Facts::default() };
         let held = held(&facts, |_, _| Back { any: None, gil: None });
         let parts: Vec<_> = within(&held, 15, 25).map(|held| (held.start, held.end)).collect();
         assert_eq!(parts, [(15, 20), (20, 25)]);

@@ -19,56 +19,87 @@ pub(super) struct HeldTime {
     pub(super) interval: [f64; 2],
 }
 
-/// Looks at times in which nobody waited for it.
-#[derive(Clone, Copy, Debug, Default)]
-struct Looks {
-    all: u32,
-    held: u32,
-}
-
 pub(super) fn held_time(timeline: &Timeline, lock: &Lock) -> HeldTime {
     let wanted = wanted(lock);
     let running = running(timeline, lock);
+    let busy = outside(&running, &wanted);
+    let window = timeline.start..timeline.end;
+    let idle = outside(std::slice::from_ref(&window), &union([wanted, running].concat()));
     let known: u64 = lock.held.iter().filter(|held| held.by != By::Nobody).map(length).sum();
-    let all = total(&wanted);
-    let runs = total(&running);
-    let both = total(&union([wanted.clone(), running.clone()].concat()));
-    let (busy, idle) = (both - all, timeline.duration() - both);
-    let (mut in_busy, mut in_idle) = (Looks::default(), Looks::default());
-    let mut last = None;
-    for (time, by) in &lock.seen {
-        let again = last.is_some_and(|last| time - last < SAME_LOOK);
-        if again || is_in(&wanted, *time) {
-            continue;
-        }
-        last = Some(*time);
-        let looks = if is_in(&running, *time) { &mut in_busy } else { &mut in_idle };
-        looks.all += 1;
-        looks.held += u32::from(*by != By::Nobody);
-    }
     let known = known as f64;
     let mut held = HeldTime { ns: known, interval: [known; 2] };
-    debug_assert!(runs <= both);
-    held.add(in_busy, busy as f64, 1.0);
-    // Who holds it without running blocks nobody who has not come to wait.
-    held.add(in_idle, idle as f64, 0.0);
+    held.add(lock, &busy, 1.0);
+    // Who holds it without running keeps nobody who has not come to wait.
+    held.add(lock, &idle, 0.0);
     held
 }
 
 impl HeldTime {
-    /// Adds what looks say of `span`; when there are none it was held for `most` of
-    /// it, if at all.
-    fn add(&mut self, looks: Looks, span: f64, most: f64) {
-        let (share, [low, high]) = if looks.all == 0 {
-            (0.0, [0.0, most])
+    /// Adds what looks say of the time in `spans`, each of what lies around it; when there
+    /// are none it was held for `most` of it, if at all.
+    fn add(&mut self, lock: &Lock, spans: &[Range<u64>], most: f64) {
+        let all = total(spans);
+        let looks = looks(lock, spans);
+        let (mut held, mut squares) = (0.0, 0.0);
+        for (index, (place, by)) in looks.iter().enumerate() {
+            let from = index.checked_sub(1).map_or(0, |before| looks[before].0.midpoint(*place));
+            let to = looks.get(index + 1).map_or(all, |(next, _)| place.midpoint(*next));
+            let part = (to - from) as f64;
+            held += if *by == By::Nobody { 0.0 } else { part };
+            squares += part * part;
+        }
+        let all = all as f64;
+        let [low, high] = if squares > 0.0 {
+            wilson::interval((held / all).min(1.0), all * all / squares)
         } else {
-            let share = f64::from(looks.held) / f64::from(looks.all);
-            (share, wilson::interval(share, f64::from(looks.all)))
+            [0.0, most]
         };
-        self.ns += share * span;
-        self.interval[0] += low * span;
-        self.interval[1] += high * span;
+        self.ns += held;
+        self.interval[0] += low * all;
+        self.interval[1] += high * all;
     }
+}
+
+/// The looks in `spans`: how much of these lies before each, and what it saw.
+fn looks(lock: &Lock, spans: &[Range<u64>]) -> Vec<(u64, By)> {
+    let (mut index, mut before) = (0, 0);
+    let mut looks = Vec::new();
+    let mut last = None;
+    for (time, by) in &lock.seen {
+        while let Some(span) = spans.get(index).filter(|span| span.end <= *time) {
+            before += span.end - span.start;
+            index += 1;
+        }
+        let inside = spans.get(index).filter(|span| span.start <= *time);
+        let again = last.is_some_and(|last| time - last < SAME_LOOK);
+        if let Some(span) = inside.filter(|_| !again) {
+            looks.push((before + (time - span.start), *by));
+            last = Some(*time);
+        }
+    }
+    looks
+}
+
+/// What of `spans` lies outside `others`; both are in order and do not overlap.
+fn outside(spans: &[Range<u64>], others: &[Range<u64>]) -> Vec<Range<u64>> {
+    let mut outside = Vec::new();
+    let mut index = 0;
+    for span in spans {
+        let mut from = span.start;
+        while others.get(index).is_some_and(|other| other.end <= from) {
+            index += 1;
+        }
+        for other in others[index..].iter().take_while(|other| other.start < span.end) {
+            if from < other.start {
+                outside.push(from..other.start);
+            }
+            from = from.max(other.end);
+        }
+        if from < span.end {
+            outside.push(from..span.end);
+        }
+    }
+    outside
 }
 
 fn length(held: &super::holders::Held) -> u64 {
@@ -92,11 +123,6 @@ fn total(spans: &[Range<u64>]) -> u64 {
     spans.iter().map(|span| span.end - span.start).sum()
 }
 
-fn is_in(spans: &[Range<u64>], time: u64) -> bool {
-    let after = spans.partition_point(|span| span.start <= time);
-    after > 0 && time < spans[after - 1].end
-}
-
 /// How many looks while it was wanted saw it where it is said to be, of how many.
 pub(super) fn checked(lock: &Lock) -> (u64, u64) {
     let (mut agree, mut all) = (0, 0);
@@ -109,4 +135,16 @@ pub(super) fn checked(lock: &Lock) -> (u64, u64) {
         }
     }
     (agree, all)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_lies_outside_is_cut_at_both_ends() {
+        let (spans, others) = ([0..10, 20..30], [2..4, 8..22, 29..40]);
+        assert_eq!(outside(&spans, &others), [0..2, 4..8, 22..29]);
+        assert_eq!(outside(&spans, &[]), spans);
+    }
 }

@@ -6,7 +6,6 @@ use super::*;
 
 fn header() -> Header {
     Header {
-        precise: false,
         tool_version: String::new(),
         host: String::new(),
         kernel: String::new(),

@@ -261,10 +261,14 @@ impl Python {
 
     fn list(&mut self, memory: &Asked<'_>) -> Option<()> {
         let interpreters = self.reader.interpreters(memory);
-        self.listing = match &interpreters {
+        let trouble = match &interpreters {
             Ok(interpreters) => interpreters.iter().find_map(|interpreter| interpreter.trouble),
             Err(trouble) => Some(*trouble),
         };
+        // That a process cannot be read any more says less than what was wrong before.
+        if self.listing.is_none() || !matches!(trouble, Some(Trouble::Unreadable(_))) {
+            self.listing = trouble;
+        }
         let interpreters = interpreters.ok()?;
         let threads: Vec<Thread> =
             interpreters.into_iter().flat_map(|interpreter| interpreter.threads).collect();
