@@ -160,8 +160,7 @@ impl Tables {
                 }
             }
             Event::Stack { id, space, kernel, user, end, script } => {
-                let named_at = 0;
-                self.stacks.insert(id, Stack { space, kernel, user, end, script, named_at });
+                self.stacks.insert(id, Stack { space, kernel, user, end, script, named_at: 0 });
             }
             Event::Code { id, function, file } => {
                 self.codes.insert(id, Code { function, file, line: None });
@@ -193,11 +192,6 @@ impl Tables {
                 }
             }
             Event::Symbols(symbols) => self.symbols.extend(symbols),
-            Event::Renamed { key, since, frames } => {
-                let names = self.renamed.entry(key).or_default();
-                let place = names.partition_point(|(before, _)| *before <= since.0);
-                names.insert(place, (since.0, frames));
-            }
             Event::Runtime { space, name, gil } => {
                 if let Some(space) = self.spaces.get_mut(&space) {
                     space.runtime = Some(Runtime { name, gil });
@@ -210,9 +204,16 @@ impl Tables {
         }
     }
 
-    /// Takes in what `event` counts of processes and of the recording.
+    fn rename(&mut self, key: SymbolKey, since: u64, frames: Vec<Frame>) {
+        let names = self.renamed.entry(key).or_default();
+        let place = names.partition_point(|(before, _)| *before <= since);
+        names.insert(place, (since, frames));
+    }
+
+    /// Takes in what `event` says anew, and counts of processes and of the recording.
     fn count(&mut self, event: Event) {
         match event {
+            Event::Renamed { key, since, frames } => self.rename(key, since.0, frames),
             Event::Quota { pid, per_second_ns, throttled_ns, .. } => {
                 self.quota(pid, per_second_ns, throttled_ns);
             }

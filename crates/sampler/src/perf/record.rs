@@ -49,10 +49,9 @@ pub struct Record {
 pub struct UserStack {
     /// Its registers.
     pub registers: UserRegisters,
-    /// Its memory from the stack pointer up.
+    /// Its memory from the stack pointer up. Where it is less than was asked for, the
+    /// stack may have ended, or its next page was never written to.
     pub bytes: Box<[u8]>,
-    /// The copy ends where the stack does.
-    pub whole: bool,
     /// It is of a 32-bit program, whose stack is not that of a 64-bit one.
     pub narrow: bool,
 }
@@ -326,7 +325,7 @@ fn user_stack(fields: &mut Fields<'_>) -> Option<Box<UserStack>> {
     // Without room the kernel says no more.
     let filled = if room == 0 { 0 } else { usize::try_from(fields.u64()?).ok()? };
     let bytes = bytes.get(..filled)?.into();
-    Some(Box::new(UserStack { registers, bytes, whole: filled < room, narrow }))
+    Some(Box::new(UserStack { registers, bytes, narrow }))
 }
 
 /// A record other than a sample: its own fields, then the sample id.

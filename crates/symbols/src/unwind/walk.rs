@@ -160,21 +160,15 @@ fn crosses(frame: &Frame, caller: &Frame, border: u64) -> bool {
     sp(frame) <= border && sp(caller) > border
 }
 
-/// Whether `caller` has called the code `of` a frame, or what only the processor
-/// knows.
+/// Whether `caller` is at a call of the very function that is known `of` a frame. A
+/// call that only the processor knows proves nothing.
 fn is_call(code: &mut impl Code, of: &Known, caller: &Frame) -> bool {
+    let Known::Rule(_, function) = of else { return false };
     let mut bytes = [0; calls::LONGEST];
     let address = caller.pc();
-    let Some(before) = address.checked_sub(bytes.len() as u64) else { return false };
-    let call = |bytes: &[u8]| calls::ending(bytes, address);
-    let call = match code.in_memory(before) {
-        Some(piece) => call(&piece[..calls::LONGEST]),
-        None => code.bytes(before, &mut bytes).and_then(call),
-    };
-    match (call, of) {
-        (Some(Call::Direct(called)), Known::Rule(_, function)) => called == *function,
-        (call, _) => call.is_some(),
-    }
+    let before = address.checked_sub(bytes.len() as u64);
+    let bytes = before.and_then(|before| code.bytes(before, &mut bytes));
+    bytes.and_then(|bytes| calls::ending(bytes, address)) == Some(Call::Direct(*function))
 }
 
 /// By what the code itself tells, and else by the frame pointer.

@@ -287,12 +287,12 @@ impl Tracker {
     /// before is believed.
     fn unwind_copy(&mut self, time: u64, tid: Tid, space: SpaceId, copy: &UserStack) -> UserHalf {
         self.report_space(time, space);
-        let UserStack { registers, bytes, whole, narrow } = copy;
+        let UserStack { registers, bytes, narrow } = copy;
         if *narrow {
             let addresses = Rc::from([registers.pc]);
             return UserHalf { addresses, end: StackEnd::Narrow, script: Rc::default() };
         }
-        let memory = StackMemory { start: registers.sp(), bytes, whole: *whole, later: None };
+        let memory = StackMemory { start: registers.sp(), bytes, whole: false, later: None };
         let user = self.unwind(space, registers, memory);
         if user.end != StackEnd::CopyTooShort {
             return user;

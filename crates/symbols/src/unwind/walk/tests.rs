@@ -16,17 +16,11 @@ impl Code for Bare {
         None
     }
 
-    /// A trampoline at one address, and a call before another.
+    /// A trampoline at one address.
     fn in_memory(&mut self, address: u64) -> Option<Piece> {
         let mut piece = Piece::default();
-        match address + 8 {
-            CALLED => piece[3] = 0xe8,
-            _ if address == TRAMPOLINE => {
-                piece[..5].copy_from_slice(&[0x48, 0x83, 0xc4, 8, 0xc3]);
-            }
-            _ => return None,
-        }
-        Some(piece)
+        piece[..5].copy_from_slice(&[0x48, 0x83, 0xc4, 8, 0xc3]);
+        (address == TRAMPOLINE).then_some(piece)
     }
 
     fn java(&mut self, _: u64) -> Option<Keeps> {
@@ -35,7 +29,6 @@ impl Code for Bare {
 }
 
 const TRAMPOLINE: u64 = 0x1a00;
-const CALLED: u64 = 0x1b00;
 
 const CODE: Bare = Bare(0x1000..0x2000);
 const STACK: u64 = 0x8000;
@@ -134,18 +127,19 @@ fn what_looks_like_a_trampoline_and_returns_to_no_code_has_a_frame_pointer() {
 }
 
 #[test]
-fn what_was_read_later_belongs_to_a_copy_when_a_call_leads_to_it() {
-    let walked = |return_address| {
-        let words = [0, STACK + 24, 0x1100, 0, return_address, 0, 0];
+fn what_was_read_later_does_not_belong_to_a_copy_when_no_call_leads_to_it() {
+    let walked = |later| {
+        let words = [0, STACK + 24, 0x1100, 0, 0x1200, 0, 0];
         let bytes: Vec<u8> = words.iter().flat_map(|word: &u64| word.to_ne_bytes()).collect();
         let mut user = UserRegisters::new(0x1000, STACK);
         user.set(BP.into(), STACK + 8);
-        let later = Some(STACK + 24);
+        let later = Some(STACK + later);
         let stack = StackMemory { start: STACK, bytes: &bytes, whole: true, later };
-        walk(&mut { CODE }, Registers::from(&user), stack)
+        let walked = walk(&mut { CODE }, Registers::from(&user), stack);
+        (walked.addresses.len(), walked.end)
     };
-    let called = walked(CALLED);
-    assert_eq!((called.addresses.len(), called.end), (3, StackEnd::Complete));
-    let other = walked(0x1200);
-    assert_eq!((other.addresses.len(), other.end), (2, StackEnd::BadUnwindInfo));
+    assert_eq!(walked(56), (3, StackEnd::Complete), "nothing was read later");
+    assert_eq!(walked(32), (2, StackEnd::BadUnwindInfo));
+    assert_eq!(walked(24), (2, StackEnd::BadUnwindInfo));
+    assert_eq!(walked(16), (1, StackEnd::BadUnwindInfo));
 }

@@ -75,7 +75,7 @@ fn tracker() -> (Tracker, u32) {
 fn copy(sp: u64, words: &[u64]) -> Option<Box<UserStack>> {
     let bytes = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
     let registers = UserRegisters::new(PC, sp);
-    Some(Box::new(UserStack { registers, bytes, whole: false, narrow: false }))
+    Some(Box::new(UserStack { registers, bytes, narrow: false }))
 }
 
 /// The stack of the thread, with one kernel frame.
