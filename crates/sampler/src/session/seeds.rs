@@ -30,21 +30,29 @@ impl Session {
     pub(super) fn seed_running(&mut self, pids: &[u32]) -> Result<(), Error> {
         let family = attach(&self.proc, pids, self.options.inherit)?;
         let start = self.header.start.0;
+        let mut counted = vec![];
         for process in family {
             if process.pid == pids[0] {
                 self.header.target.name.clone_from(&process.name);
             }
             let pid = process.pid;
             self.tracker.adopt(start, process);
-            self.seed_threads(pid)?;
+            self.seed_threads(pid, &mut counted)?;
         }
         self.header.target.pids = pids.iter().copied().map(Pid).collect();
         // Each thread was found at a time of its own, and all of them enter
         // together, with what the records say they did in between.
-        self.begin_now()
+        self.begin_now()?;
+        // What they did before is none of the window's: those that run are asked first.
+        counted.sort_by_key(|(runs, ..)| !runs);
+        for (_, pid, tid) in counted {
+            self.upkeep.begin(&self.proc, pid, tid);
+        }
+        Ok(())
     }
 
-    fn seed_threads(&mut self, pid: u32) -> Result<(), Error> {
+    /// The threads of a process; which have CPU time to count, and whether they run.
+    fn seed_threads(&mut self, pid: u32, counted: &mut Vec<(bool, u32, u32)>) -> Result<(), Error> {
         let Some(tasks) = self.proc.process(pid).and_then(|process| process.tasks().ok()) else {
             return Ok(());
         };
@@ -62,7 +70,7 @@ impl Session {
                 continue;
             }
             let time = now()?;
-            self.upkeep.begin(&self.proc, pid, tid);
+            counted.push((seen == Seen::Runnable, pid, tid));
             self.tracker.find(Found { time, pid, tid, name: stat.comm, seen });
         }
         Ok(())
