@@ -1,6 +1,8 @@
 //! What is there when the window begins: a child at the gate, or processes in
 //! the middle of their work.
 
+use std::cmp::Reverse;
+
 use whyslow_events::{Off, Pid, Seen, Tid};
 
 use super::{Session, now};
@@ -43,16 +45,21 @@ impl Session {
         // Each thread was found at a time of its own, and all of them enter
         // together, with what the records say they did in between.
         self.begin_now()?;
-        // What they did before is none of the window's: those that run are asked first.
-        counted.sort_by_key(|(runs, ..)| !runs);
-        for (_, pid, tid) in counted {
+        // What they did before is none of the window's. Those that are likely to do
+        // something meanwhile are asked first.
+        counted.sort_by_key(|(runs, cpu_ns, ..)| Reverse((*runs, *cpu_ns)));
+        for (_, _, pid, tid) in counted {
             self.upkeep.begin(&self.proc, pid, tid);
         }
         Ok(())
     }
 
-    /// The threads of a process; which have CPU time to count, and whether they run.
-    fn seed_threads(&mut self, pid: u32, counted: &mut Vec<(bool, u32, u32)>) -> Result<(), Error> {
+    /// The threads of a process: whether each runs, and its CPU time so far.
+    fn seed_threads(
+        &mut self,
+        pid: u32,
+        counted: &mut Vec<(bool, u64, u32, u32)>,
+    ) -> Result<(), Error> {
         let Some(tasks) = self.proc.process(pid).and_then(|process| process.tasks().ok()) else {
             return Ok(());
         };
@@ -70,7 +77,8 @@ impl Session {
                 continue;
             }
             let time = now()?;
-            counted.push((seen == Seen::Runnable, pid, tid));
+            self.upkeep.begin(&self.proc, pid, tid);
+            counted.push((seen == Seen::Runnable, self.upkeep.before(Tid(tid)), pid, tid));
             self.tracker.find(Found { time, pid, tid, name: stat.comm, seen });
         }
         Ok(())
