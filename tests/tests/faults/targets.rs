@@ -10,7 +10,7 @@ use nix::sys::signal::Signal;
 
 use super::{
     attached,
-    cell::{Cell, ENDS, Mode},
+    cell::{Cell, ENDS, Mode, Tier},
     everywhere,
 };
 use crate::{
@@ -75,8 +75,9 @@ fn the_target_stops_and_goes_on(cell: &Cell) {
     let threads = report["ledger"]["threads"].as_array().unwrap();
     let main = threads.iter().find(|thread| thread["tid"] == report["target"]["pid"]).unwrap();
     let said = Duration::from_nanos(main["states"]["stopped"].as_u64().unwrap_or(0));
-    // What only looks at threads is a few looks off.
-    let slack = Duration::from_millis(40);
+    // What only looks at threads is some looks off, which come less often on a busy machine.
+    let slack = Duration::from_millis(if cell.tier == Tier::Privileged { 20 } else { 90 });
+    let most = if cell.tier == Tier::Procfs { most * 3 } else { most };
     assert!(said + slack >= least && said <= most + slack, "{least:?}..{most:?}: {main}");
 }
 

@@ -150,7 +150,9 @@ mod tests {
         let mut pace = Pace::new(0, 0, 1000, ALLOWED);
         pace.compare(COMPARED, COMPARED / 10);
         assert_eq!(pace.distance, 5 * CLOSEST);
-        (0..10).for_each(|_| drop(pace.advance(Calm::default())));
+        for _ in 0..10 {
+            pace.advance(Calm::default());
+        }
         let thinned = pace.thinned(COMPARED, COMPARED / 10);
         assert_eq!((thinned.cost, thinned.looks), (100_000, 200_000), "{thinned:?}");
         pace.compare(2 * COMPARED, COMPARED / 10);

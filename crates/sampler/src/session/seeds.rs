@@ -1,6 +1,8 @@
 //! What is there when the window begins: a child at the gate, or processes in
 //! the middle of their work.
 
+use std::cmp::Reverse;
+
 use whyslow_events::{Off, Pid, Seen, Tid};
 
 use super::{Session, now};
@@ -31,6 +33,7 @@ impl Session {
         let family = attach(&self.proc, pids, self.options.inherit)?;
         let start = self.header.start.0;
         let mut found = vec![];
+        let mut counted = vec![];
         for process in family {
             if process.pid == pids[0] {
                 self.header.target.name.clone_from(&process.name);
@@ -41,14 +44,28 @@ impl Session {
             self.tracker.prepare(start, pid, pid);
         }
         // What their threads wait on may be another of them.
-        found.into_iter().try_for_each(|pid| self.seed_threads(pid))?;
+        for pid in found {
+            self.seed_threads(pid, &mut counted)?;
+        }
         self.header.target.pids = pids.iter().copied().map(Pid).collect();
         // Each thread was found at a time of its own, and all of them enter
         // together, with what the records say they did in between.
-        self.begin_now()
+        self.begin_now()?;
+        // What they did before is none of the window's. Those that are likely to do
+        // something meanwhile are asked first.
+        counted.sort_by_key(|(runs, cpu_ns, ..)| Reverse((*runs, *cpu_ns)));
+        for (_, _, pid, tid) in counted {
+            self.upkeep.begin(&self.proc, pid, tid);
+        }
+        Ok(())
     }
 
-    fn seed_threads(&mut self, pid: u32) -> Result<(), Error> {
+    /// The threads of a process: whether each runs, and its CPU time so far.
+    fn seed_threads(
+        &mut self,
+        pid: u32,
+        counted: &mut Vec<(bool, u64, u32, u32)>,
+    ) -> Result<(), Error> {
         let Some(tasks) = self.proc.process(pid).and_then(|process| process.tasks().ok()) else {
             return Ok(());
         };
@@ -67,6 +84,7 @@ impl Session {
             }
             let time = now()?;
             self.upkeep.begin(&self.proc, pid, tid);
+            counted.push((seen == Seen::Runnable, self.upkeep.before(Tid(tid)), pid, tid));
             self.tracker.find(Found { time, pid, tid, name: stat.comm, seen });
         }
         Ok(())
