@@ -98,7 +98,8 @@ fn soak(mut enough: impl FnMut(u32) -> bool) {
     assert!(cycles >= 10, "{cycles} cycles");
     assert_eq!((after.files, after.threads), (before.files, before.threads));
     assert!(after.memory_kib <= before.memory_kib + VARIES, "{before:?} {after:?}");
-    assert_eq!((last.files, last.threads), (first.files, first.threads));
+    // Files of `/proc` are open for a moment now and then.
+    assert!(last.files <= first.files + 4 && last.threads == first.threads, "{last:?}");
     assert!(last.memory_kib <= first.memory_kib * GROWS.0 + GROWS.1, "{first:?} {last:?}");
     // Other programs share its caches.
     assert!(slow > fast * 0.6, "{fast} {slow}");

@@ -57,8 +57,9 @@ fn killed_while_recording(cell: &Cell) {
 /// The report goes to a pipe that nobody reads, so that the recorder is found there.
 fn killed_while_writing(cell: &Cell) {
     let (read, write) = pipe().unwrap();
-    // The report is longer than a page.
-    fcntl(&write, FcntlArg::F_SETPIPE_SZ(1)).unwrap();
+    // There is no room for the report.
+    let room = fcntl(&write, FcntlArg::F_GETPIPE_SZ).unwrap();
+    nix::unistd::write(&write, &vec![0; room.cast_unsigned() as usize]).unwrap();
     let options = ["-q", "-d", "150ms", "--json", "-o", "r.whyslow", "-o", "r.json"];
     let options = if cell.mode == Mode::Attach { &options[..] } else { &options[3..] };
     let mut running = cell.start_by(WORK, options, |mut command| {

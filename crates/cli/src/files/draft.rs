@@ -36,12 +36,13 @@ impl Draft {
             .custom_flags(OFlag::O_TMPFILE.bits())
             .open(folder);
         match nameless {
-            Ok(file) => Ok(Draft { file, hidden: None }),
-            Err(error) if has_no_nameless_files(&error) => {
+            // Without `/proc` it could not get a name.
+            Ok(file) if open_file(&file).exists() => Ok(Draft { file, hidden: None }),
+            Err(error) if !has_no_nameless_files(&error) => Err(error),
+            _ => {
                 let (file, path) = names().tempfile_in(folder)?.into_parts();
                 Ok(Draft { file, hidden: Some(path) })
             }
-            Err(error) => Err(error),
         }
     }
 
@@ -95,7 +96,10 @@ fn has_no_nameless_files(error: &io::Error) -> bool {
 
 fn link(file: &File, path: &Path) -> io::Result<()> {
     // By number: only the privileged may link a descriptor itself.
-    let open = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
-    linkat(AT_FDCWD, &open, AT_FDCWD, path, AtFlags::AT_SYMLINK_FOLLOW)?;
+    linkat(AT_FDCWD, &open_file(file), AT_FDCWD, path, AtFlags::AT_SYMLINK_FOLLOW)?;
     Ok(())
+}
+
+fn open_file(file: &File) -> PathBuf {
+    PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()))
 }
