@@ -21,10 +21,10 @@ use program::{Program, Running, Server};
 pub(super) use table::markdown;
 
 /// Of the gains of a model over so many rounds, the middle one counts.
-const ROUNDS: usize = 5;
+const ROUNDS: usize = 4;
 /// No further round begins after this time: what takes so long mostly waits,
 /// and varies little.
-const LONG: Duration = Duration::from_secs(30);
+const LONG: Duration = Duration::from_secs(15);
 /// As fast as the fastest.
 const AS_FAST: f64 = 1.05;
 /// With more CPUs used by others than this, a wrong result is tried again.
@@ -167,20 +167,25 @@ impl Trial<'_> {
 }
 
 /// How many times as fast as the program is now each model is. All take turns
-/// within a round, so that a machine that changes its speed does so for all.
+/// within a round, so that a machine that changes its speed does so for all, and
+/// every other round goes backwards: what used all CPUs slows what comes next.
 fn speedups(running: &Running<'_>, models: &[(&str, u32)]) -> Result<BTreeMap<String, f64>> {
     let Program { now, workers, .. } = running.program;
-    let mut gains: BTreeMap<String, Vec<f64>> = BTreeMap::from([(now.clone(), vec![1.0])]);
+    let mut all = vec![(now.as_str(), *workers)];
+    all.extend_from_slice(models);
+    let mut gains: BTreeMap<String, Vec<f64>> = BTreeMap::new();
     let begin = Instant::now();
     for _ in 0..ROUNDS {
-        let before = seconds(running, now, *workers)?;
-        for (model, workers) in models {
-            let gain = before / seconds(running, model, *workers)?;
-            gains.entry((*model).to_owned()).or_default().push(gain);
+        let times = all.iter().map(|(model, workers)| seconds(running, model, *workers));
+        let times = times.collect::<Result<Vec<f64>>>()?;
+        let before = all.iter().position(|(model, _)| model == now).map_or(1.0, |at| times[at]);
+        for ((model, _), time) in all.iter().zip(times) {
+            gains.entry((*model).to_owned()).or_default().push(before / time);
         }
         if begin.elapsed() >= LONG {
             break;
         }
+        all.reverse();
     }
     Ok(gains.into_iter().map(|(model, gains)| (model, median(gains))).collect())
 }

@@ -67,10 +67,16 @@ const MS: f64 = 1e6;
 /// What follows a wait computes with cold caches, on a CPU that has to wake up:
 /// so much of it is saved at most, and no larger part, where others keep both
 /// busy. Measured: 2,000 requests of 275 µs took 120 µs each in threads.
-const COLD: f64 = 160.0 * US;
-const COLD_PART: f64 = 0.6;
+const COLD: f64 = 180.0 * US;
+const COLD_PART: f64 = 0.65;
 /// What shared caches, clock rates and neighbours take, at most.
 const SLACK: f64 = 1.1;
+/// The same where all CPUs compute: two of them may be one core.
+const SHARED: f64 = 1.35;
+/// A program starts so much sooner without a recorder, and with files that are
+/// in memory already, at most, and no larger part.
+const SOONER: f64 = 20.0 * MS;
+const SOONER_PART: f64 = 0.25;
 /// Workers are added as long as each step gains this much.
 const WORTH: f64 = 0.98;
 
@@ -98,7 +104,7 @@ impl Model {
             Model::Asyncio => Costs {
                 once: [40.0 * MS, 200.0 * MS],
                 worker: [0.0; 2],
-                piece: [30.0 * US, 250.0 * US],
+                piece: [15.0 * US, 250.0 * US],
                 most: u64::MAX,
             },
             Model::Multiprocessing => Costs {
@@ -150,10 +156,14 @@ impl Model {
             None => 1.0 / count,
         };
         let overlapped = (waits - work.device) * rounds + work.device;
-        let most = (most + divided + overlapped) * SLACK + work.starved + handed[1];
+        let shared = if parallel > 1.0 { SHARED } else { SLACK };
+        let most = (most + overlapped) * SLACK + divided * shared + work.starved + handed[1];
         let once = if begun { [0.0; 2] } else { once };
         [
-            work.serial + least + once[0] + worker[0] * count,
+            work.serial - SOONER.min(work.serial * SOONER_PART)
+                + least
+                + once[0]
+                + worker[0] * count,
             work.serial + most + once[1] + worker[1] * count,
         ]
     }

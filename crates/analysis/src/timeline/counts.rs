@@ -81,8 +81,12 @@ impl Counts {
     /// behind while the thread runs.
     pub(super) fn stretches(&self, born: Option<u64>, lag: u64) -> Vec<Stretch> {
         let birth = born.map(|time| Counted { time, cpu_ns: 0, running: false });
+        // Between two exact ones, a reading that may lag would only let both sides
+        // of it be wrong.
+        let lags = |reading: &&Counted| reading.running && self.readings.len() > 1;
+        let first = usize::from(born.is_some() && self.readings.first().filter(lags).is_some());
         let readings: Vec<Counted> =
-            birth.into_iter().chain(self.readings.iter().copied()).collect();
+            birth.into_iter().chain(self.readings[first..].iter().copied()).collect();
         let pairs = readings.windows(2).filter_map(|pair| match pair {
             [before, after] => Some(stretch(*before, *after, lag)),
             _ => None,
@@ -128,6 +132,17 @@ mod tests {
         }
         let times: Vec<u64> = counts.readings.iter().map(|reading| reading.time).collect();
         assert_eq!(times, [1, 3, 5]);
+    }
+
+    #[test]
+    fn a_birth_is_exact_and_needs_no_reading_that_may_lag() {
+        let mut counts = Counts::default();
+        counts.add(reading(10, true));
+        counts.add(reading(20, false));
+        let exact = Stretch { from: 0, to: 20, least: 10, most: 10 };
+        assert_eq!(counts.stretches(Some(0), 4), [exact]);
+        let found = Stretch { from: 10, to: 20, least: 1, most: 5 };
+        assert_eq!(counts.stretches(None, 4), [found]);
     }
 
     #[test]
