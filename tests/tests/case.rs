@@ -32,6 +32,17 @@ macro_rules! needs_root {
 }
 pub(crate) use needs_root;
 
+/// `nobody`, on every distribution.
+pub(crate) const NOBODY: u32 = 65_534;
+
+/// Why an ordinary user has no perf events on this host; `None` when he has.
+pub(crate) fn refuses_perf() -> Option<String> {
+    let path = "/proc/sys/kernel/perf_event_paranoid";
+    let level = fs::read_to_string(path).unwrap_or_default();
+    let allows = level.trim().parse::<i32>().is_ok_and(|level| level <= 2);
+    (!allows).then(|| format!("kernel.perf_event_paranoid is {}", level.trim()))
+}
+
 pub(crate) fn is_root() -> bool {
     geteuid().is_root()
 }

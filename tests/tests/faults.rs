@@ -8,38 +8,19 @@ mod outputs;
 mod strain;
 mod targets;
 
-/// One test for each engine, of targets that are found.
-macro_rules! attached {
-    ($($fault:ident)+) => {$(
+/// One test for each engine and each of these ways of recording.
+macro_rules! matrix {
+    ($modes:tt $($fault:ident)+) => {$(
         mod $fault {
-            mod attach {
-                $crate::faults::cells!(super::super::$fault, Attach);
-            }
+            $crate::faults::modes!($fault $modes);
         }
     )+};
 }
 
-/// One test for each engine, of commands.
-macro_rules! launched {
-    ($($fault:ident)+) => {$(
-        mod $fault {
-            mod launch {
-                $crate::faults::cells!(super::super::$fault, Launch);
-            }
-        }
-    )+};
-}
-
-/// One test for each engine and way of recording.
-macro_rules! everywhere {
-    ($($fault:ident)+) => {$(
-        mod $fault {
-            mod launch {
-                $crate::faults::cells!(super::super::$fault, Launch);
-            }
-            mod attach {
-                $crate::faults::cells!(super::super::$fault, Attach);
-            }
+macro_rules! modes {
+    ($fault:ident [$($name:ident $mode:ident),+]) => {$(
+        mod $name {
+            $crate::faults::cells!(super::super::$fault, $mode);
         }
     )+};
 }
@@ -65,4 +46,4 @@ macro_rules! cells {
     };
 }
 
-use {attached, cells, everywhere, launched};
+use {cells, matrix, modes};

@@ -191,7 +191,7 @@ def attend():
 threads = [threading.Thread(target=attend) for _ in range(1000)]
 for thread in threads:
     thread.start()
-time.sleep(2)
+time.sleep(4)
 go.set()
 for thread in threads:
     thread.join()

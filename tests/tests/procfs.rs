@@ -14,15 +14,13 @@ use std::{
 use serde_json::Value;
 
 use crate::{
-    case::{Case, is_root, needs_root, skip},
+    case::{Case, NOBODY, is_root, needs_root, skip},
     process::{Finished, Process},
     report::{sound, time, verdict},
 };
 
 /// The interpreter itself: what is first in the path may be a script that looks for one.
 const PYTHON: &str = "/usr/bin/python3";
-/// `nobody`, everywhere.
-const ORDINARY: u32 = 65534;
 const SECONDS: &str = "import sys, time\nend = time.monotonic() + float(sys.argv[1])\n";
 
 const COMPUTES: &str = "while time.monotonic() < end: sum(range(1000))";
@@ -95,7 +93,7 @@ impl Place {
 
     fn as_who(&self, mut command: Command) -> Command {
         if self.who == Who::Ordinary {
-            command.uid(ORDINARY).gid(ORDINARY);
+            command.uid(NOBODY).gid(NOBODY);
         }
         command
     }

@@ -77,22 +77,21 @@ fn five_thousand_threads_are_found_in_two_seconds() {
 #[ignore = "takes long beside others"]
 fn ten_thousand_processes_that_live_shortly_are_all_counted() {
     needs_root!();
-    let case = Case::new();
-    let script = "i=0; while [ $i -lt 10000 ]; do (:); i=$((i+1)); done";
-    case.run(&["record", "-q", "-o", "r.json", "--", "sh", "-c", script]).ended_with(0);
-    let report = sound(case.json("r.json"));
-    assert_eq!(report["target"]["processes"], 10_001);
-    assert_eq!(report["quality"]["lost"], 0);
+    are_all_there("i=0; while [ $i -lt 10000 ]; do (:); i=$((i+1)); done", 10_001);
 }
 
 #[test]
 fn five_hundred_processes_at_once_are_one_program() {
     needs_root!();
+    are_all_there("i=0; while [ $i -lt 500 ]; do sleep 1 & i=$((i+1)); done; wait", 501);
+}
+
+/// Records a script that is so many processes.
+fn are_all_there(script: &str, processes: u64) {
     let case = Case::new();
-    let script = "i=0; while [ $i -lt 500 ]; do sleep 1 & i=$((i+1)); done; wait";
     case.run(&["record", "-q", "-o", "r.json", "--", "sh", "-c", script]).ended_with(0);
     let report = sound(case.json("r.json"));
-    assert_eq!(report["target"]["processes"], 501);
+    assert_eq!(report["target"]["processes"], processes);
     assert_eq!(report["quality"]["lost"], 0);
 }
 

@@ -24,13 +24,11 @@ use nix::{
 use serde_json::Value;
 
 use crate::{
-    case::{Case, is_root, skip},
+    case::{Case, NOBODY, is_root, refuses_perf, skip},
     process::{Finished, Process, until},
     report::{share, sound, time, verdict},
 };
 
-/// `nobody`, on every distribution.
-const NOBODY: u32 = 65_534;
 /// How long a workload lets others wait: many looks.
 const WHILE: Duration = Duration::from_millis(400);
 const SPIN: &str = "while :; do :; done";
@@ -38,10 +36,8 @@ const SPIN: &str = "while :; do :; done";
 /// Ends a test on a host that gives an ordinary user no perf events.
 macro_rules! needs_perf {
     () => {
-        let path = "/proc/sys/kernel/perf_event_paranoid";
-        let level = fs::read_to_string(path).unwrap_or_default();
-        if !level.trim().parse::<i32>().is_ok_and(|level| level <= 2) {
-            skip!("kernel.perf_event_paranoid is {}", level.trim());
+        if let Some(reason) = refuses_perf() {
+            skip!("{reason}");
         }
     };
 }
@@ -278,13 +274,14 @@ fn a_file_that_is_synced_waits_for_the_disk() {
     if statfs(&case.path(".")).unwrap().filesystem_type() == TMPFS_MAGIC {
         skip!("the folder is not on a disk");
     }
-    // Each wait is short, and only some are met by a look.
+    // So much at once that a look meets the wait, however fast the disk.
     let script = "\
 import os, time
 file = os.open('data', os.O_CREAT | os.O_WRONLY)
+data = bytes(16 << 20)
 end = time.monotonic() + 1
 while time.monotonic() < end:
-    os.pwrite(file, bytes(100000), 0)
+    os.pwrite(file, data, 0)
     os.fsync(file)
 ";
     let Some(report) = python(&case, script) else { skip!("no python3") };

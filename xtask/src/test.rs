@@ -1,7 +1,7 @@
 //! `cargo xtask test`: every check and test, in the order that fails fastest.
 
 use std::{
-    env,
+    env, mem,
     process::{Command, ExitCode},
     time::Instant,
 };
@@ -19,6 +19,16 @@ use crate::{
 struct Tally {
     passed: u64,
     failed: u64,
+    skips: Vec<String>,
+    /// Tests that failed beside others and passed alone.
+    alone: Vec<String>,
+}
+
+/// What one run of `cargo test` said.
+#[derive(Default)]
+struct Said {
+    passed: u64,
+    failed: Vec<String>,
     skips: Vec<String>,
 }
 
@@ -38,6 +48,10 @@ const STEPS: &[Step] = &[
 /// The workloads of the suite that the test command runs: those whose id
 /// contains this. All of them take longer than a test may.
 const ACCURACY_FILTER: &str = "example";
+
+/// Tests measure, and others beside them take their time. So many that fail get
+/// another try, one at a time; where more fail, it is not for want of time.
+const ALONE: usize = 8;
 
 /// Runs all steps up to the first that fails.
 pub(crate) fn run() -> ExitCode {
@@ -73,6 +87,9 @@ fn conclude(tally: &mut Tally, failed: bool) -> ExitCode {
     for skip in &tally.skips {
         println!("SKIP {skip}");
     }
+    for name in &tally.alone {
+        println!("NOTE {name}: failed beside other tests, passed alone");
+    }
     let failed = failed || (in_ci && !tally.skips.is_empty());
     println!("{} passed, {} failed, {} skipped", tally.passed, tally.failed, tally.skips.len());
     if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
@@ -102,32 +119,50 @@ fn accuracy(_: &mut Tally) -> Result<()> {
     check(accuracy)
 }
 
-/// Runs `cargo test` and adds what its tests say.
+/// Runs `cargo test` and adds what its tests say. A few that failed run again alone,
+/// and that counts.
 fn cargo_test(arguments: &str, prepare: impl Fn(&mut Command), tally: &mut Tally) -> Result<()> {
-    let mut command = cargo(arguments);
-    // Without this a test that passes cannot say what it skipped.
-    command.args(["--", "--show-output"]);
-    prepare(&mut command);
-    let before = tally.passed;
-    check_lines(command, |line| tally.read(line))?;
-    if tally.passed == before {
-        bail!("no test ran");
+    let mut said = Said::default();
+    let run = |extra: &[&str], said: &mut Said| {
+        let mut command = cargo(arguments);
+        // Without this a test that passes cannot say what it skipped.
+        command.args(["--no-fail-fast", "--", "--show-output"]).args(extra);
+        prepare(&mut command);
+        check_lines(command, |line| said.read(line))
+    };
+    let mut result = run(&[], &mut said);
+    if (1..=ALONE).contains(&said.failed.len()) {
+        println!("== again, one at a time: {}", said.failed.join(" "));
+        let names = mem::take(&mut said.failed);
+        let mut extra = vec!["--test-threads", "1", "--exact"];
+        extra.extend(names.iter().map(String::as_str));
+        result = run(&extra, &mut said);
+        tally.alone.extend(names.into_iter().filter(|name| !said.failed.contains(name)));
     }
-    Ok(())
+    if said.passed == 0 {
+        result = result.and_then(|()| bail!("no test ran"));
+    }
+    tally.passed += said.passed;
+    tally.failed += said.failed.len() as u64;
+    tally.skips.extend(said.skips);
+    result
 }
 
-impl Tally {
-    /// Counts what one line of `cargo test` says.
+impl Said {
+    /// Takes what one line of `cargo test` says.
     fn read(&mut self, line: &str) {
         if let Some(skip) = line.strip_prefix("SKIP ") {
             self.skips.push(skip.to_owned());
         } else if let Some(counts) = line.strip_prefix("test result: ") {
             self.passed += count(counts, " passed");
-            self.failed += count(counts, " failed");
-        } else if let Some(name) =
-            line.strip_prefix("test ").and_then(|rest| rest.strip_suffix(" ... ignored"))
+        } else if let Some((name, outcome)) =
+            line.strip_prefix("test ").and_then(|rest| rest.rsplit_once(" ... "))
         {
-            self.skips.push(format!("{name}: ignored"));
+            match outcome {
+                "FAILED" => self.failed.push(name.to_owned()),
+                "ignored" => self.skips.push(format!("{name}: ignored")),
+                _ => {}
+            }
         }
     }
 }
@@ -148,13 +183,14 @@ mod tests {
 
     #[test]
     fn what_cargo_test_prints_is_counted() {
-        let mut tally = Tally::default();
-        tally.read("test result: FAILED. 12 passed; 3 failed; 1 ignored; 0 measured; 0 filtered");
-        tally.read("test result: ok. 4 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out");
-        tally.read("SKIP attach: not root");
-        tally.read("test slow ... ignored");
-        tally.read("test quick ... ok");
-        assert_eq!((tally.passed, tally.failed), (16, 3));
-        assert_eq!(tally.skips, ["attach: not root", "slow: ignored"]);
+        let mut said = Said::default();
+        said.read("test result: FAILED. 12 passed; 1 failed; 1 ignored; 0 measured; 0 filtered");
+        said.read("test result: ok. 4 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out");
+        said.read("SKIP attach: not root");
+        said.read("test slow ... ignored");
+        said.read("test quick ... ok");
+        said.read("test wrong ... FAILED");
+        assert_eq!((said.passed, said.failed), (16, vec!["wrong".to_owned()]));
+        assert_eq!(said.skips, ["attach: not root", "slow: ignored"]);
     }
 }

@@ -69,7 +69,7 @@ struct Quota {
     last_throttled_ns: u64,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Stack {
     pub(crate) space: SpaceId,
     pub(crate) kernel: Vec<u64>,
@@ -344,11 +344,8 @@ impl Tables {
         let behind = changes.partition_point(|since| *since <= time);
         let last = behind.checked_sub(1).and_then(|last| changes.get(last));
         let Some(&named_at) = last else { return stack };
-        let renamed = self.like(stack, Kin::Named(named_at), |stack| {
-            let (kernel, user) = (stack.kernel.clone(), stack.user.clone());
-            let (space, end, script) = (stack.space, stack.end, stack.script.clone());
-            Some(Stack { space, kernel, user, end, script, named_at })
-        });
+        let renamed = self
+            .like(stack, Kin::Named(named_at), |stack| Some(Stack { named_at, ..stack.clone() }));
         renamed.unwrap_or(stack)
     }
 
@@ -377,9 +374,7 @@ impl Tables {
     pub(crate) fn lent(&mut self, stack: StackId) -> Option<StackId> {
         self.like(stack, Kin::Site, |stack| {
             let end = if stack.end.is_whole() { StackEnd::SameSite } else { stack.end };
-            let (kernel, user) = (stack.kernel.clone(), stack.user.clone());
-            let (space, named_at) = (stack.space, stack.named_at);
-            Some(Stack { space, kernel, user, end, script: vec![], named_at })
+            Some(Stack { end, script: vec![], ..stack.clone() })
         })
     }
 
@@ -387,10 +382,8 @@ impl Tables {
     pub(crate) fn beginning(&mut self, stack: StackId) -> Option<StackId> {
         self.like(stack, Kin::Thread, |stack| {
             let first = *stack.user.last().filter(|_| stack.end.is_whole())?;
-            let (kernel, script) = (vec![], vec![]);
-            let (space, named_at) = (stack.space, stack.named_at);
-            let (user, end) = (vec![first], StackEnd::SamePlace);
-            Some(Stack { space, kernel, user, end, script, named_at })
+            let (kernel, user, script) = (vec![], vec![first], vec![]);
+            Some(Stack { kernel, user, script, end: StackEnd::SamePlace, ..*stack })
         })
     }
 

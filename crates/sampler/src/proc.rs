@@ -44,6 +44,12 @@ impl Proc {
         self.process(pid)?.task_from_tid(i32::try_from(tid).ok()?).ok()
     }
 
+    /// The process that traces a thread, if one does.
+    pub(crate) fn tracer(&self, pid: u32, tid: u32) -> Option<u32> {
+        let status = self.task(pid, tid)?.status().ok()?;
+        u32::try_from(status.tracerpid).ok().filter(|tracer| *tracer != 0)
+    }
+
     /// What a thread is doing.
     pub(crate) fn syscall(&self, pid: u32, tid: u32) -> Call {
         let text = fs::read_to_string(self.path(pid, &format!("task/{tid}/syscall")));

@@ -5,6 +5,7 @@ use std::io;
 use whyslow_events::{Fallback, Header, Timed};
 
 use crate::error::Error;
+use crate::perf::nobody_stopped;
 use crate::preflight::check_proc;
 use crate::session::{Ended, Options, Progress, Readers, Session, Stop};
 use crate::{What, procfs};
@@ -40,7 +41,7 @@ impl Recorder {
         readers: &dyn Fn() -> Readers,
     ) -> Result<Recorder, Error> {
         check_proc()?;
-        let fallbacks = match engine {
+        let mut fallbacks = match engine {
             Engine::Procfs => vec![],
             Engine::Auto | Engine::Perf => {
                 match Session::new(what.clone(), options.clone(), readers()) {
@@ -51,9 +52,10 @@ impl Recorder {
                 }
             }
         };
-        let mut fallbacks = fallbacks;
         if options.precise {
-            fallbacks.push(nobody_stopped());
+            // Looks at `/proc` stop no thread.
+            let remedy = "leave --engine at auto, where perf events are allowed".to_owned();
+            fallbacks.push(nobody_stopped("no perf events".to_owned(), remedy));
         }
         let session = procfs::Session::new(what, options, readers(), fallbacks)?;
         Ok(Recorder(Kind::Procfs(Box::new(session))))
@@ -75,15 +77,19 @@ impl Recorder {
     /// When the command cannot be executed, or the target is gone. A command
     /// that was started has ended then, too.
     pub fn begin(&mut self, stop: &Stop) -> Result<(), Error> {
-        match &mut self.0 {
+        let begun = match &mut self.0 {
             Kind::Perf(session) => session.begin(stop),
             Kind::Procfs(session) => session.begin(stop),
+        };
+        if begun.is_err() {
+            self.abandon(stop);
         }
+        begun
     }
 
     /// Records no more. A launched command goes on undisturbed, and is waited for.
-    pub fn abandon(self, stop: &Stop) {
-        match self.0 {
+    pub fn abandon(&mut self, stop: &Stop) {
+        match &mut self.0 {
             Kind::Perf(session) => session.abandon(stop),
             Kind::Procfs(session) => session.abandon(stop),
         }
@@ -104,16 +110,6 @@ impl Recorder {
             Kind::Perf(session) => session.run(stop, sink, progress),
             Kind::Procfs(session) => session.run(stop, sink, progress),
         }
-    }
-}
-
-/// Looks at `/proc` stop no thread.
-fn nobody_stopped() -> Fallback {
-    Fallback {
-        wanted: "threads that stand still while they are read (--precise)".to_owned(),
-        got: "reads of threads that run, believed when two in a row agree".to_owned(),
-        errno: "no perf events".to_owned(),
-        remedy: "leave --engine at auto, where perf events are allowed".to_owned(),
     }
 }
 

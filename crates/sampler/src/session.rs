@@ -245,7 +245,7 @@ impl Session {
     }
 
     /// Records no more. A launched command goes on undisturbed, and is waited for.
-    pub(crate) fn abandon(mut self, stop: &Stop) {
+    pub(crate) fn abandon(&mut self, stop: &Stop) {
         // What cannot be disabled ends with us.
         let _ = self.rings.disable();
         if let Some(child) = &mut self.child {
@@ -261,8 +261,7 @@ impl Session {
     ) -> Result<Option<ExitStatus>, Error> {
         let start = self.header.start.0;
         let duration = self.options.duration.map(nanoseconds);
-        let costs = self.costs(start);
-        self.rein = self.options.max_overhead.map(|limit| Rein::new(limit, costs));
+        self.rein = self.options.max_overhead.map(|limit| Rein::new(limit, self.costs(start)));
         let mut batch = vec![];
         loop {
             let elapsed = now()?.saturating_sub(start);
@@ -315,8 +314,9 @@ impl Session {
         batch: &mut Vec<(u32, crate::perf::record::Record)>,
         round: u64,
     ) -> Result<(), Error> {
-        let newcomers = self.newcomers(batch);
+        let mut newcomers = vec![];
         for (cpu, record) in batch.drain(..) {
+            newcomers.extend(self.newcomer(&record));
             self.continuity.see(cpu, &record);
             self.tracker.record(cpu, record);
         }
@@ -347,11 +347,11 @@ impl Session {
     }
 
     fn keep_to_limit(&mut self, now: u64) -> Result<(), Error> {
-        let costs = self.costs(now);
-        if let Some(rein) = &mut self.rein
-            && rein.compare(costs)
-        {
-            let step = rein.step();
+        let Some(mut rein) = self.rein.take() else { return Ok(()) };
+        let changed = rein.compare(self.costs(now));
+        let step = rein.step();
+        self.rein = Some(rein);
+        if changed {
             self.thinning.take_step(step);
             self.rings.sample_at(self.options.frequency >> step)?;
         }
@@ -390,10 +390,8 @@ impl Session {
     }
 
     fn pass_signal_on(&self, stop: &Stop) {
-        if let Some(child) = &self.child
-            && let Some(signal) = stop.forwarded()
-        {
-            child.signal(signal);
+        if let Some(child) = &self.child {
+            child.pass_on(stop);
         }
     }
 
@@ -429,9 +427,8 @@ impl Session {
         }
         self.tracker.note_script_reads(end);
         self.tracker.note_glances(end);
-        let costs = self.costs(end);
-        if let Some(rein) = &mut self.rein {
-            self.tracker.note(end, Event::Thinned(rein.said(costs)));
+        if let Some(mut rein) = self.rein.take() {
+            self.tracker.note(end, Event::Thinned(rein.said(self.costs(end))));
         }
         let overhead = Event::Overhead { profiler_cpu_ns: our_cpu_ns(), events: self.merge.read };
         self.tracker.note(end, overhead);

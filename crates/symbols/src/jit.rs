@@ -146,8 +146,9 @@ impl Jits {
                 for (since, code, offset) in codes.later(given.executing, given.since) {
                     let frame = frame::of(&code.name, code.line(offset));
                     given.since = since;
-                    let other = std::mem::replace(&mut given.frame, hash(&frame)) != hash(&frame);
-                    if other && self.renamed < RENAMED {
+                    let new = hash(&frame);
+                    let old = std::mem::replace(&mut given.frame, new);
+                    if new != old && self.renamed < RENAMED {
                         self.renamed += 1;
                         renamed.push((id, address, since, frame));
                     }

@@ -14,13 +14,11 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::{
-    case::{Case, is_root},
+    case::{Case, NOBODY, is_root, refuses_perf},
     process::{Finished, Process, signal_to, until},
     report::sound,
 };
 
-/// `nobody`, on every distribution.
-const NOBODY: u32 = 65_534;
 /// What is in the folder of each cell.
 const PROGRAMS: [&str; 3] = ["other", "whyslow", "worker"];
 /// What the worker writes there.
@@ -228,14 +226,10 @@ impl Running {
 
 /// Why a tier cannot be tried here.
 fn unfit(tier: Tier) -> Option<String> {
-    let level = fs::read_to_string("/proc/sys/kernel/perf_event_paranoid").unwrap_or_default();
-    let allows = level.trim().parse::<i32>().is_ok_and(|level| level <= 2);
     match tier {
-        Tier::Privileged if !geteuid().is_root() => Some("not root".to_owned()),
-        Tier::Ordinary if !allows => {
-            Some(format!("kernel.perf_event_paranoid is {}", level.trim()))
-        }
-        _ => None,
+        Tier::Privileged => (!is_root()).then(|| "not root".to_owned()),
+        Tier::Ordinary => refuses_perf(),
+        Tier::Procfs => None,
     }
 }
 

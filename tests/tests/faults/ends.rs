@@ -10,11 +10,12 @@ use nix::{
 
 use super::{
     cell::{Cell, ENDS, Mode},
-    everywhere, launched,
+    matrix,
 };
 use crate::process::{Process, signal_to, until};
 
-everywhere! {
+matrix! {
+    [launch Launch, attach Attach]
     killed_before_the_window
     killed_while_recording
     killed_while_writing
@@ -24,7 +25,8 @@ everywhere! {
     interrupted_while_the_target_is_stopped
 }
 
-launched! {
+matrix! {
+    [launch Launch]
     a_second_signal
 }
 

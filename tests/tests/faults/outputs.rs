@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::{
     cell::{Cell, ENDS, Mode, Running, Tier},
-    everywhere,
+    matrix,
 };
 use crate::{
     case::{is_root, skip},
@@ -20,7 +20,8 @@ use crate::{
     report::time,
 };
 
-everywhere! {
+matrix! {
+    [launch Launch, attach Attach]
     the_recording_may_not_grow
     the_disk_is_full
     nobody_reads_what_is_printed

@@ -5,12 +5,13 @@ use std::fs;
 use nix::sys::signal::Signal;
 
 use super::{
-    attached,
     cell::{Cell, Tier},
+    matrix,
 };
 use crate::process::until;
 
-attached! {
+matrix! {
+    [attach Attach]
     the_recorder_is_held_up
 }
 

@@ -9,16 +9,16 @@ use std::{
 use nix::sys::signal::Signal;
 
 use super::{
-    attached,
     cell::{Cell, ENDS, Mode, Tier},
-    everywhere,
+    matrix,
 };
 use crate::{
     case::skip,
     process::{Process, signal_to, until},
 };
 
-everywhere! {
+matrix! {
+    [launch Launch, attach Attach]
     the_target_is_killed
     the_target_stops_and_goes_on
     the_target_executes_another_program
@@ -26,7 +26,8 @@ everywhere! {
     the_target_ends_before_the_window
 }
 
-attached! {
+matrix! {
+    [attach Attach]
     two_thousand_threads_end_at_once
     the_target_forks_meanwhile
 }

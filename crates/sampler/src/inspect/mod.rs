@@ -9,7 +9,7 @@ mod process;
 mod sets;
 mod sockets;
 
-use whyslow_events::{Object, Pid, Site};
+use whyslow_events::{Event, Object, Pid};
 
 pub(crate) use call::{Call, InCall};
 pub(crate) use process::{Process, can_read_memory};
@@ -37,16 +37,21 @@ impl Inspector {
         stat.is_some_and(|stat| matches!(stat.state, 'T' | 't'))
     }
 
-    /// Whether another of the target's `processes` holds the other end of the
-    /// pipe that is waited on.
-    pub(crate) fn is_inside(&self, site: &Site, processes: impl Iterator<Item = Pid>) -> bool {
-        ends::inside(&self.proc, site, processes)
+    /// What there is to say of a site that is told of for the first time: that
+    /// another of the target's `processes` holds the other end of the pipe that is
+    /// waited on.
+    pub(crate) fn inside(
+        &self,
+        told: &Event,
+        processes: impl Iterator<Item = Pid>,
+    ) -> Option<Event> {
+        let Event::Site { id, site } = told else { return None };
+        ends::inside(&self.proc, site, processes).then_some(Event::Inside { site: *id })
     }
 
     /// The process that traces a thread, if one does.
     pub(crate) fn tracer(&self, pid: u32, tid: u32) -> Option<u32> {
-        let status = self.proc.task(pid, tid)?.status().ok()?;
-        u32::try_from(status.tracerpid).ok().filter(|tracer| *tracer != 0)
+        self.proc.tracer(pid, tid)
     }
 
     /// Whether a thread runs, or wants to.

@@ -34,5 +34,5 @@ use open::Rings;
 pub(crate) use probe::probe;
 pub(crate) use spaces::{Mapping, Spaces};
 use tasks::TaskRings;
-pub(crate) use tracker::{Found, Tracker};
+pub(crate) use tracker::{Found, Tracker, precise::nobody_stopped};
 pub(crate) use waits::Waits;

@@ -49,7 +49,7 @@ const HARDLY_EVER: u64 = 1_000_000_000;
 pub(super) const SMALLEST_RING_BYTES: u64 = 64 << 10;
 
 /// The tracepoint of the switches.
-const SWITCH: &str = "sched_switch";
+pub(super) const SWITCH: &str = "sched_switch";
 
 /// What failed when the kernel does not tell an event's id.
 const ASK_ID: &str = "ask for the id of an event";
@@ -103,16 +103,15 @@ impl Rings {
         let switch = tracepoint_id("sched", SWITCH)?;
         let waking = tracepoint_id("sched", "sched_waking")?;
         let cpus = online_cpus()?;
-        let (kinds, fallbacks) = (FxHashMap::default(), vec![]);
         let mut rings = Rings {
             cpus: vec![],
-            kinds,
+            kinds: FxHashMap::default(),
             threads: None,
             switch,
             frequency,
             stack_bytes,
             ring_bytes: 0,
-            fallbacks,
+            fallbacks: vec![],
         };
         let open = |name, id, cpu, kind, clock: &Counter| {
             tracepoint((name, id), cpu, tracepoint_opts(kind, stack_bytes), clock)
@@ -127,26 +126,25 @@ impl Rings {
                 &clock_opts(frequency, ring_bytes, stack_bytes),
             )?;
             let sampler = rings.map(&clock, cpu, &mut ring_bytes, facts.page_size)?;
-            rings.learn(&clock, cpu, Kind::Clock)?;
+            learn(&mut rings.kinds, &clock, cpu, Kind::Clock)?;
             let mut others = vec![];
             for (name, id, kind) in
                 [(SWITCH, switch, Kind::Switch), ("sched_waking", waking, Kind::Waking)]
             {
                 let counter = open(name, id, cpu, kind, &clock)?;
-                rings.learn(&counter, cpu, kind)?;
+                learn(&mut rings.kinds, &counter, cpu, kind)?;
                 others.push(counter);
             }
             let stacks = open(SWITCH, switch, cpu, Kind::Stack, &clock)?;
-            rings.learn(&stacks, cpu, Kind::Stack)?;
-            let (deep, takes_stacks, switches) = (None, true, None);
+            learn(&mut rings.kinds, &stacks, cpu, Kind::Stack)?;
             rings.cpus.push(CpuEvents {
                 cpu,
                 clock,
-                deep,
+                deep: None,
                 others,
                 stacks,
-                takes_stacks,
-                switches,
+                takes_stacks: true,
+                switches: None,
                 sampler,
             });
         }
@@ -173,7 +171,7 @@ impl Rings {
             let deep = open_event("cpu-clock", Software::CpuClock, cpu, &opts)?;
             redirect(deep.file(), events.clock.file())
                 .map_err(|errno| redirect_error(cpu, errno))?;
-            self.kinds.insert(deep.id().map_err(event_error(ASK_ID, cpu))?, Kind::Clock);
+            learn(&mut self.kinds, &deep, cpu, Kind::Clock)?;
             // It goes on to tell what else happens.
             events.sampler.sample_on(HARDLY_EVER).map_err(event_error("slow a clock", cpu))?;
             deep.enable().map_err(event_error("enable an event", cpu))?;
@@ -219,12 +217,6 @@ impl Rings {
         }
     }
 
-    fn learn(&mut self, counter: &Counter, cpu: u32, kind: Kind) -> Result<(), Error> {
-        let id = counter.id().map_err(event_error(ASK_ID, cpu))?;
-        self.kinds.insert(id, kind);
-        Ok(())
-    }
-
     /// Takes stacks at the switches of these threads, and of all that begin
     /// after the thread `newest`, until the numbers of threads start anew.
     ///
@@ -245,7 +237,7 @@ impl Rings {
             let opts = tracepoint_opts(Kind::Stack, self.stack_bytes);
             let stacks = tracepoint((SWITCH, self.switch), cpu, opts, &events.clock)?;
             stacks.with_ftrace_filter(&filter).map_err(fail)?;
-            self.kinds.insert(stacks.id().map_err(event_error(ASK_ID, cpu))?, Kind::Stack);
+            learn(&mut self.kinds, &stacks, cpu, Kind::Stack)?;
             if events.takes_stacks {
                 stacks.enable().map_err(event_error("enable an event", cpu))?;
             }
@@ -357,14 +349,6 @@ impl Rings {
     }
 }
 
-/// Asks for what [`Rings::open`] does, on one CPU and without a ring.
-pub(super) fn probe(cpu: u32) -> Result<(), Error> {
-    let id = tracepoint_id("sched", "sched_switch")?;
-    open_event("cpu-clock", Software::CpuClock, cpu, &clock_opts(1, 0, 0))?;
-    open_event("sched_switch", Tracepoint { id }, cpu, &tracepoint_opts(Kind::Switch, 0))?;
-    Ok(())
-}
-
 pub(super) fn redirect_error(cpu: u32, errno: Errno) -> Error {
     Error::Event { action: "redirect an event into the ring", cpu, errno }
 }
@@ -380,7 +364,12 @@ fn switch_records(cpu: u32, clock: &Counter) -> Result<Counter, Error> {
     Ok(switches)
 }
 
-fn open_event<E>(name: &'static str, event: E, cpu: u32, opts: &Opts) -> Result<Counter, Error>
+pub(super) fn open_event<E>(
+    name: &'static str,
+    event: E,
+    cpu: u32,
+    opts: &Opts,
+) -> Result<Counter, Error>
 where
     E: TryInto<perf_event_open::event::Event, Error = io::Error>,
 {
@@ -388,6 +377,17 @@ where
         let errno = errno_of(&error);
         Error::OpenEvent { event: name, cpu, errno, remedy: open_event_remedy(errno) }
     })
+}
+
+/// Keeps in mind what the records of an event are.
+fn learn(
+    kinds: &mut FxHashMap<u64, Kind>,
+    counter: &Counter,
+    cpu: u32,
+    kind: Kind,
+) -> Result<(), Error> {
+    kinds.insert(counter.id().map_err(event_error(ASK_ID, cpu))?, kind);
+    Ok(())
 }
 
 /// A tracepoint of a CPU that writes into the ring of its clock.
@@ -419,7 +419,7 @@ pub(super) fn common_opts() -> Opts {
     }
 }
 
-fn clock_opts(frequency: u32, ring_bytes: u64, stack_bytes: u32) -> Opts {
+pub(super) fn clock_opts(frequency: u32, ring_bytes: u64, stack_bytes: u32) -> Opts {
     Opts {
         // The idle task is nobody's work.
         exclude: Priv { idle: true, ..Priv::default() },
@@ -454,7 +454,7 @@ pub(super) fn user_stack(stack_bytes: u32) -> SampleFormat {
     }
 }
 
-fn tracepoint_opts(kind: Kind, stack_bytes: u32) -> Opts {
+pub(super) fn tracepoint_opts(kind: Kind, stack_bytes: u32) -> Opts {
     let sample_format = match kind {
         Kind::Switch => SampleFormat {
             raw: true,

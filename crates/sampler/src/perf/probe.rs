@@ -5,17 +5,23 @@ use nix::errno::Errno;
 use perf_event_open::config::{Cpu, Proc};
 use perf_event_open::count::Counter;
 use perf_event_open::event::sw::Software;
+use perf_event_open::event::tp::Tracepoint;
 use whyslow_events::SystemFacts;
 
-use super::open::{self, SMALLEST_RING_BYTES, online_cpus};
+use super::open::{
+    SMALLEST_RING_BYTES, SWITCH, clock_opts, online_cpus, open_event, tracepoint_opts,
+};
+use super::record::Kind;
 use super::tasks;
+use crate::Error;
 use crate::error::errno_of;
 use crate::preflight::checks::Opened;
+use crate::preflight::tracepoint_id;
 
 /// Asks for an event of the whole machine, one of our own, and a ring.
 pub(crate) fn probe(facts: SystemFacts) -> Opened {
     let cpu = online_cpus().ok().and_then(|cpus| cpus.first().copied()).unwrap_or(0);
-    let machine = open::probe(cpu).map_err(|error| error.errno().unwrap_or(Errno::EIO));
+    let machine = machine(cpu).map_err(|error| error.errno().unwrap_or(Errno::EIO));
     let own = Counter::new(Software::CpuClock, (Proc::CURRENT, Cpu(cpu)), tasks::event_opts(1, 0));
     let ring = Counter::new(Software::Dummy, (Proc::CURRENT, Cpu(cpu)), tasks::holder_opts(0))
         .and_then(|holder| {
@@ -28,4 +34,12 @@ pub(crate) fn probe(facts: SystemFacts) -> Opened {
         ring: ring.map_err(|error| errno_of(&error)),
         memory: crate::inspect::can_read_memory(),
     }
+}
+
+/// What a recording of the whole machine opens on each CPU.
+fn machine(cpu: u32) -> Result<(), Error> {
+    let id = tracepoint_id("sched", SWITCH)?;
+    open_event("cpu-clock", Software::CpuClock, cpu, &clock_opts(1, 0, 0))?;
+    open_event(SWITCH, Tracepoint { id }, cpu, &tracepoint_opts(Kind::Switch, 0))?;
+    Ok(())
 }

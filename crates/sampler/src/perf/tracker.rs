@@ -11,7 +11,7 @@ mod gil;
 mod glances;
 mod habits;
 mod looks;
-mod precise;
+pub(crate) mod precise;
 mod processes;
 mod scripts;
 mod ticks;

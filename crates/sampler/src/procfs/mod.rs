@@ -3,8 +3,8 @@
 //!
 //! `task` reads one thread, `pace` says when, `poller` keeps the target's
 //! processes and threads and turns what they show into events, `stacks` adds
-//! where in the code, `session` runs a recording. CPU and run-queue time are the kernel's own; where a thread waited
-//! in between two looks is a sample.
+//! where in the code, `session` runs a recording. CPU and run-queue time are the
+//! kernel's own; where a thread waited in between two looks is a sample.
 
 mod family;
 mod pace;

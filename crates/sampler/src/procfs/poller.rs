@@ -257,17 +257,10 @@ impl Poller {
         let site = self.waits.looked(time, (pid, space), call, |event| new.push(event));
         self.report_space(time, space);
         for event in new {
-            let inside = match &event {
-                Event::Site { id, site } => {
-                    let processes = self.processes.keys().copied();
-                    self.waits.inspector().is_inside(site, processes).then_some(*id)
-                }
-                _ => None,
-            };
+            let processes = self.processes.keys().copied();
+            let inside = self.waits.inspector().inside(&event, processes);
             self.define(time, event);
-            if let Some(site) = inside {
-                self.emit(time, Event::Inside { site });
-            }
+            inside.into_iter().for_each(|event| self.emit(time, event));
         }
         Some((site, self.stack_of_wait(time, tid, space, call)))
     }

@@ -41,10 +41,9 @@ impl Session {
         what: What,
         options: Options,
         readers: Readers,
-        fallbacks: Vec<Fallback>,
+        mut fallbacks: Vec<Fallback>,
     ) -> Result<Session, Error> {
         let proc = Proc::default();
-        let mut fallbacks = fallbacks;
         if let What::Attach(pids) = &what {
             check(&proc, pids)?;
             fallbacks.extend(traced(&proc, pids));
@@ -76,19 +75,8 @@ impl Session {
     /// A delay is cut short by `stop`.
     ///
     /// # Errors
-    /// When the command cannot be executed, or the target is gone. A command
-    /// that was started has ended then, too.
+    /// When the command cannot be executed, or the target is gone.
     pub(crate) fn begin(&mut self, stop: &Stop) -> Result<(), Error> {
-        let begun = self.begin_or_fail(stop);
-        if begun.is_err()
-            && let Some(child) = &mut self.child
-        {
-            child.see_off(stop);
-        }
-        begun
-    }
-
-    fn begin_or_fail(&mut self, stop: &Stop) -> Result<(), Error> {
         let pids = match &self.what {
             What::Attach(pids) => pids.clone(),
             What::Launch(_) => self.child.iter().map(Child::pid).collect(),
@@ -182,7 +170,7 @@ impl Session {
     }
 
     /// Records no more. A launched command goes on, and is waited for.
-    pub(crate) fn abandon(mut self, stop: &Stop) {
+    pub(crate) fn abandon(&mut self, stop: &Stop) {
         if let Some(child) = &mut self.child {
             child.see_off(stop);
         }
@@ -232,8 +220,8 @@ impl Session {
     }
 
     fn pass_signal_on(&self, stop: &Stop) {
-        if let (Some(child), Some(signal)) = (&self.child, stop.forwarded()) {
-            child.signal(signal);
+        if let Some(child) = &self.child {
+            child.pass_on(stop);
         }
     }
 

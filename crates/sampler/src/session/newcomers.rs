@@ -7,14 +7,11 @@ use crate::Error;
 use crate::perf::record::{Body, Record};
 
 impl Session {
-    /// Threads that begin in `batch`, of the target or not, at whose switches no
-    /// stacks are taken yet.
-    pub(super) fn newcomers(&self, batch: &[(u32, Record)]) -> Vec<u32> {
-        let born = batch.iter().filter_map(|(_, record)| match record.body {
-            Body::Fork { tid, .. } => Some(tid),
-            _ => None,
-        });
-        born.filter(|tid| !self.rings.takes_stacks_of(*tid)).collect()
+    /// The thread that begins, of the target or not, if no stacks are taken at its
+    /// switches yet.
+    pub(super) fn newcomer(&self, record: &Record) -> Option<u32> {
+        let Body::Fork { tid, .. } = record.body else { return None };
+        (!self.rings.takes_stacks_of(tid)).then_some(tid)
     }
 
     /// Takes the stacks of the threads that are there after a delay.

@@ -13,19 +13,8 @@ impl Session {
     /// so that should follow soon. A delay is cut short by `stop`.
     ///
     /// # Errors
-    /// When the command cannot be executed, or the target is gone. A command
-    /// that was started has ended then, too.
+    /// When the command cannot be executed, or the target is gone.
     pub fn begin(&mut self, stop: &Stop) -> Result<(), Error> {
-        let begun = self.begin_or_fail(stop);
-        if begun.is_err()
-            && let Some(child) = &mut self.child
-        {
-            child.see_off(stop);
-        }
-        begun
-    }
-
-    fn begin_or_fail(&mut self, stop: &Stop) -> Result<(), Error> {
         self.check_continuity()?;
         let what = self.what.clone();
         match &what {

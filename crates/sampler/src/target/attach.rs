@@ -75,10 +75,7 @@ fn check_one(proc: &Proc, pid: u32) -> Result<(), Error> {
 
 /// What it means for the target that somebody else traces it already.
 pub(crate) fn traced(proc: &Proc, pids: &[u32]) -> Option<Fallback> {
-    let tracer = pids.iter().find_map(|pid| {
-        let tracer = proc.process(*pid)?.status().ok()?.tracerpid;
-        u32::try_from(tracer).ok().filter(|tracer| *tracer > 0)
-    })?;
+    let tracer = pids.iter().find_map(|pid| proc.tracer(*pid, *pid))?;
     let name = proc.process(tracer).and_then(|tracer| tracer.stat().ok()).map(|stat| stat.comm);
     let name = name.unwrap_or_else(|| "another program".to_owned());
     Some(Fallback {

@@ -10,7 +10,7 @@ use std::thread::JoinHandle;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::resource::{UsageWho, getrusage};
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::kill;
 use nix::sys::time::TimeValLike;
 use nix::unistd::Pid;
 use whyslow_events::ExitStatus;
@@ -107,9 +107,9 @@ impl Child {
         Some(ExitStatus { code: status.code(), signal: status.signal() })
     }
 
-    /// Passes a signal on that was meant for it.
-    pub(crate) fn signal(&self, signal: Signal) {
-        if let Ok(pid) = i32::try_from(self.pid) {
+    /// Passes a signal on that was meant for it, if one came.
+    pub(crate) fn pass_on(&self, stop: &Stop) {
+        if let (Some(signal), Ok(pid)) = (stop.forwarded(), i32::try_from(self.pid)) {
             // It may have ended meanwhile, and then there is nothing to pass on to.
             let _ = kill(Pid::from_raw(pid), signal);
         }
@@ -120,9 +120,7 @@ impl Child {
     pub(crate) fn see_off(&mut self, stop: &Stop) {
         const PATIENCE: u16 = 100;
         while self.child.is_some() && self.ended().is_none() && !stop.cuts_short(true) {
-            if let Some(signal) = stop.forwarded() {
-                self.signal(signal);
-            }
+            self.pass_on(stop);
             let mut end: Vec<PollFd<'_>> =
                 self.end().map(|end| PollFd::new(end, PollFlags::POLLIN)).into_iter().collect();
             // Whatever it says, the child is asked next.

@@ -51,13 +51,12 @@ impl<'a> Calls<'a> {
         if let Some(kind) = self.kinds.get(&stack) {
             return *kind;
         }
-        let part = || self.looped.and_then(|looped| looped.part(stack));
         let kind = if self.codes(stack).next().is_none() {
             Kind::Unknown
         } else if self.codes(stack).any(|(_, code)| is_import(code)) {
             Kind::Import
         } else {
-            match part() {
+            match self.looped.and_then(|looped| looped.part(stack)) {
                 Some(Part::Callback { .. }) => Kind::Callback,
                 Some(Part::Poll(_) | Part::Loop(_)) => Kind::Loop,
                 Some(Part::Unknown) | None => Kind::Own,

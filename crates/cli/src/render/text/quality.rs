@@ -21,11 +21,12 @@ const MUCH_STOLEN: f64 = 0.001;
 const SEPARATOR: &str = " · ";
 
 pub(super) fn lines(report: &Report, origin: &Origin, width: usize, verbose: bool) -> Vec<Line> {
-    let fallbacks = report.engine.fallbacks.iter();
-    let mut lines: Vec<Line> = match verbose {
-        true => fallbacks.flat_map(|fallback| note(fallback, width, FALLBACK_LINES)).collect(),
-        false => fallbacks.take(FALLBACKS).flat_map(|fallback| note(fallback, width, 1)).collect(),
-    };
+    let mut fallbacks: Vec<&Fallback> = report.engine.fallbacks.iter().collect();
+    // What was asked for by an option comes first.
+    fallbacks.sort_by_key(|fallback| !fallback.wanted.contains("(--"));
+    let (most, each) = if verbose { (usize::MAX, FALLBACK_LINES) } else { (FALLBACKS, 1) };
+    let mut lines: Vec<Line> =
+        fallbacks.into_iter().take(most).flat_map(|fallback| note(fallback, width, each)).collect();
     lines.extend(flow(items(report, origin), width));
     if verbose {
         let stacks = &report.quality.stacks;

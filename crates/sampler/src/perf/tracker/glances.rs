@@ -135,17 +135,10 @@ impl Tracker {
             self.report_space(time, space);
         }
         for event in new {
-            let inside = match &event {
-                Event::Site { id, site } if self.glances.is_some() => {
-                    let processes = self.processes.keys().copied();
-                    self.waits.inspector().is_inside(site, processes).then_some(*id)
-                }
-                _ => None,
-            };
-            self.emit(time, event);
-            if let Some(site) = inside {
-                self.emit(time, Event::Inside { site });
-            }
+            let processes = self.processes.keys().copied();
+            let inspector = self.glances.is_some().then(|| self.waits.inspector());
+            let inside = inspector.and_then(|inspector| inspector.inside(&event, processes));
+            [event].into_iter().chain(inside).for_each(|event| self.emit(time, event));
         }
     }
 

@@ -91,10 +91,15 @@ fn refused(errno: Errno, tracer: Option<u32>) -> Fallback {
                  user"
             .to_owned(),
     };
+    nobody_stopped(format!("{errno:?}"), remedy)
+}
+
+/// That threads are not stopped, though it was wanted.
+pub(crate) fn nobody_stopped(errno: String, remedy: String) -> Fallback {
     Fallback {
         wanted: "threads that stand still while they are read (--precise)".to_owned(),
         got: "reads of threads that run, believed when two in a row agree".to_owned(),
-        errno: format!("{errno:?}"),
+        errno,
         remedy,
     }
 }
