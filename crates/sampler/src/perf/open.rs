@@ -441,7 +441,7 @@ pub(super) fn clock_opts(frequency: u32, ring_bytes: u64, stack_bytes: u32) -> O
 
 /// The call chain, and registers and stack if any of it is wanted.
 fn stack(stack_bytes: u32) -> SampleFormat {
-    SampleFormat { call_chain: Some(call_chain(stack_bytes)), ..user_stack(stack_bytes) }
+    SampleFormat { call_chain: Some(CALL_CHAIN), ..user_stack(stack_bytes) }
 }
 
 /// Registers and stack, if any of it is wanted.
@@ -480,16 +480,13 @@ fn switch_opts() -> Opts {
     Opts { extra_record, ..common_opts() }
 }
 
-/// Kernel frames, and user frames where no stack is copied; as many as the
-/// host's limit allows.
-pub(super) fn call_chain(stack_bytes: u32) -> CallChain {
-    CallChain {
-        exclude_user: stack_bytes > 0,
-        exclude_kernel: false,
-        defer_user: false,
-        max_stack_frames: 0,
-    }
-}
+/// Kernel frames, and user frames by frame pointers; as many as the host's limit allows.
+pub(super) const CALL_CHAIN: CallChain = CallChain {
+    exclude_user: false,
+    exclude_kernel: false,
+    defer_user: false,
+    max_stack_frames: 0,
+};
 
 /// The numbers of the CPUs that are online: `0-3,8`.
 pub(super) fn online_cpus() -> Result<Vec<u32>, Error> {

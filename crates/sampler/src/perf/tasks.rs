@@ -12,7 +12,8 @@ use std::fs::{self, File};
 use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use perf_event_open::config::{
-    Cpu, ExtraRecord, Inherit, Mmap, Opts, Priv, Proc, SampleFormat, SampleOn, WakeUp, WakeUpOn,
+    CallChain, Cpu, ExtraRecord, Inherit, Mmap, Opts, Priv, Proc, SampleFormat, SampleOn, WakeUp,
+    WakeUpOn,
 };
 use perf_event_open::count::Counter;
 use perf_event_open::event::sw::Software;
@@ -21,7 +22,7 @@ use rustc_hash::FxHashMap;
 use whyslow_events::{Fallback, SystemFacts};
 
 use super::open::{
-    SMALLEST_RING_BYTES, call_chain, common_opts, event_error, online_cpus, redirect_error,
+    CALL_CHAIN, SMALLEST_RING_BYTES, common_opts, event_error, online_cpus, redirect_error,
     user_stack,
 };
 use super::record::Kind;
@@ -234,8 +235,7 @@ pub(super) fn holder_opts(ring_bytes: u64) -> Opts {
 }
 
 pub(super) fn event_opts(frequency: u32, stack_bytes: u32) -> Opts {
-    let mut chain = call_chain(stack_bytes);
-    chain.exclude_kernel = true;
+    let chain = CallChain { exclude_kernel: true, ..CALL_CHAIN };
     Opts {
         exclude: user_code(),
         inherit: Some(Inherit::NewChild),

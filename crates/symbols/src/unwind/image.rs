@@ -77,26 +77,32 @@ impl Image {
     }
 }
 
-/// Go's runtime begins here, or goes on with another stack: what the unwind
-/// information leads to on it was left long ago.
+/// Go's runtime and its goroutines begin here, or the runtime goes on with another
+/// stack: what the unwind information leads to on it was left long ago.
 fn beginnings<'data, R: ReadRef<'data>>(
     sections: &SectionTable<'data, Header, R>,
     data: R,
 ) -> Vec<Range<u64>> {
-    const SWITCHES: [&[u8]; 4] =
-        [b"runtime.mcall", b"runtime.morestack", b"runtime.systemstack", b"runtime.rt0_go"];
+    const NAMES: [&[u8]; 5] = [
+        b"runtime.goexit",
+        b"runtime.mcall",
+        b"runtime.morestack",
+        b"runtime.rt0_go",
+        b"runtime.systemstack",
+    ];
     if sections.section_by_name(LittleEndian, b".gopclntab").is_none() {
         return Vec::new();
     }
     let Ok(symbols) = sections.symbols(LittleEndian, data, SHT_SYMTAB) else { return Vec::new() };
     let name = |symbol: &Sym64<LittleEndian>| symbol.name(LittleEndian, symbols.strings());
-    let switches =
-        symbols.iter().filter(|symbol| name(symbol).is_ok_and(|name| SWITCHES.contains(&name)));
+    let begins = |symbol: &&Sym64<LittleEndian>| {
+        name(symbol).is_ok_and(|name| NAMES.contains(&name.strip_suffix(b".abi0").unwrap_or(name)))
+    };
     let range = |symbol: &Sym64<LittleEndian>| {
         let start = symbol.st_value(LittleEndian);
         start..start.saturating_add(symbol.st_size(LittleEndian))
     };
-    switches.map(range).collect()
+    symbols.iter().filter(begins).map(range).collect()
 }
 
 fn table<'data, R: ReadRef<'data>>(sections: &SectionTable<'data, Header, R>, data: R) -> Table {

@@ -1,6 +1,8 @@
 //! Call chains of the target: unwound from what the kernel copied, read from
 //! outside while a thread is blocked, or known from the same place before.
 
+mod pointers;
+
 use std::fmt;
 use std::ops::Range;
 use std::rc::Rc;
@@ -139,7 +141,7 @@ impl Tracker {
         let (kernel, by_pointers) = halves(chain);
         let mut user = match user {
             Some(stack) => {
-                let user = self.unwind_copy(time, tid, space, &stack);
+                let user = self.unwind_copy(time, tid, space, &stack, &by_pointers);
                 self.copies.all += 1;
                 let short = matches!(user.end, StackEnd::CopyTooShort | StackEnd::OverBudget);
                 self.copies.short += u32::from(short);
@@ -173,8 +175,9 @@ impl Tracker {
                 .map(|(kernel, user)| Chain { kernel: kernel.into(), user: frame_pointers(user) });
             return (chain.map(|chain| self.number(time, space, &chain)), Known::Exactly);
         }
-        let kernel: Option<Rc<[u64]>> = halves.map(|(kernel, _)| kernel.into());
-        let copied = copy.map(|stack| self.unwind_copy(time, tid, space, stack));
+        let kernel: Option<Rc<[u64]>> = halves.as_ref().map(|(kernel, _)| kernel[..].into());
+        let by_pointers = halves.as_ref().map_or(&[][..], |(_, user)| user);
+        let copied = copy.map(|stack| self.unwind_copy(time, tid, space, stack, by_pointers));
         let Some(thread) = self.threads.get_mut(&tid) else { return (None, Known::Exactly) };
         thread.left = registers.map(|registers| registers.user());
         thread.kernel = kernel.clone().unwrap_or_default();
@@ -280,12 +283,20 @@ impl Tracker {
         UserHalf { addresses, end, script: Rc::default() }
     }
 
-    /// Unwinds a copy that the kernel made. Where it was too short, the rest of
-    /// the stack is read now: its frames are older than those in the copy, and
+    /// Unwinds a copy that the kernel made. Where that leads nowhere, the kernel's own
+    /// way along the frame pointers may. Where it was too short, the rest of the stack is
+    /// read now: its frames are older than those in the copy, and
     /// believed only when where both meet the stack has not changed either, or when
     /// there is a call of the code at the end of the copy. Else what was found there
     /// before is believed.
-    fn unwind_copy(&mut self, time: u64, tid: Tid, space: SpaceId, copy: &UserStack) -> UserHalf {
+    fn unwind_copy(
+        &mut self,
+        time: u64,
+        tid: Tid,
+        space: SpaceId,
+        copy: &UserStack,
+        by_pointers: &[u64],
+    ) -> UserHalf {
         self.report_space(time, space);
         let UserStack { registers, bytes, narrow } = copy;
         if *narrow {
@@ -294,6 +305,7 @@ impl Tracker {
         }
         let memory = StackMemory { start: registers.sp(), bytes, whole: false, later: None };
         let user = self.unwind(space, registers, memory);
+        let user = self.joined(space, user, by_pointers);
         if user.end != StackEnd::CopyTooShort {
             return user;
         }

@@ -13,7 +13,10 @@ use crate::target::Attached;
 /// Marks of the kernel's half in a chain.
 const KERNEL: u64 = -128i64 as u64;
 const PC: u64 = 0x4000;
+const USER: u64 = -512i64 as u64;
 const START: u64 = 1000;
+/// A return address into where a stack begins.
+const FIRST: u64 = 0x9000;
 
 /// Takes every word of a stack for a return address. What was read later begins
 /// with that of a call when it is an even one.
@@ -24,6 +27,9 @@ impl Unwind for Words {
 
     fn unwind(&mut self, _: SpaceId, registers: &UserRegisters, stack: StackMemory<'_>) -> Unwound {
         let mut addresses = vec![registers.pc];
+        if registers.pc + 1 == FIRST {
+            return Unwound { addresses, end: StackEnd::Complete };
+        }
         for at in (registers.sp()..).step_by(8) {
             match stack.word(at) {
                 Some(0) => return Unwound { addresses, end: StackEnd::Complete },
@@ -179,6 +185,23 @@ fn a_sample_has_its_copied_stack_and_without_one_no_user_half() {
     let clock = |user| Body::Clock { kernel: true, chain: Box::from([KERNEL, 0xf1]), user };
     let found = stacks(vec![runs(pid), clock(copy(0x7000, &[0x11, 0])), clock(None)]);
     assert_eq!(found, [whole(&[0xf1], &[PC, 0x11]), Some((vec![0xf1], vec![], StackEnd::None))]);
+}
+
+#[test]
+fn a_copy_that_leads_nowhere_goes_on_by_frame_pointers_to_where_a_stack_begins() {
+    let pid = std::process::id();
+    let clock = |by_pointers: &[u64]| {
+        let chain = [&[KERNEL, 0xf1, USER], by_pointers].concat().into();
+        Body::Clock { kernel: true, chain, user: copy(0x7000, &[0x11]) }
+    };
+    let found = stacks(vec![
+        runs(pid),
+        clock(&[PC, 0x11, 0x12, FIRST]),
+        clock(&[PC, 0x11, 0x12]),
+        clock(&[PC, 0x13, FIRST]),
+    ]);
+    let short = Some((vec![0xf1], vec![PC, 0x11], StackEnd::CopyTooShort));
+    assert_eq!(found, [whole(&[0xf1], &[PC, 0x11, 0x12, FIRST]), short.clone(), short]);
 }
 
 #[test]
