@@ -96,6 +96,9 @@ pub enum Object {
         /// Whether all of them are listed.
         complete: bool,
     },
+    /// A pipe or pair of sockets of which the waiter's process holds both ends: what
+    /// wakes its own event loop.
+    SelfPipe,
 }
 
 impl fmt::Display for Object {
@@ -121,6 +124,7 @@ impl fmt::Display for Object {
             Object::Udp { remote, .. } => write!(f, "udp {remote}"),
             Object::Socket(family) => f.write_str(family),
             Object::EventFd => f.write_str("eventfd"),
+            Object::SelfPipe => f.write_str("self-pipe"),
             Object::TimerFd => f.write_str("timerfd"),
             Object::SignalFd => f.write_str("signalfd"),
             Object::Inotify => f.write_str("inotify"),

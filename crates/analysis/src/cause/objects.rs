@@ -28,7 +28,8 @@ pub(super) fn written(object: &Object) -> Option<State> {
         | Object::Fifo(_)
         | Object::Unix { .. }
         | Object::EventFd
-        | Object::Queue => State::IoIpc,
+        | Object::Queue
+        | Object::SelfPipe => State::IoIpc,
         Object::TimerFd => State::Sleep,
         Object::SignalFd | Object::Inotify => State::Idle,
         Object::PidFd => State::Child,
@@ -60,6 +61,7 @@ pub(super) fn polled(object: &Object) -> Option<State> {
         (any(|it| matches!(it, Object::Terminal(_))), State::IoTerminal),
         (any(|it| matches!(it, Object::PidFd)), State::Child),
         (all(|it| matches!(it, Object::TimerFd)), State::Sleep),
+        (all(wakes_itself), State::Idle),
         (all(is_helper), State::IoIpc),
     ];
     match told.into_iter().find(|(holds, _)| *holds) {
@@ -102,15 +104,14 @@ fn is_accepted(object: &Object) -> bool {
     matches!(object, Object::Tcp { role: TcpRole::Accepted, .. })
 }
 
+/// How the program's own threads, signals and timers wake an event loop: one that
+/// watches nothing else waits for no answer.
+fn wakes_itself(object: &Object) -> bool {
+    matches!(object, Object::SelfPipe | Object::EventFd | Object::TimerFd)
+}
+
 /// What an event loop watches beside its connections.
 fn is_helper(object: &Object) -> bool {
-    matches!(
-        object,
-        Object::Pipe(_)
-            | Object::Fifo(_)
-            | Object::Unix { .. }
-            | Object::EventFd
-            | Object::Queue
-            | Object::TimerFd
-    )
+    wakes_itself(object)
+        || matches!(object, Object::Pipe(_) | Object::Fifo(_) | Object::Unix { .. } | Object::Queue)
 }

@@ -1,7 +1,8 @@
 //! Who holds the other end of a pipe: a wait on one whose other end the target
-//! itself holds is a wait for another part of the program.
+//! itself holds is a wait for another part of the program, and one of which a process
+//! holds both wakes its own event loop.
 
-use std::fs;
+use std::fs::{self, DirEntry};
 
 use whyslow_events::{Entry, Object, Pid, Site};
 
@@ -10,6 +11,8 @@ use crate::proc::Proc;
 /// Processes and descriptors looked through at most.
 const PROCESSES: usize = 64;
 const DESCRIPTORS: usize = 1024;
+/// Sockets with consecutive numbers that are told apart at most.
+const RUN: u64 = 16;
 
 /// Access mode in the `flags` of a descriptor (`O_ACCMODE`, asm-generic/fcntl.h).
 const ACCESS: u32 = 0o3;
@@ -26,13 +29,32 @@ pub(super) fn inside(proc: &Proc, site: &Site, processes: impl Iterator<Item = P
     others.any(|pid| holds(proc, pid.0, *inode, wanted))
 }
 
-fn holds(proc: &Proc, pid: u32, inode: u64, access: u32) -> bool {
-    let wanted = format!("pipe:[{inode}]");
+/// Whether the process holds both ends of a pipe.
+pub(super) fn both_of_pipe(proc: &Proc, pid: u32, inode: u64) -> bool {
+    [READ_ONLY, WRITE_ONLY].iter().all(|access| holds(proc, pid, inode, *access))
+}
+
+/// The socket that is the other of a pair, if the process holds both. `socketpair` numbers
+/// its two one after the other; among others with numbers beside theirs it is not certain
+/// unless all are pairs.
+pub(super) fn other_of_pair(proc: &Proc, pid: u32, inode: u64) -> Option<u64> {
+    let is_held = |inode: &u64| links(proc, pid, format!("socket:[{inode}]")).next().is_some();
+    let before = (1..RUN).take_while(|back| is_held(&inode.wrapping_sub(*back))).count() as u64;
+    let after = (1..RUN).take_while(|on| is_held(&inode.wrapping_add(*on))).count() as u64;
+    let are_pairs = (before + 1 + after).is_multiple_of(2);
+    are_pairs.then_some(if before % 2 == 0 { inode + 1 } else { inode - 1 })
+}
+
+/// The entries of the process's descriptors that lead there.
+fn links(proc: &Proc, pid: u32, wanted: String) -> impl Iterator<Item = DirEntry> {
     let entries = fs::read_dir(proc.path(pid, "fd")).into_iter().flatten().flatten();
-    let mut names = entries.take(DESCRIPTORS).filter(|entry| {
+    entries.take(DESCRIPTORS).filter(move |entry| {
         fs::read_link(entry.path()).is_ok_and(|link| link.as_os_str() == wanted.as_str())
-    });
-    names.any(|entry| {
+    })
+}
+
+fn holds(proc: &Proc, pid: u32, inode: u64, access: u32) -> bool {
+    links(proc, pid, format!("pipe:[{inode}]")).any(|entry| {
         let info = proc.path(pid, "fdinfo").join(entry.file_name());
         fs::read_to_string(info).is_ok_and(|text| mode(&text) == Some(access))
     })
@@ -47,6 +69,22 @@ fn mode(fdinfo: &str) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_pair_is_told_from_others_beside_it() {
+        let root = tempfile::tempdir().unwrap();
+        let fd = root.path().join("7/fd");
+        fs::create_dir_all(&fd).unwrap();
+        for inode in [20, 21, 30, 31, 32, 40, 41, 42, 43, 50] {
+            let link = format!("socket:[{inode}]");
+            std::os::unix::fs::symlink(link, fd.join(inode.to_string())).unwrap();
+        }
+        let proc = Proc::at(root.path());
+        let other = |inode| other_of_pair(&proc, 7, inode);
+        assert_eq!([20, 21].map(other), [Some(21), Some(20)]);
+        assert_eq!([30, 31, 32, 50].map(other), [None; 4]);
+        assert_eq!([40, 41, 42, 43].map(other), [Some(41), Some(40), Some(43), Some(42)]);
+    }
 
     #[test]
     fn an_end_is_found_by_its_direction() {

@@ -133,8 +133,39 @@ impl Inspector {
                 members.push(member);
             }
         }
+        // Beside a connection it would tell nothing.
+        if members.iter().all(wakes_a_loop) {
+            for member in &mut members {
+                if self.is_own(pid, member) {
+                    *member = Object::SelfPipe;
+                }
+            }
+            members.dedup();
+        }
         Object::Set { members, complete }
     }
+
+    /// Whether the process holds both ends.
+    fn is_own(&mut self, pid: u32, object: &Object) -> bool {
+        match object {
+            Object::Pipe(inode) => ends::both_of_pipe(&self.proc, pid, *inode),
+            Object::Unix { inode, .. } => {
+                let Inspector { proc, sockets } = self;
+                ends::other_of_pair(proc, pid, *inode)
+                    .is_some_and(|inode| is_unnamed(&sockets.object(proc, pid, inode)))
+            }
+            _ => false,
+        }
+    }
+}
+
+/// Whether an event loop may use it to wake itself.
+fn wakes_a_loop(object: &Object) -> bool {
+    matches!(object, Object::Pipe(_) | Object::EventFd | Object::TimerFd) || is_unnamed(object)
+}
+
+fn is_unnamed(object: &Object) -> bool {
+    matches!(object, Object::Unix { path, listening: false, .. } if path.is_empty())
 }
 
 #[cfg(test)]

@@ -55,11 +55,37 @@ fn our_own_memory_is_read_as_it_is() {
     let end = bytes.as_ptr() as u64 + bytes.len() as u64;
     let code = Inspector::default().code_before(std::process::id(), end);
     assert_eq!(code.as_ref(), Some(b"3456789"));
-    let (reader, _writer) = std::io::pipe().unwrap();
-    let mut wanted = [0; 8];
-    wanted[..4].copy_from_slice(&reader.as_raw_fd().to_ne_bytes());
-    let inspect = |address, count| Inspector::default().poll(std::process::id(), address, count);
-    let members = vec![look(&reader)];
-    assert_eq!(inspect(wanted.as_ptr() as u64, 1), Object::Set { members, complete: true });
-    assert_eq!(inspect(8, 1), Object::Unseen, "nothing is mapped there");
+    let null = std::fs::File::open("/dev/null").unwrap();
+    assert_eq!(watched(&[&null]), [look(&null)]);
+    let unmapped = Inspector::default().poll(std::process::id(), 8, 1);
+    assert_eq!(unmapped, Object::Unseen, "nothing is mapped there");
+}
+
+/// What a `poll` for reading from these watches.
+fn watched(of: &[&dyn AsRawFd]) -> Vec<Object> {
+    let entry = |fd: &&dyn AsRawFd| [fd.as_raw_fd().to_ne_bytes(), [1, 0, 0, 0]].concat();
+    let array: Vec<u8> = of.iter().flat_map(entry).collect();
+    let count = of.len() as u64;
+    match Inspector::default().poll(std::process::id(), array.as_ptr() as u64, count) {
+        Object::Set { members, complete: true } => members,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn what_we_hold_both_ends_of_wakes_ourselves() {
+    let (reader, writer) = std::io::pipe().unwrap();
+    let (one, other) = UnixStream::pair().unwrap();
+    assert_eq!(watched(&[&reader, &one]), [Object::SelfPipe]);
+    let connection = TcpListener::bind("127.0.0.1:0").unwrap();
+    assert_eq!(watched(&[&reader, &connection]), [look(&reader), look(&connection)]);
+    drop(writer);
+    assert_eq!(watched(&[&reader]), [look(&reader)]);
+    // The other end may be elsewhere.
+    let child = |stdin| std::process::Command::new("sleep").arg("100").stdin(stdin).spawn();
+    let mut child = child(std::os::fd::OwnedFd::from(other)).unwrap();
+    let members = watched(&[&one]);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(members, [look(&one)]);
 }
