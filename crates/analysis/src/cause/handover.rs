@@ -1,7 +1,8 @@
-//! Lock or hand-over? A futex does not say what it guards. A value that all
+//! Lock, hand-over or timer? A futex does not say what it guards. A value that all
 //! waits expect tells, and else who wakes: those who contend for a lock also
 //! release it, so the threads that wake are threads that wait; what is handed
-//! over (a join, a queue, a condition) comes from another.
+//! over (a join, a queue, a condition) comes from another. Where nobody ever wakes, and
+//! waits end all the same, they ended by their time limit: a JVM sleeps that way.
 
 use std::collections::HashSet;
 
@@ -16,6 +17,9 @@ use crate::timeline::{Doing, Timeline, Waker};
 /// with waiters. A counter only passes through it.
 const CONTENDED: u32 = 2;
 
+/// So many waits show whether they are equally long.
+const REGULAR: usize = 5;
+
 /// Who waits on and who wakes each futex of the recording.
 #[derive(Debug, Default)]
 pub(crate) struct Handovers {
@@ -28,6 +32,9 @@ struct Use {
     varies: bool,
     waiters: HashSet<u32>,
     wakers: FxHashMap<u32, u64>,
+    /// Waits that a timer ended, and those that somebody outside may have ended.
+    expired: u64,
+    foreign: u64,
     /// When a wait began (+1) or ended (−1), where nobody tells who wakes.
     edges: Vec<(u64, i32)>,
 }
@@ -50,8 +57,13 @@ impl Handovers {
                 if unheard {
                     used.edges.extend([(start, 1), (end, -1)]);
                 }
-                if let Waker::Thread(waker) = wait.waker {
-                    *used.wakers.entry(waker).or_default() += 1;
+                match wait.waker {
+                    Waker::Thread(waker) => *used.wakers.entry(waker).or_default() += 1,
+                    Waker::Interrupt => used.expired += 1,
+                    // Of ours nobody ran when it ended.
+                    Waker::Foreign if unheard => used.expired += 1,
+                    Waker::Foreign => used.foreign += 1,
+                    Waker::Unseen => {}
                 }
             }
         }
@@ -61,11 +73,20 @@ impl Handovers {
     /// What the futex of this site is used for.
     pub(crate) fn state(&self, tables: &Tables, site: SiteId) -> State {
         let used = futex(tables, site).and_then(|futex| self.uses.get(&futex.key));
-        if used.is_some_and(Use::is_lock) { State::LockUser } else { State::SyncThread }
+        match used {
+            Some(used) if used.is_timer() => State::Sleep,
+            Some(used) if used.is_lock() => State::LockUser,
+            Some(used) if used.is_regular() => State::Sleep,
+            _ => State::SyncThread,
+        }
     }
 }
 
 impl Use {
+    fn is_timer(&self) -> bool {
+        self.varies && self.expired > 0 && self.wakers.is_empty() && self.foreign == 0
+    }
+
     fn is_lock(&self) -> bool {
         if !self.varies {
             return true;
@@ -84,6 +105,19 @@ impl Use {
 }
 
 impl Use {
+    /// Where nobody tells who wakes: nearly all waits are equally long, as a time limit
+    /// makes them, and when the first of several ended none of ours ran. (A hand-over by a
+    /// thread that sleeps is like that, too, and then no more than that sleep.)
+    fn is_regular(&self) -> bool {
+        let mut lengths: Vec<u64> =
+            self.edges.as_chunks().0.iter().map(|[(start, _), (end, _)]| end - start).collect();
+        lengths.sort_unstable();
+        let median = lengths.get(lengths.len() / 2).copied().unwrap_or_default();
+        let like_it = lengths.iter().filter(|length| length.abs_diff(median) * 4 <= median);
+        let together = self.waiters.len() as u64 * self.expired >= lengths.len() as u64 / 2;
+        together && lengths.len() >= REGULAR && like_it.count() * 5 >= lengths.len() * 4
+    }
+
     /// Somebody always has a lock: of those who want it, all but one wait, and
     /// hardly ever all.
     fn takes_turns(&self) -> bool {

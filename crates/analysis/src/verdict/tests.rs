@@ -224,6 +224,14 @@ fn a_deadlock_is_lock_bound_not_idle() {
 }
 
 #[test]
+fn a_futex_that_only_timers_end_is_a_sleep() {
+    let row = repeat("#qqqqqqqqq", 40);
+    check(&Script::new(2).thread("main", &row), Class::IoBound, "sleep");
+    let script = Script::new(2).thread("main", &row).thread("helper", &repeat("q", 40));
+    check(&script, Class::IoBound, "sleep");
+}
+
+#[test]
 fn fifty_idle_workers_do_not_drown_a_busy_one() {
     let mut script = Script::new(2).thread("main", &repeat("#", 40));
     for index in 0..50 {

@@ -15,13 +15,13 @@ pub(crate) mod precise;
 mod processes;
 mod scripts;
 mod ticks;
+mod wakeups;
 
 use std::rc::Rc;
 
 use rustc_hash::FxHashMap;
 use whyslow_events::{
     Cpu, CpuSet, Event, Ns, Off, Pid, Seen, SiteId, SpaceId, StackId, Tid, Timed, UserRegisters,
-    Wakener,
 };
 
 use super::KernelCalls;
@@ -312,7 +312,11 @@ impl Tracker {
     /// The same from a switch record, where the tracepoint said nothing of it.
     fn switched_in(&mut self, time: u64, cpu: u32, tid: Tid) {
         self.start_clock(time, cpu, tid);
-        if self.cpus.entry(cpu).or_default().current != Some(tid) {
+        let current = self.cpus.entry(cpu).or_default().current;
+        if current != Some(tid) {
+            if current == Some(Tid(0)) {
+                self.woken_unseen(time, tid);
+            }
             self.arrive(time, cpu, tid, false);
         }
     }
@@ -431,24 +435,6 @@ impl Tracker {
             thread.ran = time;
         }
         self.emit(time, Event::SwitchIn { tid, cpu: Cpu(cpu) });
-    }
-
-    fn waking(&mut self, time: u64, woken: Tid, by: Tid, interrupt: bool) {
-        if !self.knows(woken, time) {
-            return;
-        }
-        let by = if interrupt || by.0 == 0 {
-            Wakener::Interrupt
-        } else if self.threads.contains_key(&by) {
-            Wakener::Thread(by)
-        } else {
-            Wakener::Foreign
-        };
-        self.end_wait(time, woken);
-        self.emit(time, Event::Wakeup { tid: woken, by });
-        if self.threads.get(&woken).is_some_and(|thread| thread.doing == Doing::Waiting) {
-            self.set(time, woken, Doing::Runnable);
-        }
     }
 
     fn report_space(&mut self, time: u64, space: SpaceId) {

@@ -69,15 +69,38 @@ fn a_wait_is_for_the_thread_that_ran_when_it_ended() {
         (14, end()),
     ]);
     assert!(states(&contended).contains("lock.user"), "{}", states(&contended));
-    // The same futex, and nobody of ours can have ended the waits.
-    let handed_over = unheard(&[
+    // The same futex, and nobody of ours can have ended the waits: their time limit has.
+    let expired = unheard(&[
         (0, thread(Entrance::Born)),
         (0, switch_in()),
         (1, switch_out(blocked('q'))),
         (5, switch_in()),
         (6, end()),
     ]);
-    assert!(states(&handed_over).contains("sync.thread"), "{}", states(&handed_over));
+    assert!(states(&expired).contains("sleep"), "{}", states(&expired));
+}
+
+#[test]
+fn waits_of_equal_length_that_end_together_end_by_their_time_limits() {
+    let other = Event::Thread {
+        tid: OTHER,
+        pid: Pid(100),
+        name: "other".to_owned(),
+        entrance: Entrance::Found(Seen::Off(blocked('q'))),
+    };
+    let mut events = vec![(0, found(Seen::Off(blocked('q')))), (0, other)];
+    for round in 1..=6 {
+        let out = |tid, cpu| Event::SwitchOut { tid, cpu, off: blocked('q'), stack: None };
+        events.extend([
+            (round * 10, switch_in()),
+            (round * 10, Event::SwitchIn { tid: OTHER, cpu: OTHER_CPU }),
+            (round * 10 + 1, switch_out(blocked('q'))),
+            (round * 10 + 1, out(OTHER, OTHER_CPU)),
+        ]);
+    }
+    events.push((70, end()));
+    let analysis = unheard(&events);
+    assert!(states(&analysis).ends_with("sleep 64"), "{}", states(&analysis));
 }
 
 /// A reader, woken long before it has a CPU, beside a sleeper; the share of both.

@@ -1,6 +1,6 @@
 //! Records of a small machine, and the events they become.
 
-use whyslow_events::Entrance;
+use whyslow_events::{Entrance, Wakener};
 
 use super::*;
 use crate::target::Attached;
@@ -131,6 +131,7 @@ fn a_switch_record_tells_what_the_tracepoint_did_not() {
             (1001, switch_in(ROOT, 0)),
             (1003, switch_out(ROOT, 0, blocked)),
             (1003, occupant(0, false)),
+            (1005, Event::Wakeup { tid: Tid(ROOT), by: Wakener::Interrupt }),
             (1005, switch_in(ROOT, 0)),
         ]
     );

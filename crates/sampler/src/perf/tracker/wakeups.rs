@@ -1,0 +1,39 @@
+//! Who wakes whom.
+
+use whyslow_events::{Event, Tid, Wakener};
+
+use super::{Doing, Tracker};
+
+impl Tracker {
+    pub(super) fn waking(&mut self, time: u64, woken: Tid, by: Tid, interrupt: bool) {
+        let by = if interrupt || by.0 == 0 {
+            Wakener::Interrupt
+        } else if self.threads.contains_key(&by) {
+            Wakener::Thread(by)
+        } else {
+            Wakener::Foreign
+        };
+        self.woken(time, woken, by);
+    }
+
+    /// A thread has a CPU that was idle, and nothing told that it was woken: the kernel kept
+    /// that to itself as it did the switch, and to an idle CPU only an interrupt comes.
+    pub(super) fn woken_unseen(&mut self, time: u64, tid: Tid) {
+        let waits = self.threads.get(&tid).is_some_and(|thread| thread.doing == Doing::Waiting);
+        // Where no wakeup is recorded, one more that is not tells nothing.
+        if waits && self.glances.is_none() {
+            self.woken(time, tid, Wakener::Interrupt);
+        }
+    }
+
+    fn woken(&mut self, time: u64, woken: Tid, by: Wakener) {
+        if !self.knows(woken, time) {
+            return;
+        }
+        self.end_wait(time, woken);
+        self.emit(time, Event::Wakeup { tid: woken, by });
+        if self.threads.get(&woken).is_some_and(|thread| thread.doing == Doing::Waiting) {
+            self.set(time, woken, Doing::Runnable);
+        }
+    }
+}
