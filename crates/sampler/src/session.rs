@@ -29,7 +29,7 @@ use whyslow_events::{
 use crate::perf::{Capture, Continuity, KernelCalls, Merge, Tracker, continuity_fallback};
 use crate::proc::Proc;
 use crate::target::{Child, What, check, spawn, traced};
-use crate::{Error, system_facts};
+use crate::{Error, arch, system_facts};
 pub(crate) use header::{begin_window, header};
 use rein::{Costs, Rein};
 pub(crate) use seeds::comm_of;
@@ -168,7 +168,9 @@ impl Session {
     ///
     /// # Errors
     /// When the host or the target does not allow it.
-    pub fn new(what: What, options: Options, readers: Readers) -> Result<Session, Error> {
+    pub fn new(what: What, mut options: Options, readers: Readers) -> Result<Session, Error> {
+        let unread = arch::fallback(options.stack_bytes);
+        options.stack_bytes = arch::stack_bytes(options.stack_bytes);
         let proc = Proc::default();
         let facts = system_facts();
         let mut traced_by = None;
@@ -194,10 +196,11 @@ impl Session {
         if let Some(pid) = list().first() {
             rings.check_looks(*pid);
         }
+        let fallbacks = rings.fallbacks().iter().cloned().chain(unread).chain(traced_by).collect();
         Ok(Session {
             header: Header {
                 capabilities: rings.capabilities(),
-                fallbacks: rings.fallbacks().iter().cloned().chain(traced_by).collect(),
+                fallbacks,
                 ..header(EngineName::Perf, facts, &options, child.is_some())
             },
             begun: false,

@@ -10,9 +10,9 @@ use whyslow_events::{Capabilities, Fallback, SystemFacts};
 
 use super::record::{Body, Kind};
 use super::{Merge, Rings, TaskRings};
-use crate::Error;
 use crate::error::errno_of;
 use crate::preflight::names_threads_as_the_kernel;
+use crate::{Error, arch};
 
 /// Open events and their rings.
 pub(crate) enum Capture {
@@ -38,9 +38,12 @@ impl Capture {
         frequency: u32,
         stack_bytes: u32,
     ) -> Result<Capture, Error> {
-        let machine = match names_threads_as_the_kernel() {
-            true => Rings::open(facts, frequency, stack_bytes),
-            false => Err(Error::PidNamespace),
+        let machine = if !arch::IS_KNOWN {
+            Err(Error::Architecture)
+        } else if !names_threads_as_the_kernel() {
+            Err(Error::PidNamespace)
+        } else {
+            Rings::open(facts, frequency, stack_bytes)
         };
         match machine {
             Ok(rings) => Ok(Capture::Machine(rings)),
