@@ -4,6 +4,7 @@
 mod files;
 mod host;
 mod inside;
+mod numbers;
 mod quota;
 
 use std::{fs, path::Path, process::Command};
