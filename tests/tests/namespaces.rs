@@ -1,6 +1,7 @@
 //! What containers are made of: namespaces, another root, a hidden `/proc`, a
 //! quota, files that cannot be written. Here, how programs are put into them.
 
+mod clocks;
 mod files;
 mod host;
 mod inside;

@@ -21,11 +21,11 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::signal::Signal;
 use nix::sys::time::TimeValLike;
-use nix::time::{ClockId, clock_gettime};
 use whyslow_events::{
     EngineName, Event, ExitStatus, Fallback, Header, ReadScripts, Tid, Timed, Unwind,
 };
 
+pub(crate) use crate::clock::now;
 use crate::perf::{Capture, Continuity, KernelCalls, Merge, Tracker, continuity_fallback};
 use crate::proc::Proc;
 use crate::target::{Child, What, check, spawn, traced};
@@ -448,12 +448,6 @@ fn do_without(fallback: Fallback, header: Option<&mut Header>, tracker: &mut Tra
         Some(header) => header.fallbacks.push(fallback),
         None => tracker.note(time, Event::Fallback(fallback)),
     }
-}
-
-pub(crate) fn now() -> Result<u64, Error> {
-    let time = clock_gettime(ClockId::CLOCK_MONOTONIC)
-        .map_err(|errno| Error::System { action: "read the clock", errno })?;
-    Ok(u64::try_from(time.num_nanoseconds()).unwrap_or(0))
 }
 
 pub(crate) fn our_cpu_ns() -> u64 {
