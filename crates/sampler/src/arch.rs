@@ -177,15 +177,6 @@ pub(crate) fn subject_of(number: u32) -> Subject {
     use Sysno as S;
     let Some(call) = Sysno::new(number as usize) else { return Subject::None };
     match call {
-        // Younger architectures do not have these.
-        #[cfg(target_arch = "x86_64")]
-        S::epoll_wait => Subject::Epoll,
-        #[cfg(target_arch = "x86_64")]
-        S::poll => Subject::Poll,
-        #[cfg(target_arch = "x86_64")]
-        S::select => Subject::Select,
-        #[cfg(target_arch = "x86_64")]
-        S::getdents => Subject::Fd,
         S::epoll_pwait | S::epoll_pwait2 => Subject::Epoll,
         S::ppoll => Subject::Poll,
         S::pselect6 => Subject::Select,
@@ -234,6 +225,21 @@ pub(crate) fn subject_of(number: u32) -> Subject {
         | S::lseek
         | S::fadvise64
         | S::readahead => Subject::Fd,
+        _ => older_subject_of(call),
+    }
+}
+
+/// The same for calls that younger architectures do not have.
+fn older_subject_of(call: Sysno) -> Subject {
+    match call {
+        #[cfg(target_arch = "x86_64")]
+        Sysno::epoll_wait => Subject::Epoll,
+        #[cfg(target_arch = "x86_64")]
+        Sysno::poll => Subject::Poll,
+        #[cfg(target_arch = "x86_64")]
+        Sysno::select => Subject::Select,
+        #[cfg(target_arch = "x86_64")]
+        Sysno::getdents => Subject::Fd,
         _ => Subject::None,
     }
 }
