@@ -45,6 +45,9 @@ const ROUND: Duration = Duration::from_millis(10);
 /// The same while much of what is to be seen from outside is over by then.
 const SHORT_ROUND: Duration = Duration::from_millis(2);
 
+/// Time between two looks which CPUs are on, ns. To go off and on takes about as long.
+const CPUS: u64 = 50_000_000;
+
 /// How to record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
@@ -145,6 +148,8 @@ pub struct Session {
     continuity: Continuity,
     /// Whether it was told that switches are recorded twice.
     mended: bool,
+    /// When it was last asked which CPUs are on.
+    cpus_seen: u64,
     tracker: Tracker,
     upkeep: Upkeep,
     thinning: Thinning,
@@ -209,6 +214,7 @@ impl Session {
             merge,
             continuity: Continuity::default(),
             mended: false,
+            cpus_seen: 0,
             upkeep: Upkeep::default(),
             thinning: Thinning::default(),
             rein: None,
@@ -271,6 +277,7 @@ impl Session {
             let left = duration.map_or(u64::MAX, |duration| duration.saturating_sub(elapsed));
             self.wait_for_records(left)?;
             let round = now()?;
+            self.follow_cpus(round)?;
             self.merge.round(&self.rings, round, &mut batch);
             self.take_in(&mut batch, round)?;
             self.drain(sink)?;
@@ -293,6 +300,16 @@ impl Session {
                 return Ok(exit);
             }
         }
+    }
+
+    fn follow_cpus(&mut self, now: u64) -> Result<(), Error> {
+        if now.saturating_sub(self.cpus_seen) >= CPUS {
+            self.cpus_seen = now;
+            for cpu in self.rings.follow_cpus()? {
+                self.merge.note_loss(cpu, now);
+            }
+        }
+        Ok(())
     }
 
     /// Until a ring has filled up, the child has ended, or a round is over.

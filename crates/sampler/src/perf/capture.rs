@@ -171,6 +171,18 @@ impl Capture {
         }
     }
 
+    /// Opens the events anew of CPUs that were off and are on again, and tells which.
+    /// Those of a thread need no such thing.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub(crate) fn follow_cpus(&mut self) -> Result<Vec<u32>, Error> {
+        match self {
+            Capture::Machine(rings) => rings.follow_cpus(),
+            Capture::Tasks(_) => Ok(vec![]),
+        }
+    }
+
     /// Whether stacks are taken at the switches of a thread, if of any.
     pub(crate) fn takes_stacks_of(&self, tid: u32) -> bool {
         match self {
