@@ -94,6 +94,17 @@ fn a_loop_that_waits_for_the_interpreter_lock_says_so() {
 }
 
 #[test]
+fn a_loop_with_another_clock_has_the_same_rounds() {
+    needs_root!();
+    let clock = ["unshare", "--time", "--monotonic", "100000", "--boottime", "100000"];
+    let (found, truth) = launched(&[&clock[..], &["--", "python3"]].concat(), PROGRAM, "sleep");
+    check(&found, &truth, "blocking_ns");
+    let stall = &found["stalls"][0];
+    assert_eq!(stall["count"].as_u64(), Some(truth.len() as u64), "{found:#}");
+    assert!(found["away"]["unseen_ns"].as_u64().unwrap() < 100 * MS, "{found:#}");
+}
+
+#[test]
 fn a_loop_of_many_short_steps_is_not_blocked() {
     needs_root!();
     for mode in ["healthy", "busy"] {

@@ -3,6 +3,7 @@
 //! what happened. Each cell of the matrix is a test.
 
 pub(crate) mod cell;
+mod cpus;
 mod ends;
 mod outputs;
 mod strain;

@@ -76,3 +76,37 @@ fn a_child_that_outlives_the_command_does_not_hold_us() {
     finished.ended_with(3);
     sound(case.json("r.json"));
 }
+
+/// Prints who has ended, and is not waited for while others begin and end.
+const LEAVES_A_ZOMBIE: &str = "\
+import os, time
+def child(work):
+    pid = os.fork()
+    if pid == 0:
+        work()
+        os._exit(0)
+    return pid
+def spin():
+    while time.thread_time() < 0.15: pass
+zombie = child(spin)
+os.waitid(os.P_PID, zombie, os.WEXITED | os.WNOWAIT)
+for _ in range(5): os.waitpid(child(lambda: time.sleep(0.03)), 0)
+print(zombie)";
+
+#[test]
+fn who_has_ended_and_is_not_waited_for_is_counted_once() {
+    needs_root!();
+    for engine in ["perf", "procfs"] {
+        let case = Case::new();
+        let record = ["record", "-q", "--engine", engine, "-o", "r.json"];
+        let program = ["--", "python3", "-c", LEAVES_A_ZOMBIE];
+        let finished = case.run(&[&record[..], &program].concat()).ended_with(0);
+        let zombie: u64 = finished.stdout().trim().parse().unwrap();
+        let report = sound(case.json("r.json"));
+        let threads = report["ledger"]["threads"].as_array().unwrap().iter();
+        let zombies: Vec<_> = threads.filter(|thread| thread["pid"] == zombie).collect();
+        assert_eq!(zombies.len(), 1, "{engine}: {zombies:#?}");
+        let off = report["quality"]["oncpu_vs_kernel"].as_f64().unwrap();
+        assert!(off.abs() < 0.05, "{engine}: {}", report["quality"]);
+    }
+}

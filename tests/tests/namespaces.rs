@@ -1,9 +1,11 @@
 //! What containers are made of: namespaces, another root, a hidden `/proc`, a
 //! quota, files that cannot be written. Here, how programs are put into them.
 
+mod clocks;
 mod files;
 mod host;
 mod inside;
+mod numbers;
 mod quota;
 
 use std::{fs, path::Path, process::Command};

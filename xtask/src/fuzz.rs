@@ -11,7 +11,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use clap::Args;
 
-use crate::run::{cargo, check, command, root, target_directory};
+use crate::run::{cargo, check, command, host, root, target_directory};
 
 const SECONDS_IN_TESTS: &str = "30";
 
@@ -85,12 +85,9 @@ pub(crate) fn guided(arguments: &Arguments) -> Result<()> {
 
 /// Builds for the host by name: flags then reach neither build scripts nor macros.
 fn build_guided() -> Result<PathBuf> {
-    let version = command("rustc").arg("-vV").output()?.stdout;
-    let version = String::from_utf8(version)?;
-    let host = version.lines().find_map(|line| line.strip_prefix("host: "));
-    let host = host.context("rustc does not name its host")?;
+    let host = host()?;
     let mut build = cargo("build --locked --package whyslow-fuzz --features guided");
-    build.args(["--bin", "whyslow-fuzz-guided", "--target", host]).env("RUSTFLAGS", COVERAGE);
+    build.args(["--bin", "whyslow-fuzz-guided", "--target", &host]).env("RUSTFLAGS", COVERAGE);
     check(build)?;
     Ok(target_directory()?.join(host).join("debug/whyslow-fuzz-guided"))
 }

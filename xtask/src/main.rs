@@ -6,9 +6,11 @@
 mod accuracy;
 mod bench;
 mod bless;
+mod cross;
 mod fuzz;
 mod readme;
 mod run;
+mod sanitize;
 mod soak;
 mod test;
 mod tidy;
@@ -41,6 +43,8 @@ enum Chore {
     },
     /// Fuzz every parser, led by coverage, and add to the corpora.
     Fuzz(fuzz::Arguments),
+    /// Run the tests of the unsafe code under `AddressSanitizer`.
+    Sanitize,
     /// Write the goldens and the report's JSON Schema anew.
     Bless,
     /// Check the house rules that no compiler checks.
@@ -57,6 +61,7 @@ fn main() -> ExitCode {
         Chore::Bench(arguments) => bench::run(&arguments),
         Chore::Cost { command } => bench::print_cost_of(&command),
         Chore::Fuzz(arguments) => fuzz::guided(&arguments),
+        Chore::Sanitize => sanitize::run(),
         Chore::Bless => bless::run(),
         Chore::Tidy => tidy::run(),
         Chore::Accuracy(arguments) => accuracy::run(&arguments),

@@ -57,6 +57,13 @@ pub(crate) fn check_lines(mut command: Command, mut line: impl FnMut(&str)) -> R
     Ok(())
 }
 
+/// What the compiler calls this host, such as `x86_64-unknown-linux-gnu`.
+pub(crate) fn host() -> Result<String> {
+    let version = String::from_utf8(command("rustc").arg("-vV").output()?.stdout)?;
+    let host = version.lines().find_map(|line| line.strip_prefix("host: "));
+    Ok(host.context("rustc does not name its host")?.to_owned())
+}
+
 /// Where cargo puts what it builds.
 pub(crate) fn target_directory() -> Result<PathBuf> {
     let metadata = MetadataCommand::new().current_dir(root()).no_deps().exec()?;

@@ -9,9 +9,9 @@ use std::{
 use anyhow::{Result, bail};
 
 use crate::{
-    fuzz,
+    cross, fuzz,
     run::{cargo, check, check_lines, release_binary},
-    tidy, tools,
+    sanitize, tidy, tools,
 };
 
 /// What the tests said so far.
@@ -20,8 +20,8 @@ struct Tally {
     passed: u64,
     failed: u64,
     skips: Vec<String>,
-    /// Tests that failed beside others and passed alone.
-    alone: Vec<String>,
+    /// What is no failure, and worth a look.
+    notes: Vec<String>,
 }
 
 /// What one run of `cargo test` said.
@@ -39,7 +39,9 @@ const STEPS: &[Step] = &[
     ("tidy", |_| tidy::run()),
     ("clippy", |_| check(cargo("clippy --workspace --all-targets --locked -- -D warnings"))),
     ("docs", docs),
+    ("aarch64", aarch64),
     ("unit tests", unit_tests),
+    ("sanitizer", |_| sanitize::run()),
     ("integration tests", integration_tests),
     ("accuracy", accuracy),
     ("fuzz", |_| fuzz::smoke()),
@@ -87,8 +89,8 @@ fn conclude(tally: &mut Tally, failed: bool) -> ExitCode {
     for skip in &tally.skips {
         println!("SKIP {skip}");
     }
-    for name in &tally.alone {
-        println!("NOTE {name}: failed beside other tests, passed alone");
+    for note in &tally.notes {
+        println!("NOTE {note}");
     }
     let failed = failed || (in_ci && !tally.skips.is_empty());
     println!("{} passed, {} failed, {} skipped", tally.passed, tally.failed, tally.skips.len());
@@ -99,6 +101,11 @@ fn docs(_: &mut Tally) -> Result<()> {
     let mut doc = cargo("doc --workspace --no-deps --document-private-items --locked");
     doc.env("RUSTDOCFLAGS", "-D warnings");
     check(doc)
+}
+
+fn aarch64(tally: &mut Tally) -> Result<()> {
+    tally.notes.extend(cross::check_aarch64()?);
+    Ok(())
 }
 
 fn unit_tests(tally: &mut Tally) -> Result<()> {
@@ -137,7 +144,9 @@ fn cargo_test(arguments: &str, prepare: impl Fn(&mut Command), tally: &mut Tally
         let mut extra = vec!["--test-threads", "1", "--exact"];
         extra.extend(names.iter().map(String::as_str));
         result = run(&extra, &mut said);
-        tally.alone.extend(names.into_iter().filter(|name| !said.failed.contains(name)));
+        let passed = names.iter().filter(|name| !said.failed.contains(name));
+        let note = |name| format!("{name}: failed beside other tests, passed alone");
+        tally.notes.extend(passed.map(note));
     }
     if said.passed == 0 {
         result = result.and_then(|()| bail!("no test ran"));

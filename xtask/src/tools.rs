@@ -37,6 +37,10 @@ pub(crate) const FOR_TESTS: &[Tool] = &[
     tool("perf", &["linux-perf"]),
 ];
 
+/// What a check for aarch64 needs: some crates compile C.
+pub(crate) const FOR_AARCH64: &[Tool] =
+    &[tool("aarch64-linux-gnu-gcc", &["gcc-aarch64-linux-gnu", "libc6-dev-arm64-cross"])];
+
 /// What `cargo xtask bench` needs.
 pub(crate) const FOR_BENCH: &[Tool] = &[
     tool("cc", &["gcc", "libc6-dev"]),

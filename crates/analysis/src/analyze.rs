@@ -305,3 +305,29 @@ fn phases(slices: &Slices, verdict: &Verdict) -> Vec<report::Phase> {
         && phases.iter().all(|phase| phase.class != Class::LockBound);
     if convoy { Vec::new() } else { phases }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::script::{Script, header};
+    use whyslow_events::{Header, InMemory};
+
+    #[test]
+    fn a_wall_clock_that_was_set_changes_the_date_and_nothing_else() {
+        const YEAR: i64 = 365 * 86_400 * 1_000_000_000;
+        let script = Script::new(2).thread("main", "ccccssssccnnnncc").thread("other", "sssscccc");
+        let report = |start_unix_ns| {
+            let header = Header { start_unix_ns, ..header(2) };
+            analyze(&mut InMemory::new(header, script.events())).report
+        };
+        let now = header(2).start_unix_ns;
+        let right = report(now);
+        assert!(right.window.duration_ns > 0);
+        for set in [now - 20 * YEAR, now + 20 * YEAR, i64::MIN, 0] {
+            let mut other = report(set);
+            assert_ne!(other.window.start, right.window.start);
+            other.window.start.clone_from(&right.window.start);
+            assert_eq!(other, right);
+        }
+    }
+}

@@ -112,7 +112,7 @@ fn away(rounds: &Rounds) -> Away {
         p99_ns: percentile(&lengths, 99),
         max_ns: percentile(&lengths, 100),
         total_ns: rounds.away,
-        unseen_ns: rounds.away - seen,
+        unseen_ns: rounds.away.saturating_sub(seen),
     }
 }
 

@@ -78,6 +78,10 @@ pub trait TargetProcess {
 
     /// Those of all its threads.
     fn inner_tids(&self) -> Vec<u64>;
+
+    /// By how many ns its monotonic clock is ahead of the host's: 0 but in a time
+    /// namespace.
+    fn clock_ahead(&self) -> i64;
 }
 
 /// Reads the stacks of interpreted programs.

@@ -1,10 +1,33 @@
 //! Everything that is true of x86-64 only: registers, the system call
-//! convention, and how a call's number is read from the code before it.
+//! convention, and how a call's number is read from the code before it. On another
+//! architecture nothing of that is believed, and what is left says so.
 
 use std::str::FromStr;
 
-use syscalls::x86_64::Sysno;
-use whyslow_events::UserRegisters;
+use syscalls::Sysno;
+use whyslow_events::{Fallback, UserRegisters};
+
+/// Whether this machine is one whose registers and stacks we know.
+pub(crate) const IS_KNOWN: bool = cfg!(target_arch = "x86_64");
+
+/// What to do on another.
+pub(crate) const REMEDY: &str = "whyslow was tested on x86-64 alone: record there";
+
+/// How much of a stack is copied when so much is asked for. Where we cannot
+/// unwind it, the kernel follows frame pointers.
+pub(crate) fn stack_bytes(wanted: u32) -> u32 {
+    if IS_KNOWN { wanted } else { 0 }
+}
+
+/// What is done without where so much of each stack is asked for.
+pub(crate) fn fallback(wanted: u32) -> Option<Fallback> {
+    (stack_bytes(wanted) < wanted).then(|| Fallback {
+        wanted: "stacks by unwind information, and those of interpreted programs".to_owned(),
+        got: "what frame pointers give; nothing of it was ever tested here".to_owned(),
+        errno: std::env::consts::ARCH.to_owned(),
+        remedy: REMEDY.to_owned(),
+    })
+}
 
 /// The user registers recorded at a switch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -154,9 +177,9 @@ pub(crate) fn subject_of(number: u32) -> Subject {
     use Sysno as S;
     let Some(call) = Sysno::new(number as usize) else { return Subject::None };
     match call {
-        S::epoll_wait | S::epoll_pwait | S::epoll_pwait2 => Subject::Epoll,
-        S::poll | S::ppoll => Subject::Poll,
-        S::select | S::pselect6 => Subject::Select,
+        S::epoll_pwait | S::epoll_pwait2 => Subject::Epoll,
+        S::ppoll => Subject::Poll,
+        S::pselect6 => Subject::Select,
         S::futex => Subject::Futex,
         S::msgrcv | S::msgsnd | S::semop | S::semtimedop | S::mq_timedreceive | S::mq_timedsend => {
             Subject::Queue
@@ -187,7 +210,6 @@ pub(crate) fn subject_of(number: u32) -> Subject {
         | S::syncfs
         | S::ftruncate
         | S::fallocate
-        | S::getdents
         | S::getdents64
         | S::flock
         | S::fcntl
@@ -203,6 +225,21 @@ pub(crate) fn subject_of(number: u32) -> Subject {
         | S::lseek
         | S::fadvise64
         | S::readahead => Subject::Fd,
+        _ => older_subject_of(call),
+    }
+}
+
+/// The same for calls that younger architectures do not have.
+fn older_subject_of(call: Sysno) -> Subject {
+    match call {
+        #[cfg(target_arch = "x86_64")]
+        Sysno::epoll_wait => Subject::Epoll,
+        #[cfg(target_arch = "x86_64")]
+        Sysno::poll => Subject::Poll,
+        #[cfg(target_arch = "x86_64")]
+        Sysno::select => Subject::Select,
+        #[cfg(target_arch = "x86_64")]
+        Sysno::getdents => Subject::Fd,
         _ => Subject::None,
     }
 }

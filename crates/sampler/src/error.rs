@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use nix::errno::Errno;
 
+use crate::arch;
 use crate::preflight::{HOST_REMEDY, PROC_REMEDY, RING_REMEDY};
 
 /// A capture that could not start or go on.
@@ -35,6 +36,9 @@ pub enum Error {
         "the kernel's scheduler events number threads as the host does, not as our PID namespace"
     )]
     PidNamespace,
+    /// Events of the whole machine tell of waits by registers that we cannot read.
+    #[error("system calls in the registers of {} are not known", std::env::consts::ARCH)]
+    Architecture,
     /// `/proc` tells of processes by other numbers than ours.
     #[error("/proc is not that of our PID namespace")]
     ForeignProc,
@@ -154,7 +158,7 @@ impl Error {
     /// our own threads may be had.
     pub(crate) fn is_refusal(&self) -> bool {
         match self {
-            Error::Tracepoint { .. } | Error::PidNamespace => true,
+            Error::Tracepoint { .. } | Error::PidNamespace | Error::Architecture => true,
             Error::OpenEvent { errno, .. } => matches!(errno, Errno::EACCES | Errno::EPERM),
             _ => false,
         }
@@ -169,6 +173,7 @@ impl Error {
             | Error::NoPerf { errno, .. }
             | Error::Tracepoint { errno, .. } => Some(*errno),
             Error::TooManyThreads { .. } => Some(Errno::EMFILE),
+            Error::Architecture => Some(Errno::EOPNOTSUPP),
             _ => None,
         }
     }
@@ -185,6 +190,7 @@ impl Error {
             )),
             Error::MapRing { .. } => Some(RING_REMEDY.to_owned()),
             Error::PidNamespace => Some(HOST_REMEDY.to_owned()),
+            Error::Architecture => Some(arch::REMEDY.to_owned()),
             Error::ForeignProc => Some(PROC_REMEDY.to_owned()),
             Error::Proc { errno: Errno::EACCES | Errno::EPERM, .. } => {
                 Some("run as the user who owns the process, or as root".to_owned())

@@ -5,6 +5,7 @@
 //! `preflight` says what the host allows. Nothing here judges or prints.
 
 mod arch;
+mod clock;
 mod error;
 mod facts;
 pub mod fuzzing;

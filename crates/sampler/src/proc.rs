@@ -74,6 +74,21 @@ impl Proc {
         line.split_ascii_whitespace().last()?.parse().ok()
     }
 
+    /// By how many ns the monotonic clock of a process is ahead of the host's: 0 but in
+    /// a time namespace.
+    pub(crate) fn clock_ahead(&self, pid: u32) -> i64 {
+        let text = fs::read_to_string(self.path(pid, "timens_offsets")).unwrap_or_default();
+        let offset = text.lines().find_map(|line| line.strip_prefix("monotonic"));
+        let mut numbers =
+            offset.unwrap_or_default().split_ascii_whitespace().map(str::parse::<i64>);
+        match (numbers.next(), numbers.next()) {
+            (Some(Ok(seconds)), Some(Ok(ns))) => {
+                seconds.saturating_mul(1_000_000_000).saturating_add(ns)
+            }
+            _ => 0,
+        }
+    }
+
     /// The process or thread that began last; 0 when that cannot be read.
     pub(crate) fn newest(&self) -> u32 {
         let load = fs::read_to_string(self.root.join("loadavg")).unwrap_or_default();
@@ -306,6 +321,27 @@ mod tests {
         write("-5 0 1\n");
         assert_eq!(count.read(), None);
         assert!(proc.cpu_count(7, 9).is_none());
+    }
+
+    #[test]
+    fn the_clock_of_a_time_namespace_is_ahead_or_behind() {
+        let root = tempfile::tempdir().unwrap();
+        fs::create_dir(root.path().join("7")).unwrap();
+        let ahead = |text: &str| {
+            fs::write(root.path().join("7/timens_offsets"), text).unwrap();
+            Proc::at(root.path()).clock_ahead(7)
+        };
+        assert_eq!(
+            ahead("monotonic        100         5\nboottime           7         0\n"),
+            100_000_000_005
+        );
+        assert_eq!(
+            ahead("monotonic         -2 500000000\nboottime           0         0\n"),
+            -1_500_000_000
+        );
+        assert_eq!(ahead("monotonic 9223372036854775807 0\n"), i64::MAX);
+        assert_eq!(ahead("monotonic\n"), 0);
+        assert_eq!(Proc::at(root.path()).clock_ahead(8), 0, "an older kernel");
     }
 
     #[test]

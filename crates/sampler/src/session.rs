@@ -21,15 +21,15 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::signal::Signal;
 use nix::sys::time::TimeValLike;
-use nix::time::{ClockId, clock_gettime};
 use whyslow_events::{
     EngineName, Event, ExitStatus, Fallback, Header, ReadScripts, Tid, Timed, Unwind,
 };
 
+pub(crate) use crate::clock::now;
 use crate::perf::{Capture, Continuity, KernelCalls, Merge, Tracker, continuity_fallback};
 use crate::proc::Proc;
 use crate::target::{Child, What, check, spawn, traced};
-use crate::{Error, system_facts};
+use crate::{Error, arch, system_facts};
 pub(crate) use header::{begin_window, header};
 use rein::{Costs, Rein};
 pub(crate) use seeds::comm_of;
@@ -44,6 +44,9 @@ const ROUND: Duration = Duration::from_millis(10);
 
 /// The same while much of what is to be seen from outside is over by then.
 const SHORT_ROUND: Duration = Duration::from_millis(2);
+
+/// Time between two looks which CPUs are on, ns. To go off and on takes about as long.
+const CPUS: u64 = 50_000_000;
 
 /// How to record.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -145,6 +148,8 @@ pub struct Session {
     continuity: Continuity,
     /// Whether it was told that switches are recorded twice.
     mended: bool,
+    /// When it was last asked which CPUs are on.
+    cpus_seen: u64,
     tracker: Tracker,
     upkeep: Upkeep,
     thinning: Thinning,
@@ -168,7 +173,9 @@ impl Session {
     ///
     /// # Errors
     /// When the host or the target does not allow it.
-    pub fn new(what: What, options: Options, readers: Readers) -> Result<Session, Error> {
+    pub fn new(what: What, mut options: Options, readers: Readers) -> Result<Session, Error> {
+        let unread = arch::fallback(options.stack_bytes);
+        options.stack_bytes = arch::stack_bytes(options.stack_bytes);
         let proc = Proc::default();
         let facts = system_facts();
         let mut traced_by = None;
@@ -194,10 +201,11 @@ impl Session {
         if let Some(pid) = list().first() {
             rings.check_looks(*pid);
         }
+        let fallbacks = rings.fallbacks().iter().cloned().chain(unread).chain(traced_by).collect();
         Ok(Session {
             header: Header {
                 capabilities: rings.capabilities(),
-                fallbacks: rings.fallbacks().iter().cloned().chain(traced_by).collect(),
+                fallbacks,
                 ..header(EngineName::Perf, facts, &options, child.is_some())
             },
             begun: false,
@@ -206,6 +214,7 @@ impl Session {
             merge,
             continuity: Continuity::default(),
             mended: false,
+            cpus_seen: 0,
             upkeep: Upkeep::default(),
             thinning: Thinning::default(),
             rein: None,
@@ -268,6 +277,7 @@ impl Session {
             let left = duration.map_or(u64::MAX, |duration| duration.saturating_sub(elapsed));
             self.wait_for_records(left)?;
             let round = now()?;
+            self.follow_cpus(round)?;
             self.merge.round(&self.rings, round, &mut batch);
             self.take_in(&mut batch, round)?;
             self.drain(sink)?;
@@ -290,6 +300,16 @@ impl Session {
                 return Ok(exit);
             }
         }
+    }
+
+    fn follow_cpus(&mut self, now: u64) -> Result<(), Error> {
+        if now.saturating_sub(self.cpus_seen) >= CPUS {
+            self.cpus_seen = now;
+            for cpu in self.rings.follow_cpus()? {
+                self.merge.note_loss(cpu, now);
+            }
+        }
+        Ok(())
     }
 
     /// Until a ring has filled up, the child has ended, or a round is over.
@@ -445,12 +465,6 @@ fn do_without(fallback: Fallback, header: Option<&mut Header>, tracker: &mut Tra
         Some(header) => header.fallbacks.push(fallback),
         None => tracker.note(time, Event::Fallback(fallback)),
     }
-}
-
-pub(crate) fn now() -> Result<u64, Error> {
-    let time = clock_gettime(ClockId::CLOCK_MONOTONIC)
-        .map_err(|errno| Error::System { action: "read the clock", errno })?;
-    Ok(u64::try_from(time.num_nanoseconds()).unwrap_or(0))
 }
 
 pub(crate) fn our_cpu_ns() -> u64 {

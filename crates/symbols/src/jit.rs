@@ -100,7 +100,8 @@ impl Jits {
         let Some(file) = path.and_then(|path| File::open(path).ok()) else { return };
         let owner = owner(space, &files.proc());
         if let Some(jit) = self.of_space(id, space, files) {
-            jit.dump = Some((Tail::of(file, owner), Dump::default()));
+            let dump = Dump::new(has_other_clock(space, &files.proc()));
+            jit.dump = Some((Tail::of(file, owner), dump));
         }
     }
 
@@ -241,4 +242,11 @@ fn owner(space: &Space, proc: &Path) -> u32 {
     let user = space.process(proc).and_then(|process| process.user);
     let us = || fs::metadata(proc.join("self")).map_or(0, |us| us.uid());
     user.unwrap_or_else(us)
+}
+
+/// Whether a process writes its times by another clock than ours, as in a time namespace.
+fn has_other_clock(space: &Space, proc: &Path) -> bool {
+    let path = space.pid.map(|pid| proc.join(pid.to_string()).join("timens_offsets"));
+    let offsets = path.and_then(|path| fs::read_to_string(path).ok()).unwrap_or_default();
+    offsets.contains(|c: char| c.is_ascii_digit() && c != '0')
 }

@@ -131,7 +131,8 @@ fn told(thread: &Thread, span: &Range<u64>) -> Vec<Told> {
     let turns = thread.turns[from..].iter().take_while(|turn| turn.time < span.end);
     let mut told: Vec<Told> = Vec::new();
     for turn in turns {
-        let Some(since) = turn.saw.since else { continue };
+        // No round began after it was seen.
+        let Some(since) = turn.saw.since.filter(|since| since.0 <= turn.time) else { continue };
         let since = since.0.clamp(span.start, turn.time);
         let round = match told.last_mut() {
             // A clock that went back is none.

@@ -72,6 +72,7 @@ mod tests {
     fn diagnosis() -> Diagnosis {
         let readings = Readings {
             kernel: "6.1.0-18-amd64".into(),
+            architecture: "x86_64",
             capabilities: 0,
             no_new_privileges: false,
             filtered: false,

@@ -64,6 +64,10 @@ impl TargetProcess for Process {
         let tids = self.proc.tids(self.pid).into_iter();
         tids.filter_map(|tid| self.proc.inner_tid(self.pid, tid)).collect()
     }
+
+    fn clock_ahead(&self) -> i64 {
+        self.proc.clock_ahead(self.pid)
+    }
 }
 
 #[cfg(test)]

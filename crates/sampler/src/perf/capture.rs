@@ -10,9 +10,9 @@ use whyslow_events::{Capabilities, Fallback, SystemFacts};
 
 use super::record::{Body, Kind};
 use super::{Merge, Rings, TaskRings};
-use crate::Error;
 use crate::error::errno_of;
 use crate::preflight::names_threads_as_the_kernel;
+use crate::{Error, arch};
 
 /// Open events and their rings.
 pub(crate) enum Capture {
@@ -38,9 +38,12 @@ impl Capture {
         frequency: u32,
         stack_bytes: u32,
     ) -> Result<Capture, Error> {
-        let machine = match names_threads_as_the_kernel() {
-            true => Rings::open(facts, frequency, stack_bytes),
-            false => Err(Error::PidNamespace),
+        let machine = if !arch::IS_KNOWN {
+            Err(Error::Architecture)
+        } else if !names_threads_as_the_kernel() {
+            Err(Error::PidNamespace)
+        } else {
+            Rings::open(facts, frequency, stack_bytes)
         };
         match machine {
             Ok(rings) => Ok(Capture::Machine(rings)),
@@ -165,6 +168,18 @@ impl Capture {
         match self {
             Capture::Machine(rings) => rings.record_switches_of(cpus),
             Capture::Tasks(_) => Ok(()),
+        }
+    }
+
+    /// Opens the events anew of CPUs that were off and are on again, and tells which.
+    /// Those of a thread need no such thing.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub(crate) fn follow_cpus(&mut self) -> Result<Vec<u32>, Error> {
+        match self {
+            Capture::Machine(rings) => rings.follow_cpus(),
+            Capture::Tasks(_) => Ok(vec![]),
         }
     }
 

@@ -62,6 +62,11 @@ impl Merge {
         self.safe = self.safe.max(complete);
     }
 
+    /// Nobody recorded what happened on a CPU for a while, up to `now`.
+    pub(crate) fn note_loss(&mut self, cpu: u32, now: u64) {
+        self.take(cpu, Record { time: now, tid: 0, body: Body::Lost { records: 1 } });
+    }
+
     /// The threads that were born in the records that wait for their turn.
     pub(crate) fn born(&self) -> impl Iterator<Item = u32> {
         self.waiting.iter().filter_map(|(_, record)| match record.body {

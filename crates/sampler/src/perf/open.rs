@@ -1,15 +1,14 @@
 //! Opening the events, one ring per CPU.
 
+mod cpus;
+mod opts;
+
 use std::ffi::CString;
 use std::fs;
 use std::io;
-use std::path::PathBuf;
 
 use nix::errno::Errno;
-use perf_event_open::config::{
-    CallChain, Clock, Cpu, ExtraRecord, Mmap, Opts, Priv, Proc, RecordIdFormat, RegsMask,
-    SampleFormat, SampleOn, Size, UseBuildId, WakeUp, WakeUpOn,
-};
+use perf_event_open::config::{Cpu, ExtraRecord, Opts, Proc};
 use perf_event_open::count::Counter;
 use perf_event_open::event::sw::Software;
 use perf_event_open::event::tp::Tracepoint;
@@ -17,19 +16,17 @@ use perf_event_open::sample::Sampler;
 use rustc_hash::FxHashMap;
 use whyslow_events::{Fallback, SystemFacts};
 
+pub(super) use self::cpus::online_cpus;
+use self::cpus::unless_off;
+use self::opts::switch_opts;
+pub(super) use self::opts::{CALL_CHAIN, clock_opts, common_opts, tracepoint_opts, user_stack};
 use super::record::Kind;
 use super::threads::Threads;
 use crate::Error;
-use crate::arch::{GeneralRegisters, Registers};
 use crate::error::errno_of;
 use crate::preflight::{RING_REMEDY, open_event_remedy, tracepoint_id};
 use crate::sys::{redirect, set_period};
 
-/// Stacks of the target's waits per second and CPU at most, taken at the switch.
-/// The kernel itself raises the period to keep to it: every wait of a program
-/// with few of them has its stack, and one with many gives enough to know its
-/// places. Some 12 µs each.
-const STACK_FREQUENCY: u64 = 1499;
 /// They are for waits: not of threads that were preempted (state 0), nor of
 /// the kernel's own workers (0x80).
 const WAITS: &str = "prev_state & 0x7f";
@@ -67,6 +64,8 @@ struct CpuEvents {
     stacks: Counter,
     /// It is not held back.
     takes_stacks: bool,
+    /// The CPU is off: its events tell nothing any more.
+    is_off: bool,
     /// Records every switch a second time. Not open before it is needed: an
     /// event of this sort makes every switch of the machine dearer.
     switches: Option<Counter>,
@@ -144,6 +143,7 @@ impl Rings {
                 others,
                 stacks,
                 takes_stacks: true,
+                is_off: false,
                 switches: None,
                 sampler,
             });
@@ -166,18 +166,25 @@ impl Rings {
             extra_record: ExtraRecord::default(),
             ..clock_opts(self.frequency, self.ring_bytes, bytes)
         };
-        for events in self.cpus.iter_mut().filter(|events| events.deep.is_none()) {
+        let kinds = &mut self.kinds;
+        let mut deepen = |events: &mut CpuEvents| {
             let cpu = events.cpu;
             let deep = open_event("cpu-clock", Software::CpuClock, cpu, &opts)?;
             redirect(deep.file(), events.clock.file())
                 .map_err(|errno| redirect_error(cpu, errno))?;
-            learn(&mut self.kinds, &deep, cpu, Kind::Clock)?;
+            learn(kinds, &deep, cpu, Kind::Clock)?;
             // It goes on to tell what else happens.
             events.sampler.sample_on(HARDLY_EVER).map_err(event_error("slow a clock", cpu))?;
             deep.enable().map_err(event_error("enable an event", cpu))?;
             events.deep = Some(deep);
-        }
-        Ok(())
+            Ok(())
+        };
+        self.cpus.iter_mut().filter(|events| events.deep.is_none() && !events.is_off).try_for_each(
+            |events| {
+                let done = deepen(events);
+                unless_off(events, done)
+            },
+        )
     }
 
     /// Maps the ring, smaller when the host does not allow so much locked
@@ -233,15 +240,22 @@ impl Rings {
                 events.stacks.with_ftrace_filter(&filter).map_err(fail)?;
                 continue;
             }
+            if events.is_off {
+                continue;
+            }
             // An event takes one filter and no other.
             let opts = tracepoint_opts(Kind::Stack, self.stack_bytes);
-            let stacks = tracepoint((SWITCH, self.switch), cpu, opts, &events.clock)?;
-            stacks.with_ftrace_filter(&filter).map_err(fail)?;
-            learn(&mut self.kinds, &stacks, cpu, Kind::Stack)?;
-            if events.takes_stacks {
-                stacks.enable().map_err(event_error("enable an event", cpu))?;
-            }
-            events.stacks = stacks;
+            let renewed =
+                tracepoint((SWITCH, self.switch), cpu, opts, &events.clock).and_then(|stacks| {
+                    stacks.with_ftrace_filter(&filter).map_err(fail)?;
+                    learn(&mut self.kinds, &stacks, cpu, Kind::Stack)?;
+                    if events.takes_stacks {
+                        stacks.enable().map_err(event_error("enable an event", cpu))?;
+                    }
+                    events.stacks = stacks;
+                    Ok(())
+                });
+            unless_off(events, renewed)?;
         }
         self.threads = Some(threads);
         Ok(())
@@ -298,11 +312,13 @@ impl Rings {
     pub(crate) fn record_switches_of(&mut self, cpus: &[u32]) -> Result<(), Error> {
         for events in &mut self.cpus {
             match (cpus.contains(&events.cpu), &events.switches) {
-                (true, None) => {
-                    let switches = switch_records(events.cpu, &events.clock)?;
-                    let id = switches.id().map_err(event_error(ASK_ID, events.cpu))?;
-                    self.kinds.insert(id, Kind::SideRecords);
-                    events.switches = Some(switches);
+                (true, None) if !events.is_off => {
+                    let opened = switch_records(events.cpu, &events.clock).and_then(|switches| {
+                        learn(&mut self.kinds, &switches, events.cpu, Kind::SideRecords)?;
+                        events.switches = Some(switches);
+                        Ok(())
+                    });
+                    unless_off(events, opened)?;
                 }
                 (false, Some(_)) => events.switches = None,
                 _ => {}
@@ -400,98 +416,4 @@ fn tracepoint(
     let counter = open_event(name, Tracepoint { id }, cpu, &opts)?;
     redirect(counter.file(), clock.file()).map_err(|errno| redirect_error(cpu, errno))?;
     Ok(counter)
-}
-
-/// What all events have in common, the leading fields of nearly every record
-/// among it.
-pub(super) fn common_opts() -> Opts {
-    Opts {
-        timer: Some(Clock::Monotonic),
-        record_id_all: true,
-        record_id_format: RecordIdFormat {
-            id: true,
-            stream_id: false,
-            cpu: true,
-            task: true,
-            time: true,
-        },
-        ..Opts::default()
-    }
-}
-
-pub(super) fn clock_opts(frequency: u32, ring_bytes: u64, stack_bytes: u32) -> Opts {
-    Opts {
-        // The idle task is nobody's work.
-        exclude: Priv { idle: true, ..Priv::default() },
-        sample_on: SampleOn::Freq(frequency.into()),
-        sample_format: stack(stack_bytes),
-        extra_record: ExtraRecord {
-            task: true,
-            comm: true,
-            mmap: Mmap { code: true, data: false, ext: Some(UseBuildId(false)) },
-            ..ExtraRecord::default()
-        },
-        wake_up: WakeUp {
-            on: WakeUpOn::Bytes(u32::try_from(ring_bytes / 4).unwrap_or(u32::MAX)),
-            ..WakeUp::default()
-        },
-        ..common_opts()
-    }
-}
-
-/// The call chain, and registers and stack if any of it is wanted.
-fn stack(stack_bytes: u32) -> SampleFormat {
-    SampleFormat { call_chain: Some(CALL_CHAIN), ..user_stack(stack_bytes) }
-}
-
-/// Registers and stack, if any of it is wanted.
-pub(super) fn user_stack(stack_bytes: u32) -> SampleFormat {
-    let wanted = stack_bytes > 0;
-    SampleFormat {
-        user_regs: wanted.then_some(RegsMask(GeneralRegisters::MASK)),
-        user_stack: wanted.then_some(Size(stack_bytes)),
-        ..SampleFormat::default()
-    }
-}
-
-pub(super) fn tracepoint_opts(kind: Kind, stack_bytes: u32) -> Opts {
-    let sample_format = match kind {
-        Kind::Switch => SampleFormat {
-            raw: true,
-            user_regs: Some(RegsMask(Registers::MASK)),
-            ..SampleFormat::default()
-        },
-        Kind::Stack | Kind::Clock => stack(stack_bytes),
-        Kind::Waking => SampleFormat { raw: true, ..SampleFormat::default() },
-        Kind::SideRecords => SampleFormat::default(),
-    };
-    let sample_on = match kind {
-        Kind::Stack => SampleOn::Freq(STACK_FREQUENCY),
-        _ => SampleOn::Count(1),
-    };
-    let mut opts = Opts { sample_on, sample_format, ..common_opts() };
-    opts.record_id_format.task = kind.tells_task();
-    opts.record_id_format.cpu = kind.tells_task();
-    opts
-}
-
-fn switch_opts() -> Opts {
-    let extra_record = ExtraRecord { ctx_switch: true, ..ExtraRecord::default() };
-    Opts { extra_record, ..common_opts() }
-}
-
-/// Kernel frames, and user frames by frame pointers; as many as the host's limit allows.
-pub(super) const CALL_CHAIN: CallChain = CallChain {
-    exclude_user: false,
-    exclude_kernel: false,
-    defer_user: false,
-    max_stack_frames: 0,
-};
-
-/// The numbers of the CPUs that are online: `0-3,8`.
-pub(super) fn online_cpus() -> Result<Vec<u32>, Error> {
-    let path = PathBuf::from("/sys/devices/system/cpu/online");
-    let text =
-        fs::read_to_string(&path).map_err(|error| Error::Proc { path, errno: errno_of(&error) })?;
-    Ok(crate::proc::cpu_list(text.trim()).iter().map(|cpu| cpu.0).collect())
 }

@@ -13,10 +13,10 @@ use super::open::{
 };
 use super::record::Kind;
 use super::tasks;
-use crate::Error;
 use crate::error::errno_of;
 use crate::preflight::checks::Opened;
 use crate::preflight::tracepoint_id;
+use crate::{Error, arch};
 
 /// Asks for an event of the whole machine, one of our own, and a ring.
 pub(crate) fn probe(facts: SystemFacts) -> Opened {
@@ -38,6 +38,9 @@ pub(crate) fn probe(facts: SystemFacts) -> Opened {
 
 /// What a recording of the whole machine opens on each CPU.
 fn machine(cpu: u32) -> Result<(), Error> {
+    if !arch::IS_KNOWN {
+        return Err(Error::Architecture);
+    }
     let id = tracepoint_id("sched", SWITCH)?;
     open_event("cpu-clock", Software::CpuClock, cpu, &clock_opts(1, 0, 0))?;
     open_event(SWITCH, Tracepoint { id }, cpu, &tracepoint_opts(Kind::Switch, 0))?;

@@ -6,6 +6,7 @@ use super::host::{Access, Readings};
 use super::{
     Capability, HOST_REMEDY, OPEN_FILES_REMEDY, PROC_REMEDY, RING_REMEDY, grant, refused_remedy,
 };
+use crate::arch;
 
 /// How good a recording will be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -133,6 +134,7 @@ pub fn diagnose(readings: &Readings, opened: Opened, program: &str, servers: boo
     let tier = opened.tier(readings);
     let checks = vec![
         kernel(readings),
+        architecture(readings),
         perf(readings, opened, program),
         capabilities(readings, program),
         tracefs(readings),
@@ -182,11 +184,27 @@ fn kernel(readings: &Readings) -> Check {
     }
 }
 
+fn architecture(readings: &Readings) -> Check {
+    let id = "architecture";
+    let name = readings.architecture;
+    if readings.is_known_architecture() {
+        return good(id, name);
+    }
+    let finding = format!(
+        "{name}, on which nothing was ever tested: no events of the whole machine, stacks by frame \
+         pointers alone, none of interpreted programs"
+    );
+    missing(id, finding, arch::REMEDY)
+}
+
 fn perf(readings: &Readings, opened: Opened, program: &str) -> Check {
     let id = "perf events";
     let paranoid =
         readings.paranoid.map_or_else(|| "not known".to_owned(), |paranoid| paranoid.to_string());
     let (found, errno) = match (opened.machine, opened.own) {
+        (Err(_), Ok(())) if !readings.is_known_architecture() => {
+            return missing(id, "of one's own programs alone", arch::REMEDY);
+        }
         (Ok(()), _) => {
             return good(id, format!("can be opened; kernel.perf_event_paranoid is {paranoid}"));
         }

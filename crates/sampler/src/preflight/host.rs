@@ -38,6 +38,8 @@ pub enum Access {
 pub struct Readings {
     /// The kernel's release.
     pub kernel: String,
+    /// The architecture that this program was built for, such as `x86_64`.
+    pub architecture: &'static str,
     /// Effective capabilities, a bit each (linux/capability.h).
     pub capabilities: u64,
     /// Capabilities of a file are ignored when it is executed.
@@ -86,6 +88,7 @@ impl Readings {
         let capabilities = field("CapEff").and_then(|hex| u64::from_str_radix(hex, 16).ok());
         Readings {
             kernel: text("sys/kernel/osrelease").trim().to_owned(),
+            architecture: std::env::consts::ARCH,
             capabilities: capabilities.unwrap_or(0),
             no_new_privileges: field("NoNewPrivs") == Some("1"),
             filtered: field("Seccomp") == Some("2"),
@@ -110,6 +113,12 @@ impl Readings {
     pub fn can(&self, capability: super::Capability) -> bool {
         let counts = self.initial_user_namespace || capability == super::Capability::SysPtrace;
         counts && self.capabilities >> capability.number() & 1 == 1
+    }
+
+    /// Whether registers and stacks of this architecture are known to us.
+    #[must_use]
+    pub fn is_known_architecture(&self) -> bool {
+        self.architecture == "x86_64"
     }
 
     /// The kernel's version, first two numbers.

@@ -19,6 +19,9 @@ const AGAIN: u64 = 20_000_000;
 const MOST: u64 = 2_000_000_000;
 /// Processes whose end wakes us; that of others is found in a round.
 const WATCHED: usize = 64;
+/// Threads that have ended are remembered; with more of them it is asked which of them
+/// are there yet.
+const ENDED: usize = 1024;
 
 /// A process of the target.
 #[derive(Debug)]
@@ -108,6 +111,7 @@ impl Poller {
             return;
         }
         self.newest = newest;
+        self.forget_ended();
         let time = self.rounded;
         let mut pids: Vec<Pid> = self.processes.keys().copied().collect();
         pids.sort_unstable();
@@ -119,6 +123,16 @@ impl Poller {
                 let new = self.find_children(time, pid);
                 pids.extend(new);
             }
+        }
+    }
+
+    fn forget_ended(&mut self) {
+        if self.ended.len() > ENDED {
+            let proc = &self.proc;
+            self.ended.retain(|tid, began| {
+                let stat = proc.process(tid.0).and_then(|process| process.stat().ok());
+                stat.is_some_and(|stat| stat.starttime == *began)
+            });
         }
     }
 
@@ -146,6 +160,9 @@ impl Poller {
             let Some(name) = self.proc.process(pid).and_then(|process| process.stat().ok()) else {
                 continue;
             };
+            if self.ended.get(&Tid(pid)) == Some(&name.starttime) {
+                continue;
+            }
             let maps = File::open(self.proc.path(pid, "maps"));
             let mappings = maps.map(|maps| executable(BufReader::new(maps))).unwrap_or_default();
             let parent = Some(parent.0);

@@ -31,6 +31,8 @@ const AFFINITIES: usize = 64;
 pub(super) struct Thread {
     pub(super) pid: Pid,
     pub(super) task: Task,
+    /// When it began, in ticks: another with its number began at another time.
+    began: u64,
     name: String,
     /// When it was looked at last, and what the kernel had counted.
     looked: u64,
@@ -56,6 +58,8 @@ pub(super) struct Poller {
     pub(super) seen_processes: usize,
     /// The youngest process or thread of the host when we looked for new ones.
     pub(super) newest: u32,
+    /// Those that have ended and that nobody has waited for yet, and when they began.
+    pub(super) ended: HashMap<Tid, u64>,
     /// When the last round ended.
     pub(super) rounded: u64,
     pub(super) stacks: Stacks,
@@ -76,6 +80,7 @@ impl Poller {
             tick: 1_000_000_000 / facts.clock_ticks.max(1),
             processes: HashMap::new(),
             threads: HashMap::new(),
+            ended: HashMap::new(),
             spaces: Spaces::default(),
             seen_processes: 0,
             rounded: 0,
@@ -146,7 +151,8 @@ impl Poller {
         let Some(task) = Task::open(&self.proc, pid.0, tid.0, keep) else { return };
         let (Some(counts), Some(stat)) = (task.counts(), task.stat()) else { return };
         let doing = seen(stat.state);
-        if doing == Seen::Off(Off::Dead) && !born {
+        let over = !born || self.ended.get(&tid) == Some(&stat.starttime);
+        if doing == Seen::Off(Off::Dead) && over {
             return;
         }
         let entered = if born { Counts::default() } else { counts };
@@ -156,6 +162,7 @@ impl Poller {
         let thread = Thread {
             pid,
             task,
+            began: stat.starttime,
             name,
             looked: time,
             counts: entered,
@@ -197,7 +204,8 @@ impl Poller {
             return Ok(());
         }
         let call = thread.task.call();
-        let Some(stat) = thread.task.stat() else {
+        let began = thread.began;
+        let Some(stat) = thread.task.stat().filter(|stat| stat.starttime == began) else {
             self.gone(time, tid);
             return Ok(());
         };
@@ -219,8 +227,8 @@ impl Poller {
         thread.running = doing == Seen::Runnable;
         (thread.looked, thread.counts, thread.kernel_ns) = (time, counts, kernel_ns);
         if doing == Seen::Off(Off::Dead) {
-            self.count(time, tid);
-            self.threads.remove(&tid);
+            self.ended.insert(tid, began);
+            self.leave(time, tid);
         }
         self.emit(time, Event::Polled(polled));
         Ok(())
@@ -287,9 +295,15 @@ impl Poller {
 
     /// A thread is not there any more.
     fn gone(&mut self, time: u64, tid: Tid) {
+        self.leave(time, tid);
+        self.define(time, Event::Exit { tid });
+    }
+
+    fn leave(&mut self, time: u64, tid: Tid) {
         self.count(time, tid);
         self.threads.remove(&tid);
-        self.define(time, Event::Exit { tid });
+        // Another may have its number, and be the newest again.
+        self.newest = 0;
     }
 
     /// The kernel's count of what a thread ran in the window.

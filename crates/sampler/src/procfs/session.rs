@@ -18,7 +18,7 @@ use crate::session::{
     our_cpu_ns,
 };
 use crate::target::{Attached, Child, What, attach, check, spawn, traced};
-use crate::{Error, system_facts};
+use crate::{Error, arch, system_facts};
 
 /// We ask at least so often whether to stop.
 const PATIENCE: Duration = Duration::from_millis(100);
@@ -39,10 +39,12 @@ impl Session {
     /// When the target does not allow it.
     pub(crate) fn new(
         what: What,
-        options: Options,
+        mut options: Options,
         readers: Readers,
         mut fallbacks: Vec<Fallback>,
     ) -> Result<Session, Error> {
+        fallbacks.extend(arch::fallback(options.stack_bytes));
+        options.stack_bytes = arch::stack_bytes(options.stack_bytes);
         let proc = Proc::default();
         if let What::Attach(pids) = &what {
             check(&proc, pids)?;

@@ -13,3 +13,6 @@ pub(crate) use hold::{Held, hold};
 pub(crate) use output::redirect;
 pub(crate) use period::set_period;
 pub(crate) use pidfd::pidfd_open;
+
+#[cfg(test)]
+mod tests;

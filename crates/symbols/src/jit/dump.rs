@@ -36,6 +36,11 @@ pub(crate) struct Dump {
 }
 
 impl Dump {
+    /// Of a process that may have another clock than ours.
+    pub(crate) fn new(other_clock: bool) -> Self {
+        Dump { other_clock, ..Dump::default() }
+    }
+
     /// Takes in the whole records at the beginning of `bytes`, and gives their
     /// length.
     pub(crate) fn read(&mut self, bytes: &[u8], into: &mut Written<'_>) -> usize {
@@ -73,7 +78,7 @@ impl Dump {
             return None;
         };
         let little = header.magic == *b"DTiJ";
-        self.other_clock = header.flags & CPU_CLOCK != 0;
+        self.other_clock |= header.flags & CPU_CLOCK != 0;
         self.endian = Some(if little { Endianness::LittleEndian } else { Endianness::BigEndian });
         Some(header.total_size as usize)
     }

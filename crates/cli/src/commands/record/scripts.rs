@@ -66,6 +66,8 @@ struct Python {
     /// What was wrong with the list then.
     listing: Option<Trouble>,
     tasks: Described,
+    /// By how many ns its clock is ahead of ours.
+    ahead: i64,
 }
 
 /// What asyncio says of itself, and when it was asked for it.
@@ -99,6 +101,7 @@ impl Scripts {
                 listable: None,
                 listing: None,
                 tasks: Described::default(),
+                ahead: memory.0.clock_ahead(),
             })),
             Err(why @ Unsupported::Unreadable) => {
                 Found::Unreadable(refusal::unsupported(&found, why))
@@ -147,7 +150,8 @@ impl ReadScripts for Scripts {
             Read::Accepted(stack) => {
                 self.turn = stack.turn.map(|turn| {
                     let tasks = python.tasks(&thread, &memory, || self.interpreters.asyncio(space));
-                    let since = turn.since.map(Ns);
+                    let since =
+                        turn.since.map(|time| Ns(time.saturating_add_signed(-python.ahead)));
                     LoopTurn { since, task: tasks.running, tasks: tasks.count }
                 });
                 let call = |frame: Frame| ScriptCall {

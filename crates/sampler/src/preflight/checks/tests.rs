@@ -116,6 +116,20 @@ fn another_pid_namespace_costs_the_scheduler_s_events() {
 }
 
 #[test]
+fn an_architecture_that_was_never_tested_is_named_with_what_is_missing() {
+    let tested = host(&status("000001ffffffffff", ""), "2\n");
+    assert_eq!(tested.architecture, std::env::consts::ARCH);
+    let other = Readings { architecture: "aarch64", ..tested };
+    let opened = Opened { machine: Err(Errno::EOPNOTSUPP), ..Opened::ALL };
+    let diagnosis = diagnose(&other, opened, PROGRAM, true);
+    assert_eq!(diagnosis.tier, Tier::UnprivilegedPerf);
+    let finding = &check(&diagnosis, "architecture").finding;
+    assert!(finding.starts_with("aarch64, on which nothing was ever tested"), "{finding}");
+    let perf = check(&diagnosis, "perf events");
+    assert!(perf.remedy.as_ref().unwrap().contains("x86-64"), "{perf:?}");
+}
+
+#[test]
 fn a_container_is_told_of_its_filter() {
     let more = "Seccomp:\t2\n";
     let readings = host(&status("0000000000000000", more), "2\n");

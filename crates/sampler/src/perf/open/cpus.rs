@@ -1,0 +1,96 @@
+//! CPUs that go off and come back. The kernel takes its events from a CPU that goes,
+//! and does not give them back: they are opened anew, into the ring that is there.
+
+use std::ffi::CString;
+use std::fs;
+use std::path::PathBuf;
+
+use nix::errno::Errno;
+use perf_event_open::event::sw::Software;
+
+use super::{
+    CpuEvents, Rings, SWITCH, WAITS, clock_opts, event_error, learn, open_event, redirect_error,
+    tracepoint, tracepoint_opts,
+};
+use crate::Error;
+use crate::error::errno_of;
+use crate::perf::record::Kind;
+use crate::preflight::tracepoint_id;
+use crate::sys::redirect;
+
+impl Rings {
+    /// Opens the events anew of CPUs that were off and are on again, and tells which.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub(crate) fn follow_cpus(&mut self) -> Result<Vec<u32>, Error> {
+        let online = online_cpus()?;
+        let mut back = vec![];
+        for index in 0..self.cpus.len() {
+            let events = &mut self.cpus[index];
+            let was_off = std::mem::replace(&mut events.is_off, !online.contains(&events.cpu));
+            if was_off && !events.is_off {
+                let done = self.revive(index);
+                unless_off(&mut self.cpus[index], done)?;
+                if !self.cpus[index].is_off {
+                    back.push(self.cpus[index].cpu);
+                }
+            }
+        }
+        Ok(back)
+    }
+
+    fn revive(&mut self, index: usize) -> Result<(), Error> {
+        let stack_bytes = self.stack_bytes;
+        let events = &mut self.cpus[index];
+        let cpu = events.cpu;
+        let opts = clock_opts(self.frequency, self.ring_bytes, stack_bytes);
+        let clock = open_event("cpu-clock", Software::CpuClock, cpu, &opts)?;
+        redirect(clock.file(), events.clock.file()).map_err(|errno| redirect_error(cpu, errno))?;
+        learn(&mut self.kinds, &clock, cpu, Kind::Clock)?;
+        let waking = tracepoint_id("sched", "sched_waking")?;
+        let mut open = |name, id, kind| {
+            let opts = tracepoint_opts(kind, stack_bytes);
+            let counter = tracepoint((name, id), cpu, opts, &events.clock)?;
+            learn(&mut self.kinds, &counter, cpu, kind)?;
+            Ok::<_, Error>(counter)
+        };
+        let others = vec![
+            open(SWITCH, self.switch, Kind::Switch)?,
+            open("sched_waking", waking, Kind::Waking)?,
+        ];
+        let stacks = open(SWITCH, self.switch, Kind::Stack)?;
+        if let Some(threads) = &self.threads {
+            let filter = CString::new(format!("{WAITS} && ({threads})"));
+            let filter = filter.expect("a filter has no zero byte");
+            stacks.with_ftrace_filter(&filter).map_err(event_error("filter an event", cpu))?;
+        }
+        let counters = [&clock].into_iter().chain(&others);
+        for counter in counters.chain(events.takes_stacks.then_some(&stacks)) {
+            counter.enable().map_err(event_error("enable an event", cpu))?;
+        }
+        // The first clock holds the ring, and tells no more.
+        (events.deep, events.others, events.stacks) = (Some(clock), others, stacks);
+        events.switches = None;
+        Ok(())
+    }
+}
+
+/// That a CPU has gone off meanwhile is no error.
+pub(super) fn unless_off(events: &mut CpuEvents, done: Result<(), Error>) -> Result<(), Error> {
+    match done {
+        Err(Error::OpenEvent { errno: Errno::ENODEV, .. }) => {
+            events.is_off = true;
+            Ok(())
+        }
+        done => done,
+    }
+}
+
+/// The numbers of the CPUs that are online: `0-3,8`.
+pub(in crate::perf) fn online_cpus() -> Result<Vec<u32>, Error> {
+    let path = PathBuf::from("/sys/devices/system/cpu/online");
+    let text =
+        fs::read_to_string(&path).map_err(|error| Error::Proc { path, errno: errno_of(&error) })?;
+    Ok(crate::proc::cpu_list(text.trim()).iter().map(|cpu| cpu.0).collect())
+}
