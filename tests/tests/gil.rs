@@ -1,9 +1,10 @@
 //! The GIL: waits for it against the clock of the program that waits, who holds it,
 //! and what computes without it.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fs::File, io::BufReader};
 
 use serde_json::Value;
+use whyslow_events::{Event, EventSource, Off, recording::Reader};
 
 use crate::{
     case::{Case, needs_root},
@@ -209,4 +210,37 @@ fn installed(version: &str) -> Option<String> {
     let versions = std::fs::read_dir(folder).ok()?.flatten();
     let mut programs = versions.map(|found| found.path().join(format!("bin/python{version}")));
     programs.find(|program| program.is_file()).map(|program| program.display().to_string())
+}
+
+/// Who waits for the GIL wakes every 5 ms and waits again: that is one wait, which
+/// is seen once, and has its calls all the time.
+#[test]
+fn a_wait_that_goes_on_is_not_looked_at_again() {
+    needs_root!();
+    let case = Case::new();
+    let script = format!("exec python3 {PROGRAM} spin 8 2 > truth");
+    let outputs = ["-o", "r.json", "-o", "r.whyslow"];
+    case.run(&[&["record", "-q"], &outputs[..], &["--", "sh", "-c", &script]].concat())
+        .ended_with(0);
+    let file = BufReader::new(File::open(case.path("r.whyslow")).unwrap());
+    let mut reader = Reader::new(file).unwrap();
+    let (mut waits, mut looks) = (0, 0);
+    while let Some(timed) = reader.next_event().unwrap() {
+        looks += u32::from(matches!(timed.event, Event::Look { .. }));
+        let Event::SwitchOut { off, .. } = timed.event else { continue };
+        waits += u32::from(matches!(off, Off::Blocked { .. }));
+    }
+    let report = sound(case.json("r.json"));
+    let gil = |wait: &&Value| wait["state"] == "lock.gil";
+    let (mut all, mut named) = (0.0, 0.0);
+    for wait in report["waits"].as_array().unwrap().iter().filter(gil) {
+        let ns = number(wait, "total_ns");
+        all += ns;
+        let place = wait["where"].as_str().unwrap_or_default();
+        named += if place.starts_with("spin (gil_waits.py:") { ns } else { 0.0 };
+    }
+    println!("{looks} looks in {waits} waits, {:.3} of the waiting with its line", named / all);
+    assert!(waits > 500, "{waits}");
+    assert!(looks * 3 < waits, "{looks} looks in {waits} waits");
+    assert!(named > 0.7 * all, "{named} of {all}: {}", report["waits"]);
 }

@@ -4,6 +4,7 @@ use std::{fs, io::Write, os::unix::fs::PermissionsExt, process::Stdio};
 
 use crate::{
     case::{Case, needs_root},
+    faults::cell::{Cell, ENDS, Mode, Tier},
     process::{Finished, Process},
     report::{sound, time, verdict},
 };
@@ -127,4 +128,29 @@ fn input_written_while_the_program_waits_reaches_it() {
     writeln!(input, "late").unwrap();
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.stdout, b"late\n");
+}
+
+/// The recorder may come first on a busy machine; the program has the priority that
+/// its user gave it.
+#[test]
+fn the_program_keeps_its_priority() {
+    let Some(cell) = Cell::new(Mode::Launch, Tier::Privileged) else { return };
+    let mut running = cell.start(["work", "1"], &["-q", "-o", "r.whyslow"]);
+    cell.until_recorded(&mut running);
+    let own = niceness("self");
+    let (recorder, program) = (niceness(&running.recorder.pid()), niceness(&running.pid));
+    cell.ends_right(&running.pid);
+    running.recorder.finish().ended_with(ENDS);
+    assert_eq!(program, own);
+    assert!(recorder <= own, "{recorder}");
+    if recorder == own {
+        println!("NOTE no priority may be raised here");
+    }
+}
+
+fn niceness(pid: &str) -> i32 {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    // The name ends with the last bracket; the state after it is field 3.
+    let (_, fields) = stat.rsplit_once(") ").unwrap();
+    fields.split(' ').nth(19 - 3).unwrap().parse().unwrap()
 }

@@ -5,6 +5,7 @@ mod chains;
 mod cost;
 mod flamegraph;
 mod goals;
+mod idle;
 mod loss;
 mod overhead;
 mod profilers;
@@ -53,6 +54,8 @@ enum Part {
     Overhead,
     /// What Python programs lose
     Python,
+    /// What the recorder takes while the program does nothing
+    Idle,
     /// Whole stacks
     Stacks,
     /// From the recording to the flamegraph
@@ -65,6 +68,7 @@ struct Results {
     losses: Vec<loss::Loss>,
     overhead: Vec<overhead::Overhead>,
     python: Vec<python::Slowdowns>,
+    idle: Vec<idle::Idle>,
     stacks: stacks::Stacks,
     reporting: reporting::Reporting,
 }
@@ -93,6 +97,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let losses = || loss::measure(&programs, &whyslow, &folder, rounds);
     let overhead = || overhead::measure(&programs, &whyslow, &folder, rounds);
     let python = || python::measure(&whyslow, &folder, rounds);
+    let idle = || idle::measure(&whyslow, &folder);
     let stacks = || stacks::measure(&programs, &whyslow, &flamegraph, &folder, rounds);
     let reporting = || reporting::measure(&programs, &whyslow, &flamegraph, &folder);
     if let Some(part) = arguments.only {
@@ -100,6 +105,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
             Part::Losses => table::losses(&losses()?),
             Part::Overhead => table::overheads(&overhead()?),
             Part::Python => table::slowdowns(&python()?),
+            Part::Idle => table::idle(&idle()?),
             Part::Stacks => table::stacks(&stacks()?),
             Part::Reporting => table::reporting(&reporting()?),
         };
@@ -110,6 +116,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         losses: losses()?,
         overhead: overhead()?,
         python: python()?,
+        idle: idle()?,
         stacks: stacks()?,
         reporting: reporting()?,
     };

@@ -1,6 +1,7 @@
 //! A line on standard error that says how a long recording goes.
 //! Nothing is drawn unless standard error is a terminal.
 
+use std::cell::Cell;
 use std::io::IsTerminal;
 use std::time::Duration;
 
@@ -11,11 +12,14 @@ use crate::render::units::{count, span};
 /// A recording shorter than this needs no line.
 const PATIENCE: Duration = Duration::from_secs(2);
 const REDRAWS_PER_SECOND: u8 = 4;
+const BETWEEN_REDRAWS: Duration = Duration::from_millis(1000 / REDRAWS_PER_SECOND as u64);
 
 /// The progress line.
 #[derive(Debug)]
 pub(crate) struct Progress {
     bar: ProgressBar,
+    /// When the line is worded next: nobody reads it more often.
+    next: Cell<Duration>,
 }
 
 impl Progress {
@@ -35,12 +39,13 @@ impl Progress {
         if let Ok(style) = ProgressStyle::with_template("{wide_msg}") {
             bar.set_style(style);
         }
-        Progress { bar }
+        Progress { bar, next: Cell::new(PATIENCE) }
     }
 
     /// Says how far the recording is.
     pub(crate) fn tick(&self, elapsed: Duration, events: u64, threads: usize) {
-        if elapsed >= PATIENCE {
+        if elapsed >= self.next.get() {
+            self.next.set(elapsed + BETWEEN_REDRAWS);
             self.bar.set_message(line(elapsed, events, threads));
         }
     }

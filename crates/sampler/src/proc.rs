@@ -5,6 +5,8 @@ use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
+use nix::sys::time::TimeValLike;
+use nix::time::{ClockId, clock_getcpuclockid, clock_gettime};
 use procfs::FromRead;
 use procfs::process::{Process, Schedstat, Stat, Task};
 use whyslow_events::{Cpu, CpuSet};
@@ -192,6 +194,24 @@ pub(crate) fn affinity(tid: u32) -> Option<CpuSet> {
     let mask = nix::sched::sched_getaffinity(tid).ok()?;
     let cpus = 0..nix::sched::CpuSet::count();
     Some(cpus.filter(|&cpu| mask.is_set(cpu).unwrap_or(false)).map(|cpu| Cpu(cpu as u32)).collect())
+}
+
+/// The CPU time of all threads of a process, those that have ended among them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct CpuClock(ClockId);
+
+impl CpuClock {
+    /// That of a process; `None` when there is no such process.
+    pub(crate) fn of(pid: u32) -> Option<CpuClock> {
+        let pid = nix::unistd::Pid::from_raw(i32::try_from(pid).ok()?);
+        clock_getcpuclockid(pid).ok().map(CpuClock)
+    }
+
+    /// What it tells, ns: another time when any thread had a CPU meanwhile. `None`
+    /// when the process is gone.
+    pub(crate) fn read(self) -> Option<u64> {
+        u64::try_from(clock_gettime(self.0).ok()?.num_nanoseconds()).ok()
+    }
 }
 
 /// The kernel's count of a thread's CPU time.

@@ -4,22 +4,18 @@
 mod header;
 mod newcomers;
 mod rein;
+mod rhythm;
 mod seeds;
 mod start;
 mod stir;
+mod stop;
 mod thinning;
 mod upkeep;
 
 use std::io;
-use std::os::fd::AsFd;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI32, AtomicU8, Ordering};
 use std::time::Duration;
 
-use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::resource::{UsageWho, getrusage};
-use nix::sys::signal::Signal;
 use nix::sys::time::TimeValLike;
 use whyslow_events::{
     EngineName, Event, ExitStatus, Fallback, Header, ReadScripts, Tid, Timed, Unwind,
@@ -28,6 +24,7 @@ use whyslow_events::{
 pub(crate) use crate::clock::now;
 use crate::perf::{Capture, Continuity, KernelCalls, Merge, Tracker, continuity_fallback};
 use crate::proc::Proc;
+use crate::sys::prefer;
 use crate::target::{Child, What, check, spawn, traced};
 use crate::{Error, arch, system_facts};
 pub(crate) use header::{begin_window, header};
@@ -35,15 +32,15 @@ use rein::{Costs, Rein};
 pub(crate) use seeds::comm_of;
 use seeds::threads_of;
 use stir::stir_cpus;
+pub use stop::Stop;
 use thinning::Thinning;
 use upkeep::Upkeep;
 
-/// Time between two rounds when no ring fills up: short enough to look at
-/// waits of a few milliseconds, long enough to cost nothing.
-const ROUND: Duration = Duration::from_millis(10);
+/// The rings are visited again after so many records of a round: some 5 ms.
+const BETWEEN_VISITS: usize = 5_000;
 
-/// The same while much of what is to be seen from outside is over by then.
-const SHORT_ROUND: Duration = Duration::from_millis(2);
+/// With more records in a round than this we are behind: looks have to wait.
+const BEHIND: usize = 50_000;
 
 /// Time between two looks which CPUs are on, ns. To go off and on takes about as long.
 const CPUS: u64 = 50_000_000;
@@ -71,48 +68,6 @@ pub struct Options {
     pub tool_version: String,
     /// The command line to keep in the recording, secrets removed.
     pub command: Vec<String>,
-}
-
-/// Asks a recording to end, from a signal handler or another thread.
-#[derive(Clone, Debug, Default)]
-pub struct Stop {
-    asked: Arc<AtomicU8>,
-    forward: Arc<AtomicI32>,
-}
-
-impl Stop {
-    pub(crate) const END: u8 = 1;
-    pub(crate) const AT_ONCE: u8 = 2;
-
-    /// Ends the recording of a running target; a launched one goes on to its end.
-    pub fn end(&self) {
-        self.asked.fetch_max(Self::END, Ordering::Relaxed);
-    }
-
-    /// Ends the recording now, whatever the target does.
-    pub fn at_once(&self) {
-        self.asked.fetch_max(Self::AT_ONCE, Ordering::Relaxed);
-    }
-
-    /// Passes a signal on to a launched target.
-    pub fn forward(&self, signal: i32) {
-        self.forward.store(signal, Ordering::Relaxed);
-    }
-
-    /// Whether there is nothing to wait for any more. A launched target that is
-    /// to end does so by itself.
-    pub(crate) fn cuts_short(&self, launched: bool) -> bool {
-        self.asked() == Self::AT_ONCE || (!launched && self.asked() == Self::END)
-    }
-
-    pub(crate) fn asked(&self) -> u8 {
-        self.asked.load(Ordering::Relaxed)
-    }
-
-    /// The signal to pass on, once.
-    pub(crate) fn forwarded(&self) -> Option<Signal> {
-        Signal::try_from(self.forward.swap(0, Ordering::Relaxed)).ok()
-    }
 }
 
 /// What happens right now, for a progress line.
@@ -272,14 +227,16 @@ impl Session {
         let duration = self.options.duration.map(nanoseconds);
         self.rein = self.options.max_overhead.map(|limit| Rein::new(limit, self.costs(start)));
         let mut batch = vec![];
+        // The command was made before: it has the priority that its user gave it.
+        let _preferred = prefer();
         loop {
             let elapsed = now()?.saturating_sub(start);
             let left = duration.map_or(u64::MAX, |duration| duration.saturating_sub(elapsed));
-            self.wait_for_records(left)?;
+            self.wait_for_records(stop, left)?;
             let round = now()?;
             self.follow_cpus(round)?;
             self.merge.round(&self.rings, round, &mut batch);
-            self.take_in(&mut batch, round)?;
+            self.take_in(&mut batch, round, sink)?;
             self.drain(sink)?;
             progress(Progress {
                 elapsed: Duration::from_nanos(round.saturating_sub(start)),
@@ -312,33 +269,22 @@ impl Session {
         Ok(())
     }
 
-    /// Until a ring has filled up, the child has ended, or a round is over.
-    fn wait_for_records(&self, left_ns: u64) -> Result<(), Error> {
-        let step = self.rein.as_ref().map_or(0, Rein::step);
-        let short = step == 0 && self.tracker.wants_looks();
-        let round = if short { SHORT_ROUND } else { ROUND };
-        let timeout = round.min(Duration::from_nanos(left_ns));
-        let timeout = PollTimeout::try_from(timeout).unwrap_or(PollTimeout::ZERO);
-        let rings = self.rings.files().map(AsFd::as_fd);
-        let ends = self.child.iter().filter_map(Child::end);
-        let mut fds: Vec<PollFd<'_>> =
-            rings.chain(ends).map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
-        match poll(&mut fds, timeout) {
-            Ok(_) | Err(Errno::EINTR) => Ok(()),
-            Err(errno) => Err(Error::System { action: "wait for records", errno }),
-        }
-    }
-
     fn take_in(
         &mut self,
         batch: &mut Vec<(u32, crate::perf::record::Record)>,
         round: u64,
+        sink: &mut dyn FnMut(&Timed) -> io::Result<()>,
     ) -> Result<(), Error> {
         let mut newcomers = vec![];
-        for (cpu, record) in batch.drain(..) {
+        let behind = batch.len() > BEHIND;
+        for (count, (cpu, record)) in batch.drain(..).enumerate() {
             newcomers.extend(self.newcomer(&record));
             self.continuity.see(cpu, &record);
             self.tracker.record(cpu, record);
+            if count % BETWEEN_VISITS == BETWEEN_VISITS - 1 {
+                self.drain(sink)?;
+                self.merge.make_room(&self.rings);
+            }
         }
         self.mend_continuity()?;
         self.take_stacks_of(&newcomers)?;
@@ -351,7 +297,8 @@ impl Session {
         if late > 0 {
             self.tracker.note(settled, Event::Late { records: late });
         }
-        if self.rein.as_mut().is_none_or(Rein::looks) {
+        // Who is behind sees none of the waits that the records tell of.
+        if !behind && self.rein.as_mut().is_none_or(Rein::looks) {
             self.tracker.look(round, || now().unwrap_or(u64::MAX));
             self.tracker.read_scripts(round, || now().unwrap_or(u64::MAX));
         }

@@ -19,7 +19,7 @@ matrix! {
 /// made up for it.
 fn the_recorder_is_held_up(cell: &Cell) {
     // More than fit into the rings of two CPUs.
-    let switches = if cell.tier == Tier::Privileged { 200_000 } else { 80_000 };
+    let switches = if cell.tier == Tier::Privileged { 200_000 } else { 250_000 };
     let options = ["-q", "-o", "r.whyslow", "-o", "r.json"];
     let mut running = cell.start(["switch", "2"], &options);
     cell.until_recorded(&mut running);

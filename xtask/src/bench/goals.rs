@@ -30,7 +30,7 @@ pub(super) struct Goal {
 
 /// Compares with every goal.
 pub(super) fn judge(results: &Results) -> Result<Vec<Goal>> {
-    let Results { losses, overhead, python, stacks, reporting } = results;
+    let Results { losses, overhead, python, idle, stacks, reporting } = results;
     let [shallow, deep] = &losses[..] else { bail!("not two CPU loops") };
     let switches = overhead.iter().find(|one| one.unit == Unit::Switch);
     let per_switch = |profiler| switches.and_then(|one| one.per_switch_ns(profiler));
@@ -69,6 +69,10 @@ pub(super) fn judge(results: &Results) -> Result<Vec<Goal>> {
     goals.extend(python.iter().filter(|one| one.is_goal).map(|one| {
         let what = format!("{}: ", one.program);
         at_most(&what, PYTHON_PERCENT, " % more time", 1, (one.factor(WHYSLOW) - 1.0) * 100.0)
+    }));
+    goals.extend(idle.iter().map(|one| {
+        let what = format!("100 idle threads in {}, {}: ", one.program, one.tier);
+        at_most(&what, one.limit * 100.0, " % of a CPU", 2, one.cpu * 100.0)
     }));
     Ok(goals)
 }

@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use crate::run;
 
-const C: [&str; 4] = ["cpu_loop", "ping_pong", "system_calls", "timed"];
+const C: [&str; 5] = ["cpu_loop", "idle", "ping_pong", "system_calls", "timed"];
 const CPP: [&str; 1] = ["stacks"];
 
 /// What the cost of recording is counted in.

@@ -57,7 +57,7 @@ struct Program {
     is_goal: bool,
 }
 
-const PROGRAMS: [Program; 3] = [
+const PROGRAMS: [Program; 4] = [
     Program {
         name: "Python, computing in deep calls",
         words: &["fixtures/bench/calls.py"],
@@ -67,6 +67,11 @@ const PROGRAMS: [Program; 3] = [
         name: "Python, 200 threads, requests of 5 ms",
         words: &["fixtures/bench/server.py", "5000"],
         is_goal: true,
+    },
+    Program {
+        name: "the same, its clients think: how long requests take",
+        words: &["fixtures/bench/server.py", "5000", "140"],
+        is_goal: false,
     },
     Program {
         name: "Python, 200 threads, requests of 10 µs",

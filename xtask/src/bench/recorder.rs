@@ -64,7 +64,7 @@ pub(super) fn record(words: &[String]) -> Result<Recorded> {
 }
 
 /// The time all threads of a process were on a CPU.
-fn cpu_ns(pid: u32) -> Result<u64> {
+pub(super) fn cpu_ns(pid: u32) -> Result<u64> {
     let mut sum = 0;
     for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
         let text = fs::read_to_string(thread?.path().join("schedstat"))?;

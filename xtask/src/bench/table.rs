@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use super::{
     Judged,
+    idle::Idle,
     loss::Loss,
     overhead::{Overhead, median},
     profilers::NONE,
@@ -21,6 +22,7 @@ pub(super) fn markdown(Judged { results, goals }: &Judged) -> String {
     for table in [
         overheads(&results.overhead),
         slowdowns(&results.python),
+        idle(&results.idle),
         stacks(&results.stacks),
         reporting(&results.reporting),
     ] {
@@ -98,6 +100,15 @@ pub(super) fn slowdowns(programs: &[Slowdowns]) -> String {
         let cells: Vec<String> = names.iter().map(|name| added(program.factor(name))).collect();
         let Slowdowns { program, alone, .. } = program;
         writeln!(out, "| {program} | {alone:.0} | {} |", cells.join(" | ")).expect(IN_MEMORY);
+    }
+    out
+}
+
+pub(super) fn idle(all: &[Idle]) -> String {
+    let mut out =
+        String::from("| 100 idle threads | program in | recorder's CPU |\n|---|---|--:|\n");
+    for Idle { tier, program, cpu, .. } in all {
+        writeln!(out, "| {tier} | {program} | {:.2} % |", cpu * 100.0).expect(IN_MEMORY);
     }
     out
 }

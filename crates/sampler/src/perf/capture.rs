@@ -191,8 +191,17 @@ impl Capture {
         }
     }
 
-    /// Takes stacks at the switches of these threads, and of all that begin
-    /// after the thread `newest`.
+    /// Whether a thread can be one of the target's: nothing is told of its samples
+    /// where it cannot.
+    pub(crate) fn may_be_ours(&self, tid: u32) -> bool {
+        match self {
+            Capture::Machine(rings) => rings.may_be_ours(tid),
+            Capture::Tasks(_) => true,
+        }
+    }
+
+    /// Takes stacks at the switches of these threads and hears of their wakeups,
+    /// and of all that begin after the thread `newest`.
     ///
     /// # Errors
     /// When the kernel refuses.

@@ -12,6 +12,9 @@ use super::record::{self, Body, Record};
 /// Records taken from one ring in one round at most, so that a busy CPU cannot
 /// keep us from the others.
 const ROUND_LIMIT: usize = 200_000;
+/// Records that wait for their turn at most, some 100 bytes each: more stay in the
+/// rings, as long as these have room.
+const MOST_WAITING: usize = 500_000;
 
 /// Records of all CPUs, on their way into order.
 #[derive(Debug, Default)]
@@ -35,16 +38,30 @@ impl Merge {
     /// Empties the rings, in a round that began at `now`, and appends to `out`
     /// the records whose turn has come, with their CPU.
     pub(crate) fn round(&mut self, rings: &Capture, now: u64, out: &mut Vec<(u32, Record)>) {
-        let mut complete = now;
+        let complete = self.empty(rings).map_or(now, |read| read.min(now));
+        self.release(self.safe, out);
+        self.safe = self.safe.max(complete);
+    }
+
+    /// Makes room in the rings between two rounds: what comes first of all that a
+    /// recorder has to do, for what finds no room is lost.
+    pub(crate) fn make_room(&mut self, rings: &Capture) {
+        if self.waiting.len() < MOST_WAITING {
+            self.empty(rings);
+        }
+    }
+
+    /// Takes out what is in the rings; up to when, where that is not all.
+    fn empty(&mut self, rings: &Capture) -> Option<u64> {
+        let mut complete: Option<u64> = None;
+        let (kind_of, ours) = (|id| rings.kind(id), |tid| rings.may_be_ours(tid));
         for (cpu, sampler) in rings.samplers() {
             let Some(iter) = sampler.iter() else { continue };
             let mut iter = iter.into_cow();
             let mut taken = 0;
             while let Some(raw) = iter.lending_next() {
                 self.read += 1;
-                if let Some(mut record) =
-                    record::parse(raw.as_raw().as_bytes(), |id| rings.kind(id))
-                {
+                if let Some(mut record) = record::parse_of(raw.as_raw().as_bytes(), kind_of, ours) {
                     let time = record.time;
                     self.caused_ns += cost_of(&record.body);
                     self.delay.correct(cpu, &mut record, self.given);
@@ -52,14 +69,13 @@ impl Merge {
                     taken += 1;
                     if taken == ROUND_LIMIT {
                         // The rest of this ring is not older than this one.
-                        complete = complete.min(time);
+                        complete = Some(complete.map_or(time, |complete| complete.min(time)));
                         break;
                     }
                 }
             }
         }
-        self.release(self.safe, out);
-        self.safe = self.safe.max(complete);
+        complete
     }
 
     /// Nobody recorded what happened on a CPU for a while, up to `now`.
@@ -69,10 +85,15 @@ impl Merge {
 
     /// The threads that were born in the records that wait for their turn.
     pub(crate) fn born(&self) -> impl Iterator<Item = u32> {
-        self.waiting.iter().filter_map(|(_, record)| match record.body {
+        self.waiting().filter_map(|record| match record.body {
             Body::Fork { tid, .. } => Some(tid),
             _ => None,
         })
+    }
+
+    /// The records that wait for their turn.
+    pub(crate) fn waiting(&self) -> impl Iterator<Item = &Record> {
+        self.waiting.iter().map(|(_, record)| record)
     }
 
     /// Gives out everything that is left, in order.

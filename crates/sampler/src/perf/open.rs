@@ -2,8 +2,8 @@
 
 mod cpus;
 mod opts;
+mod whose;
 
-use std::ffi::CString;
 use std::fs;
 use std::io;
 
@@ -27,9 +27,6 @@ use crate::error::errno_of;
 use crate::preflight::{RING_REMEDY, open_event_remedy, tracepoint_id};
 use crate::sys::{redirect, set_period};
 
-/// They are for waits: not of threads that were preempted (state 0), nor of
-/// the kernel's own workers (0x80).
-const WAITS: &str = "prev_state & 0x7f";
 /// Ring memory of one CPU: at 200,000 switches a second some 300 ms of records.
 const RING_BYTES: u64 = 16 << 20;
 /// Ring memory of all CPUs together.
@@ -47,6 +44,8 @@ pub(super) const SMALLEST_RING_BYTES: u64 = 64 << 10;
 
 /// The tracepoint of the switches.
 pub(super) const SWITCH: &str = "sched_switch";
+/// That of the wakeups.
+const WAKING: &str = "sched_waking";
 
 /// What failed when the kernel does not tell an event's id.
 const ASK_ID: &str = "ask for the id of an event";
@@ -57,9 +56,11 @@ struct CpuEvents {
     clock: Counter,
     /// Samples in place of `clock`, with larger copies.
     deep: Option<Counter>,
-    /// In the order to enable them: the tracepoint hands a switch to the event
+    /// To be enabled before `stacks`: the tracepoint hands a switch to the event
     /// enabled last first, so that a stack stands before its switch.
-    others: Vec<Counter>,
+    switch: Counter,
+    /// Wakeups of the target's threads.
+    waking: Counter,
     /// Takes the stack at some switches.
     stacks: Counter,
     /// It is not held back.
@@ -78,8 +79,9 @@ pub(crate) struct Rings {
     kinds: FxHashMap<u64, Kind>,
     /// Whose stacks are taken at a switch, once that is known.
     threads: Option<Threads>,
-    /// Number of the tracepoint `sched_switch`.
+    /// Numbers of the tracepoints.
     switch: u64,
+    waking: u64,
     frequency: u32,
     stack_bytes: u32,
     /// Size of the smallest ring.
@@ -100,20 +102,18 @@ impl Rings {
         stack_bytes: u32,
     ) -> Result<Rings, Error> {
         let switch = tracepoint_id("sched", SWITCH)?;
-        let waking = tracepoint_id("sched", "sched_waking")?;
+        let waking = tracepoint_id("sched", WAKING)?;
         let cpus = online_cpus()?;
         let mut rings = Rings {
             cpus: vec![],
             kinds: FxHashMap::default(),
             threads: None,
             switch,
+            waking,
             frequency,
             stack_bytes,
             ring_bytes: 0,
             fallbacks: vec![],
-        };
-        let open = |name, id, cpu, kind, clock: &Counter| {
-            tracepoint((name, id), cpu, tracepoint_opts(kind, stack_bytes), clock)
         };
         let mut ring_bytes =
             RING_BYTES.min(ALL_RINGS_BYTES / cpus.len() as u64).max(SMALLEST_RING_BYTES);
@@ -126,21 +126,21 @@ impl Rings {
             )?;
             let sampler = rings.map(&clock, cpu, &mut ring_bytes, facts.page_size)?;
             learn(&mut rings.kinds, &clock, cpu, Kind::Clock)?;
-            let mut others = vec![];
-            for (name, id, kind) in
-                [(SWITCH, switch, Kind::Switch), ("sched_waking", waking, Kind::Waking)]
-            {
-                let counter = open(name, id, cpu, kind, &clock)?;
+            let mut open = |name, id, kind| {
+                let opts = tracepoint_opts(kind, stack_bytes);
+                let counter = tracepoint((name, id), cpu, opts, &clock)?;
                 learn(&mut rings.kinds, &counter, cpu, kind)?;
-                others.push(counter);
-            }
-            let stacks = open(SWITCH, switch, cpu, Kind::Stack, &clock)?;
-            learn(&mut rings.kinds, &stacks, cpu, Kind::Stack)?;
+                Ok::<_, Error>(counter)
+            };
+            let switch = open(SWITCH, switch, Kind::Switch)?;
+            let waking = open(WAKING, waking, Kind::Waking)?;
+            let stacks = open(SWITCH, rings.switch, Kind::Stack)?;
             rings.cpus.push(CpuEvents {
                 cpu,
                 clock,
                 deep: None,
-                others,
+                switch,
+                waking,
                 stacks,
                 takes_stacks: true,
                 is_off: false,
@@ -224,61 +224,6 @@ impl Rings {
         }
     }
 
-    /// Takes stacks at the switches of these threads, and of all that begin
-    /// after the thread `newest`, until the numbers of threads start anew.
-    ///
-    /// # Errors
-    /// When the kernel refuses.
-    pub(crate) fn take_stacks_of(&mut self, tids: Vec<u32>, newest: u32) -> Result<(), Error> {
-        let threads = Threads::new(tids, newest);
-        let filter = CString::new(format!("{WAITS} && ({threads})"));
-        let filter = filter.expect("a filter has no zero byte");
-        for events in &mut self.cpus {
-            let cpu = events.cpu;
-            let fail = event_error("filter an event", cpu);
-            if self.threads.is_none() {
-                events.stacks.with_ftrace_filter(&filter).map_err(fail)?;
-                continue;
-            }
-            if events.is_off {
-                continue;
-            }
-            // An event takes one filter and no other.
-            let opts = tracepoint_opts(Kind::Stack, self.stack_bytes);
-            let renewed =
-                tracepoint((SWITCH, self.switch), cpu, opts, &events.clock).and_then(|stacks| {
-                    stacks.with_ftrace_filter(&filter).map_err(fail)?;
-                    learn(&mut self.kinds, &stacks, cpu, Kind::Stack)?;
-                    if events.takes_stacks {
-                        stacks.enable().map_err(event_error("enable an event", cpu))?;
-                    }
-                    events.stacks = stacks;
-                    Ok(())
-                });
-            unless_off(events, renewed)?;
-        }
-        self.threads = Some(threads);
-        Ok(())
-    }
-
-    /// Whether stacks are taken at the switches of a thread.
-    pub(crate) fn takes_stacks_of(&self, tid: u32) -> bool {
-        self.threads.as_ref().is_some_and(|threads| threads.hold(tid))
-    }
-
-    /// Takes stacks of waits on a CPU from now on, or no more.
-    ///
-    /// # Errors
-    /// When the kernel refuses.
-    pub(crate) fn take_stacks_on(&mut self, cpu: u32, take: bool) -> Result<(), Error> {
-        self.cpus.iter_mut().filter(|events| events.cpu == cpu).try_for_each(|events| {
-            events.takes_stacks = take;
-            let stacks = &events.stacks;
-            let done = if take { stacks.enable() } else { stacks.disable() };
-            done.map_err(event_error("thin out stacks", cpu))
-        })
-    }
-
     /// Lets the clocks fire so often a second from now on.
     ///
     /// # Errors
@@ -341,8 +286,8 @@ impl Rings {
         action: &'static str,
     ) -> Result<(), Error> {
         for events in &self.cpus {
-            let counters = std::iter::once(&events.clock).chain(&events.deep).chain(&events.others);
-            for counter in counters.chain([&events.stacks]) {
+            let counters = std::iter::once(&events.clock).chain(&events.deep);
+            for counter in counters.chain([&events.switch, &events.waking, &events.stacks]) {
                 act(counter).map_err(event_error(action, events.cpu))?;
             }
         }

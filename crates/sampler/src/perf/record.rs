@@ -226,20 +226,39 @@ impl<'a> Fields<'a> {
 /// time.
 #[must_use]
 pub fn parse(bytes: &[u8], kind_of: impl Fn(u64) -> Option<Kind>) -> Option<Record> {
+    parse_of(bytes, kind_of, |_| true)
+}
+
+/// The same, without the stacks that the clock took of threads that are not `ours`.
+#[must_use]
+pub(crate) fn parse_of(
+    bytes: &[u8],
+    kind_of: impl Fn(u64) -> Option<Kind>,
+    ours: impl Fn(u32) -> bool,
+) -> Option<Record> {
     let mut header = Fields(bytes);
     let (kind, misc, size) = (header.u32()?, header.u16()?, header.u16()?);
     let body = bytes.get(8..usize::from(size))?;
     if kind == kind::SAMPLE {
-        sample(body, misc, kind_of)
+        sample(body, misc, kind_of, ours)
     } else {
         side_record(kind, misc, body, kind_of)
     }
 }
 
-fn sample(body: &[u8], misc: u16, kind_of: impl Fn(u64) -> Option<Kind>) -> Option<Record> {
+fn sample(
+    body: &[u8],
+    misc: u16,
+    kind_of: impl Fn(u64) -> Option<Kind>,
+    ours: impl Fn(u32) -> bool,
+) -> Option<Record> {
     let mut fields = Fields(body);
     let (task, time, kind) = leading(&mut fields, kind_of)?;
     let (tid, body) = match kind {
+        Kind::Clock if !task.is_some_and(&ours) => {
+            let kernel = misc & MISC_CPUMODE_MASK == MISC_KERNEL;
+            (task?, Body::Clock { kernel, chain: Box::default(), user: None })
+        }
         Kind::Clock => {
             let kernel = misc & MISC_CPUMODE_MASK == MISC_KERNEL;
             let (chain, user) = (fields.words()?, user_stack(&mut fields));

@@ -32,7 +32,7 @@ use crate::preflight::open_event_remedy;
 use crate::sys::redirect;
 
 /// Ring memory of one CPU at most: what is recorded without privilege is less.
-const RING_BYTES: u64 = 2 << 20;
+const RING_BYTES: u64 = 8 << 20;
 /// Locked memory that the kernel allows per CPU by default, KiB
 /// (`kernel.perf_event_mlock_kb`).
 const MLOCK_KIB: u64 = 516;

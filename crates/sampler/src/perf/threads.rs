@@ -1,7 +1,5 @@
-//! Threads as a condition that the kernel evaluates at each switch. What is let
+//! Threads as a condition that the kernel evaluates at each event. What is let
 //! through by mistake costs time, no truth: the tracker drops it.
-
-use std::fmt;
 
 /// Ranges in a condition at most: the kernel evaluates them one by one.
 const RANGES: usize = 16;
@@ -27,15 +25,13 @@ impl Threads {
     pub(super) fn hold(&self, tid: u32) -> bool {
         tid > self.newest || self.ranges.iter().any(|(first, last)| (*first..=*last).contains(&tid))
     }
-}
 
-/// The condition on `prev_pid`.
-impl fmt::Display for Threads {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "prev_pid > {}", self.newest)?;
-        self.ranges.iter().try_for_each(|(first, last)| {
-            write!(f, " || (prev_pid >= {first} && prev_pid <= {last})")
-        })
+    /// The condition on a field of an event that holds the number of a thread.
+    pub(super) fn condition(&self, field: &str) -> String {
+        let newer = std::iter::once(format!("{field} > {}", self.newest));
+        let range =
+            |(first, last): &(u32, u32)| format!("({field} >= {first} && {field} <= {last})");
+        newer.chain(self.ranges.iter().map(range)).collect::<Vec<_>>().join(" || ")
     }
 }
 
@@ -55,8 +51,8 @@ mod tests {
     fn a_condition_names_neighbours_once() {
         let threads = Threads::new(vec![9, 3, 4, 5], 20);
         let ranges = "(prev_pid >= 3 && prev_pid <= 5) || (prev_pid >= 9 && prev_pid <= 9)";
-        assert_eq!(threads.to_string(), format!("prev_pid > 20 || {ranges}"));
-        assert_eq!(Threads::new(vec![], 20).to_string(), "prev_pid > 20");
+        assert_eq!(threads.condition("prev_pid"), format!("prev_pid > 20 || {ranges}"));
+        assert_eq!(Threads::new(vec![], 20).condition("pid"), "pid > 20");
         let held: Vec<u32> = (0..30).filter(|tid| threads.hold(*tid)).collect();
         assert_eq!(held, [&[3, 4, 5, 9][..], &(21..30).collect::<Vec<u32>>()].concat());
     }

@@ -10,10 +10,13 @@ mod chains;
 mod gil;
 mod glances;
 mod habits;
+mod leaving;
 mod looks;
 pub(crate) mod precise;
 mod processes;
+mod repeats;
 mod scripts;
+mod stillness;
 mod ticks;
 mod wakeups;
 
@@ -21,21 +24,22 @@ use std::rc::Rc;
 
 use rustc_hash::FxHashMap;
 use whyslow_events::{
-    Cpu, CpuSet, Event, Ns, Off, Pid, Seen, SiteId, SpaceId, StackId, Tid, Timed, UserRegisters,
+    Cpu, CpuSet, Event, Ns, Off, Pid, Seen, SiteId, SpaceId, Tid, Timed, UserRegisters,
 };
 
 use super::KernelCalls;
-use super::interner::{Chain, Stacks, halves};
+use super::interner::{Chain, Stacks};
 use super::record::{Body, Record};
 use super::spaces::{Mapping, Spaces};
 use super::waits::Waits;
 use crate::arch::Registers;
 use budget::Budget;
-use chains::{Beyond, Copies, Known, Places, Taken, Unwinding};
+use chains::{Beyond, Copies, Places, Taken, Unwinding};
 use gil::Gils;
 use glances::Glances;
 use habits::Habits;
 use looks::Looks;
+use repeats::Repeats;
 use scripts::{Lately, Scripts};
 use ticks::{Left, Ticks};
 
@@ -111,6 +115,7 @@ struct Thread {
     /// Somebody looked at the wait it is in.
     looked_at: bool,
     habits: Habits,
+    repeats: Repeats,
     left_on_clock: Left,
 }
 
@@ -348,81 +353,6 @@ impl Tracker {
         self.threads.get(&tid).is_some_and(|thread| thread.since <= time)
     }
 
-    fn leave(
-        &mut self,
-        time: u64,
-        cpu: u32,
-        tid: Tid,
-        state: u64,
-        registers: Option<Registers>,
-        taken: Option<Taken>,
-    ) {
-        let (off, stack) = match off_of(state) {
-            Off::Blocked { uninterruptible, .. } => {
-                self.block(time, tid, uninterruptible, registers, taken)
-            }
-            off @ Off::Stopped => (off, self.stack_of_wait(time, tid, registers, taken).0),
-            off @ (Off::Preempted | Off::Dead) => (off, None),
-        };
-        if matches!(off, Off::Blocked { .. }) {
-            self.cpus.entry(cpu).or_default().waits += 1;
-        }
-        self.emit(time, Event::SwitchOut { tid, cpu: Cpu(cpu), off, stack });
-        match off {
-            Off::Dead => self.dead(tid),
-            Off::Preempted => self.set(time, tid, Doing::Runnable),
-            Off::Blocked { .. } | Off::Stopped => self.set(time, tid, Doing::Waiting),
-        }
-    }
-
-    fn block(
-        &mut self,
-        time: u64,
-        tid: Tid,
-        uninterruptible: bool,
-        registers: Option<Registers>,
-        taken: Option<Taken>,
-    ) -> (Off, Option<StackId>) {
-        let nowhere = (Off::Blocked { site: None, uninterruptible }, None);
-        let Some(thread) = self.threads.get_mut(&tid) else { return nowhere };
-        thread.wait += 1;
-        thread.site = None;
-        thread.left = None;
-        thread.asleep = time;
-        thread.waits_in = None;
-        let (pid, wait) = (thread.pid, thread.wait);
-        let (Some(registers), Some(process)) = (registers, self.processes.get(&pid)) else {
-            return (nowhere.0, self.stack_of_wait(time, tid, registers, taken).0);
-        };
-        let space = process.space;
-        let kernel = taken.as_ref().map(|taken| halves(&taken.chain).0);
-        let mut new = vec![];
-        let begun = self
-            .waits
-            .begin(time, (pid, space), &registers, kernel.as_deref(), |event| new.push(event));
-        if !new.is_empty() {
-            self.report_space(time, space);
-            new.into_iter().for_each(|event| self.emit(time, event));
-        }
-        if let Some(thread) = self.threads.get_mut(&tid) {
-            thread.site = Some(begun.site);
-        }
-        let (stack, mut known) = self.stack_of_wait(time, tid, Some(registers), taken);
-        if self.scripts.may_run_in(space) {
-            // Its calls can only be read from outside.
-            known = Known::No;
-        }
-        self.looks.want(time, tid, wait, begun.wants_look, known);
-        (Off::Blocked { site: Some(begun.site), uninterruptible }, stack)
-    }
-
-    /// What was recorded of the thread that leaves its CPU next.
-    fn taken(&mut self, cpu: u32, by: Tid, taken: Taken) {
-        if self.threads.contains_key(&by) {
-            self.cpus.entry(cpu).or_default().taken = Some((by, taken));
-        }
-    }
-
     fn resume(&mut self, time: u64, cpu: u32, tid: Tid) {
         self.end_wait(time, tid);
         self.settle_wait(time, tid);
@@ -469,10 +399,9 @@ impl Tracker {
 
     fn report_occupant(&mut self, time: u64, cpu: u32) {
         let on_cpu = self.cpus.entry(cpu).or_default();
-        if on_cpu.occupant == on_cpu.reported {
+        if std::mem::replace(&mut on_cpu.reported, on_cpu.occupant) == on_cpu.occupant {
             return;
         }
-        on_cpu.reported = on_cpu.occupant;
         let busy = match on_cpu.occupant {
             Occupant::Busy => true,
             Occupant::Idle => false,

@@ -11,6 +11,7 @@ use whyslow_events::{Event, Pid, SpaceId, Tid};
 
 use super::poller::Poller;
 use crate::perf::Mapping;
+use crate::proc::CpuClock;
 use crate::sys::pidfd_open;
 use crate::target::{Attached, maps::executable};
 
@@ -34,6 +35,15 @@ pub(super) struct Process {
     again: u64,
     /// Becomes readable when it ends.
     pub(super) end: Option<OwnedFd>,
+    pub(super) clock: Option<CpuClock>,
+    /// What it told beyond the counts of the threads when all were looked at, ns.
+    pub(super) unseen: Option<u64>,
+    /// It tells the same in the present round.
+    pub(super) still: bool,
+    /// When it told so last.
+    pub(super) rested: u64,
+    /// What it told when we looked for new threads and children.
+    pub(super) searched: Option<u64>,
 }
 
 impl Poller {
@@ -56,6 +66,11 @@ impl Poller {
             mapped_at: time,
             again: AGAIN,
             end,
+            clock: CpuClock::of(pid.0),
+            unseen: None,
+            still: false,
+            rested: time,
+            searched: None,
         };
         self.processes.insert(pid, process);
         mappings.into_iter().for_each(|mapping| self.map(time, pid, mapping));
@@ -107,7 +122,8 @@ impl Poller {
     /// Takes in threads and processes that began since the last round.
     pub(super) fn find_newcomers(&mut self) {
         let newest = self.proc.newest();
-        if newest == self.newest && newest != 0 {
+        let known = newest == self.newest && newest != 0;
+        if known || !self.any_has_run() {
             return;
         }
         self.newest = newest;

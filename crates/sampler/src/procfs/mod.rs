@@ -3,7 +3,8 @@
 //!
 //! `task` reads one thread, `pace` says when, `poller` keeps the target's
 //! processes and threads and turns what they show into events, `stacks` adds
-//! where in the code, `session` runs a recording. CPU and run-queue time are the
+//! where in the code, `stillness` saves looks at processes that do nothing, `session`
+//! runs a recording. CPU and run-queue time are the
 //! kernel's own; where a thread waited in between two looks is a sample.
 
 mod family;
@@ -11,6 +12,7 @@ mod pace;
 mod poller;
 mod session;
 mod stacks;
+mod stillness;
 mod surroundings;
 mod task;
 

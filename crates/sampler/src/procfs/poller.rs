@@ -36,13 +36,13 @@ pub(super) struct Thread {
     name: String,
     /// When it was looked at last, and what the kernel had counted.
     looked: u64,
-    counts: Counts,
+    pub(super) counts: Counts,
     /// Counts when it entered.
     entered: Counts,
     /// CPU time in the kernel, by ticks.
     kernel_ns: u64,
-    running: bool,
-    calm: Calm,
+    pub(super) running: bool,
+    pub(super) calm: Calm,
     cpus: Option<CpuSet>,
 }
 
@@ -123,15 +123,21 @@ impl Poller {
 
     /// Looks at whoever is due, and around.
     pub(super) fn round(&mut self, pace: &Pace) -> Result<(), Error> {
-        self.find_newcomers();
+        let asked = self.ask_clocks(pace)?;
+        if !self.all_still() {
+            // Nobody starts anything without a CPU.
+            self.find_newcomers();
+        }
         let mut due: Vec<Tid> = self
             .threads
             .iter()
             .filter(|(_, thread)| pace.is_due(thread.calm))
+            .filter(|(_, thread)| !self.processes.get(&thread.pid).is_some_and(|it| it.still))
             .map(|(tid, _)| *tid)
             .collect();
         due.sort_unstable();
         due.into_iter().try_for_each(|tid| self.look(tid))?;
+        self.remember(asked);
         self.look_around()?;
         self.rounded = now()?;
         Ok(())
@@ -212,11 +218,12 @@ impl Poller {
         self.note_identity(time, tid, &stat);
         let (doing, stack) = self.doing(time, tid, call, stat.state);
         let Some(thread) = self.threads.get_mut(&tid) else { return Ok(()) };
+        let rested = self.processes.get(&thread.pid).map_or(0, |process| process.rested);
         let Counts { cpu_ns, runq_ns, switches } = counts.since(thread.counts);
         let kernel_ns = stat.stime * self.tick;
         let polled = Polled {
             tid,
-            since: Ns(thread.looked),
+            since: Ns(thread.looked.max(rested)),
             cpu_ns,
             kernel_ns: kernel_ns.saturating_sub(thread.kernel_ns),
             runq_ns,

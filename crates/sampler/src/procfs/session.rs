@@ -137,7 +137,7 @@ impl Session {
     fn wait_out_delay(&mut self, stop: &Stop) -> Result<(), Error> {
         let end = now()?.saturating_add(nanoseconds(self.options.delay));
         while let Some(left) = end.checked_sub(now()?).filter(|left| *left > 0) {
-            self.wait(left)?;
+            self.wait(stop, left)?;
             self.pass_signal_on(stop);
             if let What::Attach(pids) = &self.what {
                 check(&self.poller.proc, pids)?;
@@ -217,7 +217,7 @@ impl Session {
             {
                 return Ok(None);
             }
-            self.wait(due.saturating_sub(now()?).min(left))?;
+            self.wait(stop, due.saturating_sub(now()?).min(left))?;
         }
     }
 
@@ -227,11 +227,14 @@ impl Session {
         }
     }
 
-    /// Until a process has ended, or so long.
-    fn wait(&self, left_ns: u64) -> Result<(), Error> {
+    /// Until a process has ended, `stop` asks, or so long.
+    fn wait(&self, stop: &Stop, left_ns: u64) -> Result<(), Error> {
         let timeout = nix::sys::time::TimeSpec::from(PATIENCE.min(Duration::from_nanos(left_ns)));
         let mut fds = self.ends();
-        match nix::poll::ppoll(&mut fds, Some(timeout), None) {
+        fds.extend(stop.bell().map(|bell| PollFd::new(bell, PollFlags::POLLIN)));
+        let woken = nix::poll::ppoll(&mut fds, Some(timeout), None);
+        stop.heard();
+        match woken {
             Ok(_) | Err(Errno::EINTR) => Ok(()),
             Err(errno) => Err(Error::System { action: "wait for the target", errno }),
         }

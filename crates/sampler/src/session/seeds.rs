@@ -55,7 +55,7 @@ impl Session {
         // something meanwhile are asked first.
         counted.sort_by_key(|(runs, cpu_ns, ..)| Reverse((*runs, *cpu_ns)));
         for (_, _, pid, tid) in counted {
-            self.upkeep.begin(&self.proc, pid, tid);
+            self.upkeep.begin_within(&self.proc, &mut self.tracker, Tid(tid), Pid(pid))?;
         }
         Ok(())
     }

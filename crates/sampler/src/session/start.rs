@@ -86,7 +86,7 @@ impl Session {
     fn wait_out_delay(&mut self, stop: &Stop) -> Result<(), Error> {
         let end = now()?.saturating_add(nanoseconds(self.options.delay));
         while let Some(left) = end.checked_sub(now()?).filter(|left| *left > 0) {
-            self.wait_for_records(left)?;
+            self.wait_for_records(stop, left)?;
             self.merge.round(&self.rings, now()?, &mut vec![]);
             self.pass_signal_on(stop);
             if let What::Attach(pids) = &self.what {

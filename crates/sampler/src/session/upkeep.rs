@@ -1,14 +1,14 @@
 //! What the rings do not tell and `/proc` does, read now and then: affinities,
 //! quotas, memory, and the kernel's own count of CPU time.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use whyslow_events::{Event, Pid, Tid};
 
 use super::now;
 use crate::Error;
 use crate::perf::Tracker;
-use crate::proc::{Counted, Memory, Proc, Quota, affinity};
+use crate::proc::{Counted, CpuCount, Memory, Proc, Quota, affinity};
 
 /// Time between two readings, ns.
 const INTERVAL: u64 = 100_000_000;
@@ -27,7 +27,7 @@ pub(super) struct Upkeep {
     last: u64,
     /// When the first reading was due.
     first: Option<u64>,
-    /// When each thread was read.
+    /// When each thread was read within the window.
     read: HashMap<Tid, u64>,
     /// Of how many threads the next reading passes over the first.
     turn: usize,
@@ -36,6 +36,8 @@ pub(super) struct Upkeep {
     young: HashMap<Pid, Option<u64>>,
     /// What was counted before the window.
     counted_before: HashMap<Tid, Counted>,
+    /// Threads whose affinity was read.
+    placed: HashSet<Tid>,
 }
 
 impl Upkeep {
@@ -44,6 +46,27 @@ impl Upkeep {
         if let Some(counted) = proc.cpu_count(pid, tid).and_then(|count| count.read()) {
             self.counted_before.insert(Tid(tid), counted);
         }
+    }
+
+    /// Remembers the same of a thread when the window has begun, and what it is then
+    /// counted from: of many threads the last is read long after the first.
+    ///
+    /// # Errors
+    /// When the clock cannot be read.
+    pub(super) fn begin_within(
+        &mut self,
+        proc: &Proc,
+        tracker: &mut Tracker,
+        tid: Tid,
+        pid: Pid,
+    ) -> Result<(), Error> {
+        let Some(count) = proc.cpu_count(pid.0, tid.0) else { return Ok(()) };
+        if let Some(counted) = count.read() {
+            self.counted_before.insert(tid, counted);
+            self.note(&count, tracker, tid)?;
+            self.read.insert(tid, now()?);
+        }
+        Ok(())
     }
 
     /// CPU time that a thread had when it was found; nothing when it was not
@@ -64,25 +87,13 @@ impl Upkeep {
         if !eager && due.saturating_sub(self.last) < INTERVAL {
             return Ok(());
         }
-        self.last = due;
-        // Nothing changes of those that have not run since they were read.
-        let changed = |tid: Tid| match (self.read.get(&tid), tracker.rests_since(tid)) {
-            (Some(read), Some(since)) => since > *read,
-            _ => true,
-        };
-        let threads: Vec<(Tid, Pid)> = tracker.threads().filter(|(tid, _)| changed(*tid)).collect();
-        let turn = if self.turn < threads.len() { self.turn } else { 0 };
-        self.turn = turn + THREADS;
-        for (tid, pid) in threads.into_iter().skip(turn).take(THREADS) {
-            if let Some(cpus) = affinity(tid.0) {
-                tracker.affinity(tid, cpus, now()?);
-            }
-            self.count(proc, tracker, tid, pid)?;
-            self.read.insert(tid, due);
+        let before = std::mem::replace(&mut self.last, due);
+        let grown = self.young.values().all(Option::is_none);
+        // What is asked for below changes with what the target does.
+        if !eager && grown && tracker.is_still() && tracker.last_event() < before {
+            return Ok(());
         }
-        if self.read.len() > 2 * tracker.threads().len() {
-            self.read.retain(|tid, _| tracker.lives(*tid));
-        }
+        self.read_threads(proc, tracker, due)?;
         let processes: Vec<Pid> = tracker.processes().take(PROCESSES).collect();
         for pid in processes {
             if let Some(quota) = proc.quota(pid.0)
@@ -102,6 +113,34 @@ impl Upkeep {
         Ok(())
     }
 
+    /// Reads threads that have moved since they were read, each in its turn, and
+    /// then others whose affinity is not known.
+    fn read_threads(&mut self, proc: &Proc, tracker: &mut Tracker, due: u64) -> Result<(), Error> {
+        let moved = |tid: Tid| match (self.read.get(&tid), tracker.rests_since(tid)) {
+            (Some(read), Some(since)) => since > *read,
+            _ => true,
+        };
+        let (mut threads, rest): (Vec<_>, Vec<_>) =
+            tracker.threads().partition(|(tid, _)| moved(*tid));
+        let turn = if self.turn < threads.len() { self.turn } else { 0 };
+        self.turn = turn + THREADS;
+        threads.drain(..turn);
+        threads.extend(rest.into_iter().filter(|(tid, _)| !self.placed.contains(tid)));
+        for (tid, pid) in threads.into_iter().take(THREADS) {
+            if let Some(cpus) = affinity(tid.0) {
+                tracker.affinity(tid, cpus, now()?);
+            }
+            self.placed.insert(tid);
+            self.count(proc, tracker, tid, pid)?;
+            self.read.insert(tid, due);
+        }
+        if self.read.len().max(self.placed.len()) > 2 * tracker.threads().len() {
+            self.read.retain(|tid, _| tracker.lives(*tid));
+            self.placed.retain(|tid| tracker.lives(*tid));
+        }
+        Ok(())
+    }
+
     /// Reads the CPU time of every thread once more.
     ///
     /// # Errors
@@ -112,11 +151,15 @@ impl Upkeep {
     }
 
     /// Notes the kernel's count of CPU time within the window for one thread.
+    fn count(&self, proc: &Proc, tracker: &mut Tracker, tid: Tid, pid: Pid) -> Result<(), Error> {
+        let count = proc.cpu_count(pid.0, tid.0);
+        count.map_or(Ok(()), |count| self.note(&count, tracker, tid))
+    }
+
     /// The same number before and after the time of the note is what it was
     /// then, if the thread was off the CPU.
-    fn count(&self, proc: &Proc, tracker: &mut Tracker, tid: Tid, pid: Pid) -> Result<(), Error> {
+    fn note(&self, count: &CpuCount, tracker: &mut Tracker, tid: Tid) -> Result<(), Error> {
         let before = self.counted_before.get(&tid).copied().unwrap_or_default();
-        let Some(count) = proc.cpu_count(pid.0, tid.0) else { return Ok(()) };
         for _ in 0..TRIES {
             let read = count.read();
             let time = now()?;

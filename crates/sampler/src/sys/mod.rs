@@ -7,12 +7,14 @@ mod hold;
 mod output;
 mod period;
 mod pidfd;
+mod priority;
 
 pub(crate) use gate::Gate;
 pub(crate) use hold::{Held, hold};
 pub(crate) use output::redirect;
 pub(crate) use period::set_period;
 pub(crate) use pidfd::pidfd_open;
+pub(crate) use priority::prefer;
 
 #[cfg(test)]
 mod tests;

@@ -1,21 +1,20 @@
 //! CPUs that go off and come back. The kernel takes its events from a CPU that goes,
 //! and does not give them back: they are opened anew, into the ring that is there.
 
-use std::ffi::CString;
 use std::fs;
 use std::path::PathBuf;
 
 use nix::errno::Errno;
 use perf_event_open::event::sw::Software;
 
+use super::whose::{Filters, filters};
 use super::{
-    CpuEvents, Rings, SWITCH, WAITS, clock_opts, event_error, learn, open_event, redirect_error,
+    CpuEvents, Rings, SWITCH, WAKING, clock_opts, event_error, learn, open_event, redirect_error,
     tracepoint, tracepoint_opts,
 };
 use crate::Error;
 use crate::error::errno_of;
 use crate::perf::record::Kind;
-use crate::preflight::tracepoint_id;
 use crate::sys::redirect;
 
 impl Rings {
@@ -48,29 +47,28 @@ impl Rings {
         let clock = open_event("cpu-clock", Software::CpuClock, cpu, &opts)?;
         redirect(clock.file(), events.clock.file()).map_err(|errno| redirect_error(cpu, errno))?;
         learn(&mut self.kinds, &clock, cpu, Kind::Clock)?;
-        let waking = tracepoint_id("sched", "sched_waking")?;
         let mut open = |name, id, kind| {
             let opts = tracepoint_opts(kind, stack_bytes);
             let counter = tracepoint((name, id), cpu, opts, &events.clock)?;
             learn(&mut self.kinds, &counter, cpu, kind)?;
             Ok::<_, Error>(counter)
         };
-        let others = vec![
-            open(SWITCH, self.switch, Kind::Switch)?,
-            open("sched_waking", waking, Kind::Waking)?,
-        ];
+        let switch = open(SWITCH, self.switch, Kind::Switch)?;
+        let waking = open(WAKING, self.waking, Kind::Waking)?;
         let stacks = open(SWITCH, self.switch, Kind::Stack)?;
         if let Some(threads) = &self.threads {
-            let filter = CString::new(format!("{WAITS} && ({threads})"));
-            let filter = filter.expect("a filter has no zero byte");
-            stacks.with_ftrace_filter(&filter).map_err(event_error("filter an event", cpu))?;
+            let Filters { left, woken } = filters(threads);
+            let fail = event_error("filter an event", cpu);
+            stacks.with_ftrace_filter(&left).map_err(&fail)?;
+            waking.with_ftrace_filter(&woken).map_err(&fail)?;
         }
-        let counters = [&clock].into_iter().chain(&others);
+        let counters = [&clock, &switch, &waking].into_iter();
         for counter in counters.chain(events.takes_stacks.then_some(&stacks)) {
             counter.enable().map_err(event_error("enable an event", cpu))?;
         }
         // The first clock holds the ring, and tells no more.
-        (events.deep, events.others, events.stacks) = (Some(clock), others, stacks);
+        events.deep = Some(clock);
+        (events.switch, events.waking, events.stacks) = (switch, waking, stacks);
         events.switches = None;
         Ok(())
     }

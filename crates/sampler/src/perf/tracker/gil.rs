@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use whyslow_events::{Event, GilId, GilPlace, SpaceId, Tid};
+use whyslow_events::{Event, GilHolder, GilId, GilPlace, SpaceId, Tid};
 
 use super::Tracker;
 use crate::inspect::Process;
@@ -13,14 +13,13 @@ use crate::inspect::Process;
 pub(super) struct Gils(HashMap<(SpaceId, GilPlace), GilId>);
 
 impl Tracker {
-    /// Notes who holds the GIL under which `tid` runs code.
-    pub(super) fn look_at_gil(&mut self, tid: Tid, clock: &impl Fn() -> u64) {
-        let Some(thread) = self.threads.get(&tid) else { return };
-        let Some(space) = self.processes.get(&thread.pid).map(|process| process.space) else {
-            return;
-        };
-        let process = Process::new(thread.pid.0);
-        let Some((place, holder)) = self.scripts.gil(space, tid, &process) else { return };
+    /// Notes who holds the GIL under which `tid` runs code, and gives the thread if
+    /// it is another one.
+    pub(super) fn look_at_gil(&mut self, tid: Tid, clock: &impl Fn() -> u64) -> Option<Tid> {
+        let pid = self.threads.get(&tid)?.pid;
+        let space = self.processes.get(&pid)?.space;
+        let process = Process::new(pid.0);
+        let (place, holder) = self.scripts.gil(space, tid, &process)?;
         let time = clock();
         let next = GilId(u32::try_from(self.gils.0.len()).unwrap_or(u32::MAX));
         let gil = *self.gils.0.entry((space, place)).or_insert(next);
@@ -28,5 +27,9 @@ impl Tracker {
             self.note_at(time, Event::Gil { id: gil, space, place });
         }
         self.note_at(time, Event::GilSeen { tid, gil, holder });
+        match holder {
+            GilHolder::Other(other) => other,
+            GilHolder::Itself | GilHolder::Nobody => None,
+        }
     }
 }

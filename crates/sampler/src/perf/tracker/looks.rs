@@ -199,7 +199,9 @@ impl Tracker {
                             thread.waits_in = None;
                         }
                         let stack = stack.and_then(|(registers, user)| {
-                            self.stack_of_look(read, tid, &registers, user)
+                            let stack = self.stack_of_look(read, tid, &registers, user)?;
+                            self.threads.get_mut(&tid)?.repeats.see(&registers, stack);
+                            Some(stack)
                         });
                         self.emit(read, Event::Look { tid, site, stack });
                     }

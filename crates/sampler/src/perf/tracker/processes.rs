@@ -7,6 +7,7 @@ use whyslow_events::{Cpu, CpuSet, Entrance, Event, Off, Pid, Seen, Tid};
 
 use super::chains::{Beyond, Known, Places};
 use super::habits::Habits;
+use super::repeats::Repeats;
 use super::scripts::Lately;
 use super::ticks::Left;
 use super::{Doing, Found, Occupant, Process, Thread, Tracker, off_of};
@@ -180,6 +181,7 @@ impl Tracker {
             lately: Lately::default(),
             looked_at: false,
             habits: Habits::default(),
+            repeats: Repeats::default(),
             left_on_clock: Left::default(),
         });
         if let Some(process) = self.processes.get_mut(&pid) {

@@ -20,6 +20,8 @@ use crate::perf::interner::{Chain, Codes, UserHalf};
 const LATELY: u64 = 100_000_000;
 /// Threads read in one round at most: some 20 µs each.
 const READS_PER_ROUND: usize = 16;
+/// The same of threads that wait: long waits are looked at all the same.
+const RESTING_PER_ROUND: usize = 4;
 /// Reads of one thread that are kept, until the records of their time come.
 const KEPT: usize = 8;
 /// A read says nothing of a sample farther away, ns, ...
@@ -41,8 +43,8 @@ pub(super) struct Scripts {
     codes: Codes,
     reads: ScriptReads,
     pub(super) precise: Precise,
-    /// Where the next round begins.
-    turn: usize,
+    /// Where the next round begins, among threads that run and such that wait.
+    turns: [usize; 2],
 }
 
 impl fmt::Debug for Scripts {
@@ -127,43 +129,69 @@ impl Lately {
     }
 }
 
+/// So many of `threads`, each in its turn.
+fn next(mut threads: Vec<Tid>, most: usize, turn: &mut usize) -> Vec<Tid> {
+    threads.sort_unstable();
+    let first = if *turn < threads.len() { *turn } else { 0 };
+    *turn = first + most;
+    threads.into_iter().skip(first).take(most).collect()
+}
+
 impl Tracker {
     /// Reads the threads that may run at `now`; `clock` tells the time of each read.
     pub(crate) fn read_scripts(&mut self, now: u64, clock: impl Fn() -> u64) {
         if self.scripts.reader.is_none() {
             return;
         }
-        let mut running: Vec<Tid> = self
-            .threads
-            .iter()
-            .filter(|(_, thread)| {
-                thread.doing == Doing::Running || thread.ran.saturating_add(LATELY) >= now
-            })
-            .map(|(tid, _)| *tid)
-            .collect();
-        running.sort_unstable();
-        let turn = if self.scripts.turn < running.len() { self.scripts.turn } else { 0 };
-        self.scripts.turn = turn + READS_PER_ROUND;
-        for tid in running.into_iter().skip(turn).take(READS_PER_ROUND) {
-            self.look_at_gil(tid, &clock);
-            let start = clock();
-            let held = self.hold(tid, &clock);
-            let read = self.read_script(tid, held.is_some());
-            let stood = held.is_some();
-            self.release(held, &clock);
-            let Some(thread) = self.threads.get_mut(&tid) else { continue };
-            match read {
-                None => {}
-                Some(Err(Moved)) => self.scripts.reads.rejected += 1,
-                Some(Ok(script)) => {
-                    if let Some(turn) = self.scripts.loop_turn() {
-                        self.looks.put(clock(), Reading::Note(Event::LoopTurn { tid, turn }));
-                    }
-                    // What a thread waits in says nothing of what it computes before.
-                    let ran = stood || self.waits.inspector().runs(thread.pid.0, tid.0);
-                    self.scripts.reads.accepted += u64::from(ran);
-                    thread.lately.push(Seen { start, end: clock(), ran, script });
+        let wanted = self.wanted_scripts(now);
+        let mut holders: Vec<Tid> = vec![];
+        for tid in &wanted {
+            // By now it is most likely who has the GIL that runs.
+            let holder = self.look_at_gil(*tid, &clock);
+            holders.extend(holder.filter(|holder| !wanted.contains(holder)));
+            self.read_running(*tid, &clock);
+        }
+        holders.sort_unstable();
+        holders.dedup();
+        holders.into_iter().for_each(|tid| self.read_running(tid, &clock));
+    }
+
+    /// The threads to read at `now`, by the records so far: such as run, and some of
+    /// those that went to wait lately.
+    fn wanted_scripts(&mut self, now: u64) -> Vec<Tid> {
+        let lately = self.threads.iter().filter(|(_, thread)| {
+            thread.doing == Doing::Running || thread.ran.saturating_add(LATELY) >= now
+        });
+        let (resting, running): (Vec<_>, Vec<_>) =
+            lately.partition(|(_, thread)| thread.doing == Doing::Waiting);
+        // Of a wait that goes on all is known.
+        let resting = resting.into_iter().filter(|(_, thread)| !thread.repeats.goes_on());
+        let running = running.into_iter().map(|(tid, _)| *tid).collect();
+        let resting = resting.map(|(tid, _)| *tid).collect();
+        let [turn, other] = &mut self.scripts.turns;
+        let mut wanted = next(running, READS_PER_ROUND, turn);
+        wanted.extend(next(resting, RESTING_PER_ROUND, other));
+        wanted
+    }
+
+    fn read_running(&mut self, tid: Tid, clock: &impl Fn() -> u64) {
+        let start = clock();
+        let held = self.hold(tid, clock);
+        let read = self.read_script(tid, held.is_some());
+        let stood = held.is_some();
+        self.release(held, clock);
+        let Some(thread) = self.threads.get_mut(&tid) else { return };
+        match read {
+            None => {}
+            Some(Err(Moved)) => self.scripts.reads.rejected += 1,
+            Some(Ok(script)) => {
+                if let Some(turn) = self.scripts.loop_turn() {
+                    self.looks.put(clock(), Reading::Note(Event::LoopTurn { tid, turn }));
                 }
+                // What a thread waits in says nothing of what it computes before.
+                let ran = stood || self.waits.inspector().runs(thread.pid.0, tid.0);
+                self.scripts.reads.accepted += u64::from(ran);
+                thread.lately.push(Seen { start, end: clock(), ran, script });
             }
         }
     }
@@ -182,8 +210,13 @@ impl Tracker {
             return;
         };
         let chain = Chain { user: UserHalf { script, ..chain.user }, ..chain };
-        let stack = Some(self.number(time, space, &chain));
-        self.emit(time, Event::Look { tid, site, stack });
+        let stack = self.number(time, space, &chain);
+        if let Some(thread) = self.threads.get_mut(&tid)
+            && let Some(registers) = thread.left
+        {
+            thread.repeats.see(&registers, stack);
+        }
+        self.emit(time, Event::Look { tid, site, stack: Some(stack) });
     }
 
     /// The interpreted calls of a thread as they are now; `None` when it has none.
@@ -221,6 +254,17 @@ mod tests {
     use whyslow_events::CodeId;
 
     use super::*;
+
+    #[test]
+    fn each_thread_has_its_turn() {
+        let threads = || (0..5).rev().map(Tid).collect();
+        let mut turn = 0;
+        let rounds: Vec<Vec<Tid>> = (0..4).map(|_| next(threads(), 2, &mut turn)).collect();
+        let numbers: Vec<Vec<u32>> =
+            rounds.iter().map(|round| round.iter().map(|tid| tid.0).collect()).collect();
+        assert_eq!(numbers, [vec![0, 1], vec![2, 3], vec![4], vec![0, 1]]);
+        assert_eq!(next(vec![], 2, &mut turn), []);
+    }
 
     #[test]
     fn a_sample_has_the_nearest_read_and_none_that_is_far() {

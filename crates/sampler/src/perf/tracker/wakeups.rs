@@ -32,7 +32,10 @@ impl Tracker {
         }
         self.end_wait(time, woken);
         self.emit(time, Event::Wakeup { tid: woken, by });
-        if self.threads.get(&woken).is_some_and(|thread| thread.doing == Doing::Waiting) {
+        if let Some(thread) = self.threads.get_mut(&woken)
+            && thread.doing == Doing::Waiting
+        {
+            thread.repeats.end(by == Wakener::Interrupt);
             self.set(time, woken, Doing::Runnable);
         }
     }

@@ -1,0 +1,75 @@
+//! When the next round is due: soon while the target does something, seldom
+//! while it does nothing at all.
+
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use super::{Rein, Session, Stop, now};
+use crate::Error;
+use crate::target::Child;
+
+/// Time between two rounds when no ring fills up: short enough to look at
+/// waits of a few milliseconds, long enough to cost nothing.
+const ROUND: Duration = Duration::from_millis(10);
+
+/// The same while much of what is to be seen from outside is over by then.
+const SHORT_ROUND: Duration = Duration::from_millis(2);
+
+/// The same at most, when nothing has happened for long.
+const LONG_ROUND: Duration = Duration::from_millis(100);
+
+/// A round takes this part of the time in which nothing has happened: whatever
+/// happens next is met after that part of the silence before it.
+const OF_SILENCE: u64 = 8;
+
+/// The length of a round after so many ns without an event of the target.
+fn after_silence(silence: u64) -> Duration {
+    Duration::from_nanos(silence / OF_SILENCE).clamp(ROUND, LONG_ROUND)
+}
+
+impl Session {
+    /// Until a ring has filled up, the child has ended, `stop` asks, or a round
+    /// is over.
+    pub(super) fn wait_for_records(&self, stop: &Stop, left_ns: u64) -> Result<(), Error> {
+        let timeout = self.round()?.min(Duration::from_nanos(left_ns));
+        let timeout = PollTimeout::try_from(timeout).unwrap_or(PollTimeout::ZERO);
+        let rings = self.rings.files().map(AsFd::as_fd);
+        let ends = self.child.iter().filter_map(Child::end);
+        let mut fds: Vec<PollFd<'_>> = rings
+            .chain(ends)
+            .chain(stop.bell())
+            .map(|fd| PollFd::new(fd, PollFlags::POLLIN))
+            .collect();
+        let woken = poll(&mut fds, timeout);
+        stop.heard();
+        match woken {
+            Ok(_) | Err(Errno::EINTR) => Ok(()),
+            Err(errno) => Err(Error::System { action: "wait for records", errno }),
+        }
+    }
+
+    fn round(&self) -> Result<Duration, Error> {
+        let step = self.rein.as_ref().map_or(0, Rein::step);
+        if step == 0 && self.tracker.wants_looks() {
+            return Ok(SHORT_ROUND);
+        }
+        let round = after_silence(now()?.saturating_sub(self.tracker.last_event()));
+        // What was read is given out in the next round.
+        let stirs = || self.merge.waiting().any(|record| self.tracker.concerns(record));
+        Ok(if round > ROUND && (!self.tracker.is_still() || stirs()) { ROUND } else { round })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rounds_grow_with_the_silence_and_not_without_end() {
+        let after = |ms: u64| after_silence(ms * 1_000_000).as_millis();
+        assert_eq!([0, 1, 80, 160, 400, 800, 60_000].map(after), [10, 10, 10, 20, 50, 100, 100]);
+    }
+}
