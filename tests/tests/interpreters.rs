@@ -74,7 +74,7 @@ fn interpreters_that_cannot_be_read_are_told_with_the_reason() {
         ("python3.11", &[], "3.11", "no symbol _PyRuntime"),
         ("python3.11", &["-DRUNTIME", "-DCIRCLE"], "3.11", "has no end"),
         ("python3.13", &described, "3.13.0", "no sense"),
-        ("python3.13", &["-DRUNTIME=0x030d00f0", "-DFREE_THREADED=1"], "3.13.0", "free-threaded"),
+        ("python3.13", &["-DRUNTIME=0x030d00f0", "-DFREE_THREADED=1"], "3.13.0", "no sense"),
         ("python3.16", &["-DRUNTIME=0x031000f0", "-DFREE_THREADED=0"], "3.16.0", "too new"),
         ("python3.14", &["-DRUNTIME=0x030e00a1", "-DFREE_THREADED=0"], "3.14.0a1", "pre-release"),
     ] {

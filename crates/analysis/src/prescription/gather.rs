@@ -113,12 +113,14 @@ fn processes(inputs: &Inputs<'_>, frames: &mut Frames<'_>, attached: bool) -> Ve
 }
 
 fn process(tables: &Tables, pid: Pid, held: Option<[f64; 2]>) -> Process {
-    let runtime = tables.runtime(pid).unwrap_or_default();
+    let python = tables.runtime(pid).is_some_and(|name| name.starts_with("cpython"));
+    let free_threaded = python && !tables.has_gil(pid);
+    // Not seen: what cannot be run side by side is the safer guess.
+    let unseen = if free_threaded { 0.0 } else { 1.0 };
     Process {
-        python: runtime.starts_with("cpython"),
-        free_threaded: runtime.contains("free-threaded"),
-        // Not seen: what cannot be run side by side is the safer guess.
-        held: held.unwrap_or([1.0; 2]),
+        python,
+        free_threaded,
+        held: held.unwrap_or([unseen; 2]),
         memory: tables.memory(pid),
         workers: Vec::new(),
     }
