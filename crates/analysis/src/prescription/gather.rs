@@ -208,6 +208,7 @@ impl Look<'_, '_> {
                 State::LockUser | State::LockKernel => worker.lock_ns += inside,
                 state if overlaps(*account) => {
                     worker.wait_ns += inside;
+                    worker.wait_count += u64::from(inside > 0 && begins(interval.doing));
                     if state == State::IoDisk {
                         worker.disk_ns += inside;
                     }
@@ -244,6 +245,11 @@ impl Look<'_, '_> {
             blocks: blocking.most().map(|most| most.repeats(frames)),
         }
     }
+}
+
+/// A wait, and not the rest of one that a gap in the records cut in two.
+fn begins(doing: Doing) -> bool {
+    matches!(doing, Doing::Blocked(wait) if !wait.resumed)
 }
 
 /// Whether other work could go on during the wait: it is for something outside.

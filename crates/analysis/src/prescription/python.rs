@@ -121,6 +121,7 @@ fn sequential_work(
         device: (worker.disk_ns as f64).min(waits),
         starved,
         pieces: repeats.map(|repeats| repeats.count),
+        wakes: repeats.map_or(0.0, |_| worker.wait_count as f64),
         longest: repeats.map_or(0.0, |repeats| repeats.longest_ns as f64),
         divisible: if repeats.is_some() { 1.0 } else { worker.divisible },
     }
@@ -303,6 +304,7 @@ fn shared_work(facts: &Facts<'_>, processes: &[&Process]) -> Work {
         device: sum(|it| it.disk_ns),
         starved: 0.0,
         pieces: None,
+        wakes: 0.0,
         longest: 0.0,
         divisible: 1.0,
     }
@@ -380,6 +382,7 @@ fn in_loop(
         device: (worker.disk_ns as f64).min(blocks),
         starved: 0.0,
         pieces: blocked.map(|repeats| repeats.count),
+        wakes: blocked.map_or(0.0, |repeats| repeats.count as f64),
         longest: blocked.map_or(0.0, |repeats| repeats.longest_ns as f64),
         divisible: 1.0,
     };
