@@ -203,3 +203,42 @@ for thread in threads:
     // They are read in turns, which take a while beside other programs.
     assert!(attending * 5 > total, "{attending} of {total}");
 }
+
+/// Points the frame it is in at something else than the caller for most of its life: this
+/// is what calls of 3.11 look like in memory.
+const LIES: &str = "
+import ctypes, sys
+state = ctypes.pythonapi.PyThreadState_Get
+state.restype = ctypes.c_void_p
+word = lambda address: ctypes.c_void_p.from_address(address)
+nap = ctypes.CDLL(None).usleep
+def lie():
+    frame = word(word(state() + 56).value + 8).value
+    outer = word(frame + 48)
+    truth = outer.value
+    outer.value = frame if sys.argv[1] == 'circle' else 0xdead0003
+    for _ in range(40):
+        nap(20000)
+    outer.value = truth
+lie()
+";
+
+#[test]
+fn a_list_of_calls_that_lies_is_told_and_followed_to_no_end() {
+    needs_root!();
+    let is_known = |program: &PathBuf| program.ends_with("python3.11") && program.exists();
+    let programs = [python().0, PathBuf::from("/usr/bin/python3.11")];
+    let Some(program) = programs.iter().find(|program| is_known(program)) else {
+        println!("NOTE no Python 3.11, whose frames this test knows how to bend");
+        return;
+    };
+    for lie in ["circle", "nonsense"] {
+        let case = Case::new();
+        fs::write(case.path("lies.py"), LIES).unwrap();
+        let report = record(&case, &[program.to_str().unwrap(), "lies.py", lie]);
+        expect_refusal(&report, "3.11", "reads make no sense");
+        // All else holds: it slept 40 times.
+        let slept = report["ledger"]["process"]["sleep"].as_u64().unwrap();
+        assert!(slept > 700_000_000, "{}", report["ledger"]["process"]);
+    }
+}

@@ -4,7 +4,7 @@
 
 use std::collections::VecDeque;
 
-use whyslow_events::{Event, SiteId, Tid, UserRegisters};
+use whyslow_events::{Event, SiteId, StackEnd, Tid, UserRegisters};
 
 use super::chains::Known;
 use super::glances::Glance;
@@ -123,6 +123,9 @@ impl Tracker {
             left -= 1;
             let known = thread.site.filter(|_| !wish.site);
             let site = known.or_else(|| self.look_for_site(now, tid));
+            if let (true, Some(site)) = (wish.stack, site) {
+                self.look_for_calls(tid, wait, site, clock);
+            }
             let stack = if wish.stack { self.look_for_stack(tid) } else { None };
             if stack.is_some()
                 && let Some(turn) = self.scripts.loop_turn()
@@ -150,6 +153,21 @@ impl Tracker {
             new.into_iter().for_each(|event| self.emit(time, event));
         }
         site
+    }
+
+    /// Reads the interpreted calls alone where the native ones are not known from before:
+    /// to unwind code that was not met yet takes longer than many waits.
+    fn look_for_calls(&mut self, tid: Tid, wait: u64, site: SiteId, clock: &impl Fn() -> u64) {
+        let Some(thread) = self.threads.get(&tid) else { return };
+        let (Some(registers), Some(chain)) = (thread.left, &thread.waits_in) else { return };
+        if chain.user.end != StackEnd::None {
+            return;
+        }
+        let user = chain.user.clone();
+        if let Some(Ok(script)) = self.read_script(tid, true) {
+            let stack = Some((registers, UserHalf { script, ..user }));
+            self.looks.put(clock(), Reading::Look { tid, wait, site, stack });
+        }
     }
 
     fn look_for_stack(&mut self, tid: Tid) -> Option<(UserRegisters, UserHalf)> {
