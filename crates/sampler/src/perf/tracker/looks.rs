@@ -127,10 +127,8 @@ impl Tracker {
                 self.look_for_calls(tid, wait, site, clock);
             }
             let stack = if wish.stack { self.look_for_stack(tid) } else { None };
-            if stack.is_some()
-                && let Some(turn) = self.scripts.loop_turn()
-            {
-                self.looks.put(clock(), Reading::Note(Event::LoopTurn { tid, turn }));
+            if stack.is_some() {
+                self.note_turn(tid, clock);
             }
             if let Some(site) = site
                 && (known.is_none() || stack.is_some())
@@ -165,8 +163,16 @@ impl Tracker {
         }
         let user = chain.user.clone();
         if let Some(Ok(script)) = self.read_script(tid, true) {
+            self.note_turn(tid, clock);
             let stack = Some((registers, UserHalf { script, ..user }));
             self.looks.put(clock(), Reading::Look { tid, wait, site, stack });
+        }
+    }
+
+    /// What the event loop is at whose thread was read just now.
+    fn note_turn(&mut self, tid: Tid, clock: &impl Fn() -> u64) {
+        if let Some(turn) = self.scripts.loop_turn() {
+            self.looks.put(clock(), Reading::Note(Event::LoopTurn { tid, turn }));
         }
     }
 
