@@ -80,7 +80,11 @@ fn interpreters_that_cannot_be_read_are_told_with_the_reason() {
     ] {
         let case = Case::new();
         let program = pretender(&case, name, defines);
-        expect_refusal(&record(&case, &[&program]), version, why);
+        let report = record(&case, &[&program]);
+        expect_refusal(&report, version, why);
+        let runtime = report["target"]["runtime"].as_str().unwrap();
+        let free_threaded = defines.contains(&"-DFREE_THREADED=1");
+        assert_eq!(runtime.ends_with(" free-threaded"), free_threaded, "{runtime}");
     }
 }
 
