@@ -10,6 +10,7 @@ mod doctor;
 mod event_loop;
 mod faults;
 mod follow;
+mod free_threaded;
 mod gil;
 mod idle;
 mod interpreters;

@@ -56,7 +56,7 @@ pub(crate) fn accounts(
             let throttled = quotas[&thread.pid] != Quota::Harmless;
             let mut waited = None;
             let account = |interval: &Interval| {
-                let state = judge.state(interval.doing, interval.stack);
+                let state = judge.state(thread.pid, interval.doing, interval.stack);
                 let beside_idle = match interval.doing {
                     Doing::Runq { .. } if throttled => State::RunqThrottled,
                     Doing::Runq { preempted: false, .. } => waited.unwrap_or(state),
@@ -95,7 +95,7 @@ impl<'a> Judge<'a> {
         Judge { tables, handovers, judged: FxHashMap::default(), disagreements: 0 }
     }
 
-    fn state(&mut self, doing: Doing, stack: Option<StackId>) -> State {
+    fn state(&mut self, pid: Pid, doing: Doing, stack: Option<StackId>) -> State {
         let wait = match doing {
             Doing::OnCpu { .. } => return State::CpuUser,
             Doing::Runq { preempted: true, .. } => return State::RunqPreempted,
@@ -109,11 +109,10 @@ impl<'a> Judge<'a> {
             .judged
             .entry((wait.site, stack))
             .or_insert_with(|| cause(tables, wait.site, stack));
-        match (cause, wait.site) {
-            (Cause::State(state), _) => state,
-            (Cause::Handover, Some(site)) => self.handovers.state(tables, site),
-            (Cause::Handover, None) => State::SyncThread,
-            (Cause::Disagreement, _) => {
+        match cause {
+            Cause::State(state) => state,
+            Cause::Handover => self.handovers.state(tables, pid, wait.site, stack),
+            Cause::Disagreement => {
                 self.disagreements += 1;
                 State::Unknown
             }

@@ -5,6 +5,7 @@
 mod frames;
 mod handover;
 mod objects;
+mod parked;
 mod syscalls;
 
 #[cfg(test)]
@@ -42,7 +43,7 @@ pub(crate) fn judge(site: Option<&Site>, frames: &[&str], gil: bool) -> Cause {
         Told::Handover => Cause::Handover,
         Told::Nothing => match framed {
             Some(state) => Cause::State(state),
-            None if frames::in_futex(frames) => Cause::State(State::SyncThread),
+            None if frames::in_futex(frames) => Cause::Handover,
             None => Cause::State(State::Unknown),
         },
     }
@@ -96,8 +97,7 @@ fn futex(object: &Object, gil: bool) -> Told {
         Object::Futex { operation, .. } if FUTEX_LOCKS.contains(operation) => {
             Told::Sure(State::LockUser)
         }
-        Object::Futex { .. } => Told::Handover,
-        _ => Told::Likely(State::SyncThread),
+        _ => Told::Handover,
     }
 }
 

@@ -174,15 +174,14 @@ fn sure(known: &Known, index: u32, thread: &Thread) -> Vec<(Range<u64>, bool)> {
     sure
 }
 
-/// The CPU time of each thread of a Python program; `None` for others.
+/// The CPU time of each thread of a Python program with a GIL; `None` for others.
 pub(crate) fn by_thread(
     tables: &Tables,
     timeline: &Timeline,
     known: &Known,
 ) -> Vec<Option<GilTime>> {
     let time = |(index, thread): (u32, &Thread)| {
-        let python = tables.is_python(thread.pid);
-        python.then(|| GilTime::of(thread, &sure(known, index, thread)))
+        tables.has_gil(thread.pid).then(|| GilTime::of(thread, &sure(known, index, thread)))
     };
     (0..).zip(&timeline.threads).map(time).collect()
 }

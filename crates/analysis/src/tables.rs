@@ -322,6 +322,14 @@ impl Tables {
             || self.gils.values().any(|gil| Some(gil.space) == space)
     }
 
+    /// Whether the threads of `pid` take turns to run Python. Those of a free-threaded
+    /// build do not, unless it was told to.
+    pub(crate) fn has_gil(&self, pid: Pid) -> bool {
+        let lockless = self.runtime(pid).is_some_and(|name| name.contains("free-threaded"));
+        let seen = || self.gils.values().any(|gil| self.is_in(gil.space, pid));
+        self.is_python(pid) && (!lockless || seen())
+    }
+
     /// The functions at an address at a time, innermost inlined first.
     pub(crate) fn symbols(&self, space: Option<SpaceId>, address: u64, time: u64) -> &[Frame] {
         let key = SymbolKey { space, address };

@@ -106,6 +106,8 @@ struct Seen {
     /// is over.
     code: u64,
     instruction: Position,
+    /// Which copy of the bytecode it is in.
+    copy: u32,
     entry: bool,
     is_shim: bool,
 }
@@ -126,6 +128,7 @@ impl Seen {
                 Instruction::Units => Position::Byte(2 * index()),
                 Instruction::Address => Position::Address(word(bytes, at.instruction)),
             },
+            copy: at.copy.map_or(0, |at| half(bytes, at)),
             entry: match at.entry {
                 Entry::Every => true,
                 Entry::Flag(flag) => byte(bytes, flag) != 0,
@@ -137,22 +140,33 @@ impl Seen {
 
     fn link(&self, layout: &Layout, view: &mut View<'_>, frame: u64) -> Result<Link, Trouble> {
         let bytes = view.get(self.code, layout.identity_span())?;
+        let code = Identity::decode(layout, self.code, bytes);
+        let units = word(bytes, layout.size);
+        let copies = layout.code.copies.map_or(0, |at| word(bytes, at));
         let byte = match self.instruction {
             Position::Byte(byte) => byte,
             Position::Address(address) => {
-                let size = word(bytes, layout.size);
-                within(layout, self.code, size, address).ok_or(Trouble::Nonsense(frame))?
+                let start = self.start(layout, view, copies)?;
+                within(start, units, address).ok_or(Trouble::Nonsense(frame))?
             }
         };
-        let code = Identity::decode(layout, self.code, bytes);
         Ok(Link { frame, code, byte, entry: self.entry })
+    }
+
+    /// Where its bytecode begins: in the code object, or a copy of it, whose addresses
+    /// are in an array, behind their number.
+    fn start(&self, layout: &Layout, view: &mut View<'_>, copies: u64) -> Result<u64, Trouble> {
+        if self.copy == 0 {
+            return Ok(self.code.wrapping_add(layout.code.instructions.unwrap_or(0)));
+        }
+        let place = copies.wrapping_add(8).wrapping_add(u64::from(self.copy) * 8);
+        Ok(word(view.get(place, 8)?, 0))
     }
 }
 
-/// How far `address` is into the bytecode of `code`, of `units` instructions;
+/// How far `address` is into the bytecode at `start`, of `units` instructions;
 /// one instruction before its begin is possible.
-fn within(layout: &Layout, code: u64, units: u64, address: u64) -> Option<i64> {
-    let start = code.wrapping_add(layout.code.instructions?);
+fn within(start: u64, units: u64, address: u64) -> Option<i64> {
     let byte = address.wrapping_sub(start).cast_signed();
     let end = i64::try_from(units.checked_mul(2)?).ok()?;
     (-2..end).contains(&byte).then_some(byte)

@@ -69,6 +69,8 @@ pub(crate) struct FrameLayout {
     pub(crate) entry: Entry,
     /// The first local variable.
     pub(crate) locals: u64,
+    /// Which copy of the bytecode it runs, in free-threaded builds from 3.14 on.
+    pub(crate) copy: Option<u64>,
 }
 
 /// How a frame says which instruction it is at.
@@ -113,6 +115,9 @@ pub(crate) struct CodeLayout {
     pub(crate) line_format: LineFormat,
     /// The bytecode itself, from 3.11.
     pub(crate) instructions: Option<u64>,
+    /// In free-threaded builds from 3.14 on, where each thread has a copy of the bytecode:
+    /// the array of these. The first is the bytecode itself.
+    pub(crate) copies: Option<u64>,
 }
 
 /// How a code object maps bytecode to lines.
@@ -145,6 +150,8 @@ pub(crate) struct TextLayout {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct GilLayout {
     pub(crate) place: GilPlace,
+    /// In free-threaded builds: not 0 while threads need it all the same.
+    pub(crate) enabled: Option<u64>,
     pub(crate) holder: u64,
     pub(crate) locked: u64,
     /// The condition that those wait on who want it.
@@ -208,13 +215,14 @@ impl Layout {
             Entry::Every => 0,
             Entry::Flag(at) | Entry::Shim(at) => at,
         };
-        frame.previous.max(frame.code).max(frame.instruction).max(entry).saturating_add(8)
+        let last = frame.previous.max(frame.code).max(frame.instruction).max(entry);
+        last.max(frame.copy.unwrap_or(0)).saturating_add(8)
     }
 
     /// Bytes of a code object that tell whether it is still the one we know.
     pub(crate) fn identity_span(&self) -> u64 {
         let last = self.code.name.max(self.code.first_line).max(self.object_type);
-        last.max(self.size).saturating_add(8)
+        last.max(self.size).max(self.code.copies.unwrap_or(0)).saturating_add(8)
     }
 
     /// Bytes of a code object that are read to name it.

@@ -144,17 +144,17 @@ impl Reader {
     }
 
     /// The GIL of an interpreter, whose state is at the address given: two reads
-    /// in one call must show the same.
+    /// in one call must show the same. A free-threaded build does without, unless it
+    /// was told to have one.
     ///
     /// # Errors
     /// When it changed hands meanwhile, or cannot be read.
-    pub fn gil(&mut self, memory: &dyn Memory, interpreter: u64) -> Result<Gil, Rejection> {
+    pub fn gil(&mut self, memory: &dyn Memory, interpreter: u64) -> Result<Option<Gil>, Rejection> {
         if self.gils.len() >= PLANS {
             self.gils.clear();
         }
         let known = self.gils.entry(interpreter).or_default();
-        let gil = threads::gil(memory, &self.layout, self.runtime, interpreter, known)?;
-        gil.ok_or(Rejection::Moved)
+        threads::gil(memory, &self.layout, self.runtime, interpreter, known)
     }
 
     /// The stack of a thread.

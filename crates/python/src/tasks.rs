@@ -22,10 +22,10 @@ const LONGEST: u64 = 1 << 16;
 /// Tasks that are counted.
 const MOST: u32 = 4096;
 
-/// In `PyLongObject`, its tag, with the count of digits from bit 3 on, and the first
-/// digit.
-const LONG_TAG: u64 = 16;
-const LONG_DIGIT: u64 = 24;
+/// In `PyLongObject`, behind the type, its tag, with the count of digits from bit 3 on,
+/// and the first digit.
+const LONG_TAG: u64 = 8;
+const LONG_DIGIT: u64 = 16;
 
 /// What the interpreter knows of the tasks of a thread.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -60,13 +60,14 @@ pub(crate) fn read(
 
 /// A name is a string, or the number of a task that got none.
 fn named(memory: &dyn Memory, layout: &Layout, object: u64) -> Option<String> {
-    let bytes = memory::bytes(memory, object, LONG_DIGIT + 4)?;
+    let long = layout.object_type;
+    let bytes = memory::bytes(memory, object, long + LONG_DIGIT + 4)?;
     let kind = word(&bytes, layout.object_type).wrapping_add(layout.type_name);
     let kind = memory::bytes(memory, pointer(memory, kind)?, 4)?;
     match &kind[..] {
         b"str\0" => text::read(memory, layout, object).ok(),
-        b"int\0" if word(&bytes, LONG_TAG) >> 3 == 1 => {
-            Some(format!("Task-{}", half(&bytes, LONG_DIGIT)))
+        b"int\0" if word(&bytes, long + LONG_TAG) >> 3 == 1 => {
+            Some(format!("Task-{}", half(&bytes, long + LONG_DIGIT)))
         }
         _ => None,
     }

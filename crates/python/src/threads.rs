@@ -5,6 +5,7 @@ use std::ops::Range;
 use crate::chain::Circle;
 use crate::layout::{GilLayout, GilPlace, Layout};
 use crate::memory::{self, Memory, half, word};
+use crate::reader::Rejection;
 use crate::trouble::Trouble;
 
 /// Interpreters that are looked at.
@@ -129,15 +130,15 @@ impl Thread {
     }
 }
 
-/// The GIL that the threads of an interpreter share, read twice in one call.
-/// `None` when the two reads differ. `known` is where it was last time.
+/// The GIL that the threads of an interpreter share, read twice in one call; `None` when
+/// they need none. `known` is where it was last time.
 pub(crate) fn gil(
     memory: &dyn Memory,
     layout: &Layout,
     runtime: u64,
     interpreter: u64,
     known: &mut Option<u64>,
-) -> Result<Option<Gil>, Trouble> {
+) -> Result<Option<Gil>, Rejection> {
     let at = &layout.gil;
     let told = match at.place {
         GilPlace::Runtime(_) => None,
@@ -155,20 +156,24 @@ pub(crate) fn gil(
         ranges.push((address, bytes.as_mut_slice()));
     }
     if !memory.read_many(&mut ranges) {
-        return Err(Trouble::Unreadable(address));
+        return Err(Trouble::Unreadable(address).into());
     }
     let [first, second] = &looks;
     if first != second || told.is_some_and(|_| u64::from_le_bytes(first.0) != address) {
-        return Ok(None);
+        return Err(Rejection::Moved);
     }
     *known = Some(address);
-    at.decode(address, &first.1).map(Some)
+    if at.enabled.is_some_and(|at| half(&first.1, at) == 0) {
+        return Ok(None);
+    }
+    Ok(Some(at.decode(address, &first.1)?))
 }
 
 impl GilLayout {
     /// Space for the pointer to a GIL, and for the part of it that is read.
     fn look(&self) -> ([u8; 8], Vec<u8>) {
-        let span = self.holder.max(self.locked).saturating_add(8);
+        let last = self.holder.max(self.locked).max(self.enabled.unwrap_or(0));
+        let span = last.saturating_add(8);
         ([0; 8], vec![0; usize::try_from(span).unwrap_or_default()])
     }
 

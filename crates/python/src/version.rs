@@ -24,9 +24,6 @@ pub enum Unsupported {
     /// Layouts still change between alphas and betas.
     #[error("cpython {0} is a pre-release whose layout is not known: python stacks are not read")]
     Unfinished(Version),
-    /// Its threads keep copies of the bytecode.
-    #[error("cpython {0} is a free-threaded build: python stacks are not read")]
-    FreeThreaded(Version),
     /// Nobody says.
     #[error("the version of the python interpreter is unknown: python stacks are not read")]
     Unknown,

@@ -10,6 +10,7 @@ pub(crate) fn images() -> Vec<Vec<u8>> {
         include_bytes!("../../../crates/python/tests/kept/3.11.image"),
         include_bytes!("../../../crates/python/tests/kept/3.12.image"),
         include_bytes!("../../../crates/python/tests/kept/3.13.image"),
+        include_bytes!("../../../crates/python/tests/kept/3.13t.image"),
         include_bytes!("../../../crates/python/tests/kept/3.14.image"),
         include_bytes!("../../../crates/python/tests/kept/3.15.image"),
     ]

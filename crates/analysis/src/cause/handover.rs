@@ -2,13 +2,15 @@
 //! waits expect tells, and else who wakes: those who contend for a lock also
 //! release it, so the threads that wake are threads that wait; what is handed
 //! over (a join, a queue, a condition) comes from another. Where nobody ever wakes, and
-//! waits end all the same, they ended by their time limit: a JVM sleeps that way.
+//! waits end all the same, they ended by their time limit: a JVM sleeps that way. Where
+//! each that waits has a futex of its own, those at one line belong together.
 
 use std::collections::HashSet;
 
 use rustc_hash::FxHashMap;
-use whyslow_events::{Object, Pid, SiteId};
+use whyslow_events::{CodeId, Object, Pid, SiteId, StackId};
 
+use super::parked::{Parked, parked};
 use crate::State;
 use crate::tables::Tables;
 use crate::timeline::{Doing, Timeline, Waker};
@@ -23,7 +25,15 @@ const REGULAR: usize = 5;
 /// Who waits on and who wakes each futex of the recording.
 #[derive(Debug, Default)]
 pub(crate) struct Handovers {
-    uses: FxHashMap<(Pid, u64), Use>,
+    uses: FxHashMap<(Pid, What), Use>,
+    parked: FxHashMap<StackId, Option<Parked>>,
+}
+
+/// What is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum What {
+    Futex(u64),
+    Parked(Option<(CodeId, u32)>),
 }
 
 #[derive(Debug, Default)]
@@ -48,11 +58,17 @@ impl Handovers {
         for (index, thread) in (0u32..).zip(&timeline.threads) {
             for (start, end, interval) in thread.spans() {
                 let Doing::Blocked(wait) = interval.doing else { continue };
-                let Some(futex) = wait.site.and_then(|site| futex(tables, site)) else {
-                    continue;
+                let futex = wait.site.and_then(|site| futex(tables, site));
+                let parked = interval.stack.and_then(|stack| found.parked(tables, stack));
+                let (what, varies) = match (parked, futex) {
+                    (Some(Parked::Own), _) | (None, None) => continue,
+                    (Some(Parked::At(line)), _) => (What::Parked(line), true),
+                    (None, Some((address, expected))) => {
+                        (What::Futex(address), expected != CONTENDED)
+                    }
                 };
-                let used = found.uses.entry(futex.key).or_default();
-                used.varies |= futex.expected != CONTENDED;
+                let used = found.uses.entry((thread.pid, what)).or_default();
+                used.varies |= varies;
                 used.waiters.insert(index);
                 if unheard {
                     used.edges.extend([(start, 1), (end, -1)]);
@@ -70,9 +86,25 @@ impl Handovers {
         found
     }
 
-    /// What the futex of this site is used for.
-    pub(crate) fn state(&self, tables: &Tables, site: SiteId) -> State {
-        let used = futex(tables, site).and_then(|futex| self.uses.get(&futex.key));
+    fn parked(&mut self, tables: &Tables, stack: StackId) -> Option<Parked> {
+        *self.parked.entry(stack).or_insert_with(|| parked(tables, stack))
+    }
+
+    /// What a thread of `pid` waits for in a futex.
+    pub(crate) fn state(
+        &self,
+        tables: &Tables,
+        pid: Pid,
+        site: Option<SiteId>,
+        stack: Option<StackId>,
+    ) -> State {
+        let parked = stack.and_then(|stack| *self.parked.get(&stack)?);
+        let what = match parked {
+            Some(Parked::Own) => return State::LockUser,
+            Some(Parked::At(line)) => Some(What::Parked(line)),
+            None => site.and_then(|site| Some(What::Futex(futex(tables, site)?.0))),
+        };
+        let used = what.and_then(|what| self.uses.get(&(pid, what)));
         match used {
             Some(used) if used.is_timer() => State::Sleep,
             Some(used) if used.is_lock() => State::LockUser,
@@ -138,17 +170,10 @@ impl Use {
     }
 }
 
-struct Futex {
-    key: (Pid, u64),
-    expected: u32,
-}
-
-fn futex(tables: &Tables, site: SiteId) -> Option<Futex> {
-    let site = tables.sites.get(&site)?;
-    match site.object {
-        Object::Futex { address, expected, .. } => {
-            Some(Futex { key: (site.pid, address), expected })
-        }
+/// Its address, and the value that the wait expects.
+fn futex(tables: &Tables, site: SiteId) -> Option<(u64, u32)> {
+    match tables.sites.get(&site)?.object {
+        Object::Futex { address, expected, .. } => Some((address, expected)),
         _ => None,
     }
 }

@@ -159,7 +159,7 @@ fn futexes() {
     assert_eq!(judge(Some(&futex(9)), &[], false), Cause::Handover);
     assert_eq!(judge(Some(&futex(11)), &[], false), Cause::Handover);
     assert_eq!(judge(Some(&futex(9)), &[], true), Cause::State(State::LockGil));
-    check(&call("futex", Object::Unseen), &[], State::SyncThread);
+    assert_eq!(judge(Some(&call("futex", Object::Unseen)), &[], false), Cause::Handover);
 }
 
 #[test]
@@ -186,7 +186,8 @@ fn frames_tell_where_call_and_object_do_not() {
         check(&site, &["schedule", "do_nanosleep", "hrtimer_nanosleep"], State::Sleep);
         check(&site, &["schedule", "do_wait"], State::Child);
         check(&site, &["schedule", "do_wait_intr_irq"], State::Unknown);
-        check(&site, &["futex_wait_queue", "futex_wait"], State::SyncThread);
+        let in_futex = judge(Some(&site), &["futex_wait_queue", "futex_wait"], false);
+        assert_eq!(in_futex, Cause::Handover);
         check(&site, &["ptrace_stop", "get_signal"], State::Stopped);
         check(&site, &["io_schedule", "filemap_fault", "asm_exc_page_fault"], State::Memory);
         check(&site, &[], State::Unknown);

@@ -20,7 +20,7 @@ use crate::timeline::Timeline;
 /// Pairs of waiter and holder that are named.
 const EDGES: usize = 50;
 
-/// `None` when no thread ran CPython.
+/// `None` when no thread ran a CPython that has a GIL.
 pub(crate) fn summary(
     tables: &Tables,
     timeline: &Timeline,

@@ -147,3 +147,16 @@ fn who_wakes_one_that_waits_had_it_and_looks_tell_the_rest() {
     assert_eq!((gil.holder_looks, gil.holder_agree), (1, 1));
     assert_eq!((gil.free_ns, gil.holder_unknown_ns), (0, 0));
 }
+
+#[test]
+fn a_free_threaded_build_has_no_gil_unless_one_was_seen() {
+    let name = "cpython 3.13.5 free-threaded".to_owned();
+    let runtime = Event::Runtime { space: SpaceId(1), name, gil: Some(GIL) };
+    let script = Script::new(2).thread("a", "########").thread("b", "########").at(0, runtime);
+    let report = script.run().report;
+    assert_eq!(report.gil, None);
+    let told = report.prescription.unwrap().because.join("; ");
+    assert!(!told.contains("holds the interpreter lock"), "{told}");
+    let seen = looks(script, 100, &[(1, GilHolder::Itself)]).run().report;
+    assert!(seen.gil.is_some_and(|gil| gil.with_ns > 0));
+}

@@ -40,8 +40,9 @@ pub(super) struct Worker {
     /// On a CPU while its work went on, and kept from one.
     pub(super) cpu_ns: u64,
     pub(super) starved_ns: u64,
-    /// Waits that could overlap with others; of these, for a disk.
+    /// Waits that could overlap with others, and how many; of these, for a disk.
     pub(super) wait_ns: u64,
+    pub(super) wait_count: u64,
     pub(super) disk_ns: u64,
     pub(super) gil_ns: u64,
     pub(super) lock_ns: u64,

@@ -113,12 +113,14 @@ fn processes(inputs: &Inputs<'_>, frames: &mut Frames<'_>, attached: bool) -> Ve
 }
 
 fn process(tables: &Tables, pid: Pid, held: Option<[f64; 2]>) -> Process {
-    let runtime = tables.runtime(pid).unwrap_or_default();
+    let python = tables.runtime(pid).is_some_and(|name| name.starts_with("cpython"));
+    let free_threaded = python && !tables.has_gil(pid);
+    // Not seen: what cannot be run side by side is the safer guess.
+    let unseen = if free_threaded { 0.0 } else { 1.0 };
     Process {
-        python: runtime.starts_with("cpython"),
-        free_threaded: runtime.contains("free-threaded"),
-        // Not seen: what cannot be run side by side is the safer guess.
-        held: held.unwrap_or([1.0; 2]),
+        python,
+        free_threaded,
+        held: held.unwrap_or([unseen; 2]),
         memory: tables.memory(pid),
         workers: Vec::new(),
     }
@@ -206,6 +208,7 @@ impl Look<'_, '_> {
                 State::LockUser | State::LockKernel => worker.lock_ns += inside,
                 state if overlaps(*account) => {
                     worker.wait_ns += inside;
+                    worker.wait_count += u64::from(inside > 0 && begins(interval.doing));
                     if state == State::IoDisk {
                         worker.disk_ns += inside;
                     }
@@ -242,6 +245,11 @@ impl Look<'_, '_> {
             blocks: blocking.most().map(|most| most.repeats(frames)),
         }
     }
+}
+
+/// A wait, and not the rest of one that a gap in the records cut in two.
+fn begins(doing: Doing) -> bool {
+    matches!(doing, Doing::Blocked(wait) if !wait.resumed)
 }
 
 /// Whether other work could go on during the wait: it is for something outside.

@@ -121,6 +121,7 @@ fn sequential_work(
         device: (worker.disk_ns as f64).min(waits),
         starved,
         pieces: repeats.map(|repeats| repeats.count),
+        wakes: repeats.map_or(0.0, |_| worker.wait_count as f64),
         longest: repeats.map_or(0.0, |repeats| repeats.longest_ns as f64),
         divisible: if repeats.is_some() { 1.0 } else { worker.divisible },
     }
@@ -139,8 +140,8 @@ fn choose(facts: &Facts<'_>, main: &Process, work: &Work, present: Option<Model>
     let best = predictions.iter().find(|it| it.middle() <= least * SAME);
     let gain = |it: &&Prediction| wall / it.middle() >= WORTH && Some(it.model) != present;
     let chosen = best.filter(gain).copied();
-    let mut because = vec![measured(work)];
-    because.extend(chosen.and_then(|it| condition(it.model, work)));
+    let mut because = vec![measured(main, work)];
+    because.extend(chosen.and_then(|it| condition(main, it.model, work)));
     let name = chosen.map_or("keep", |it| it.model.as_str());
     if chosen.is_none() {
         because.push("no other model would gain much".to_owned());
@@ -165,7 +166,13 @@ fn possible(model: Model, work: &Work) -> bool {
     model != Model::Asyncio || work.device <= work.waits / 2.0 || work.waits == 0.0
 }
 
-fn measured(work: &Work) -> String {
+fn measured(main: &Process, work: &Work) -> String {
+    if main.free_threaded {
+        let [cpu, waits] = [work.cpu, work.waits].map(span);
+        return format!(
+            "computing takes {cpu}, for which this interpreter needs no lock, and {waits} are waits"
+        );
+    }
     format!(
         "computing holds the interpreter lock for {}, goes on without it for {}, and {} are waits",
         span(work.held()),
@@ -174,10 +181,13 @@ fn measured(work: &Work) -> String {
     )
 }
 
-fn condition(model: Model, work: &Work) -> Option<String> {
+fn condition(main: &Process, model: Model, work: &Work) -> Option<String> {
     match model {
         Model::Multiprocessing => {
             Some("if the work can be divided, with little to pass between the parts".to_owned())
+        }
+        Model::Threads if main.free_threaded && work.waits < work.cpu => {
+            Some("if the work can be divided: threads compute side by side here".to_owned())
         }
         Model::Threads if work.waits < work.cpu => {
             Some("most of the computing lets go of the interpreter lock".to_owned())
@@ -266,11 +276,14 @@ fn threads(facts: &Facts<'_>, main: &Process) -> Prescription {
         return fewer(facts, main, &work, Model::Asyncio, count);
     }
     let doing = if waits / all >= 0.5 { "overlap their waits" } else { "compute side by side" };
-    let because = format!(
-        "{count} threads {doing}, {} of their work waits for the interpreter lock",
-        share(gil / all)
-    );
-    prescribed("keep", vec![because, measured(&work)])
+    let because = match main.free_threaded {
+        true => format!("{count} threads {doing}, without an interpreter lock"),
+        false => format!(
+            "{count} threads {doing}, {} of their work waits for the interpreter lock",
+            share(gil / all)
+        ),
+    };
+    prescribed("keep", vec![because, measured(main, &work)])
 }
 
 /// The work of several at once: it is divided already.
@@ -291,6 +304,7 @@ fn shared_work(facts: &Facts<'_>, processes: &[&Process]) -> Work {
         device: sum(|it| it.disk_ns),
         starved: 0.0,
         pieces: None,
+        wakes: 0.0,
         longest: 0.0,
         divisible: 1.0,
     }
@@ -306,7 +320,7 @@ fn fewer(
 ) -> Prescription {
     let machine = Machine { cpus: facts.cpus, lockless: main.free_threaded };
     let prediction = model.with(work, count as u64, machine, true);
-    let mut prescription = prescribed(model.as_str(), vec![measured(work)]);
+    let mut prescription = prescribed(model.as_str(), vec![measured(main, work)]);
     prescription.predicted = Some(predicted(facts, main, &prediction));
     prescription
 }
@@ -314,6 +328,7 @@ fn fewer(
 // ---- processes already
 
 fn processes(facts: &Facts<'_>, python: &[&Process]) -> Prescription {
+    let main = python[0];
     let sum = |of: fn(&Worker) -> u64| python.iter().map(|it| it.sum(of)).sum::<u64>() as f64;
     let all = sum(Worker::work).max(1.0);
     let work = shared_work(facts, python);
@@ -322,11 +337,11 @@ fn processes(facts: &Facts<'_>, python: &[&Process]) -> Prescription {
     if cpu / all >= MOSTLY_WAIT || work.waits / all < 0.5 {
         let cpus = cpu / facts.wall_ns.max(1) as f64;
         let because = format!("{count} processes compute on {cpus:.1} of {:.1} CPUs", facts.cpus);
-        return prescribed("keep", vec![because, measured(&work)]);
+        return prescribed("keep", vec![because, measured(main, &work)]);
     }
     let workers: usize = python.iter().map(|it| it.workers.len()).sum();
     let memory = python.iter().map(|it| it.memory).sum::<Option<u64>>();
-    let mut prescription = fewer(facts, python[0], &work, Model::Threads, workers);
+    let mut prescription = fewer(facts, main, &work, Model::Threads, workers);
     prescription.because.insert(
         0,
         format!(
@@ -367,6 +382,7 @@ fn in_loop(
         device: (worker.disk_ns as f64).min(blocks),
         starved: 0.0,
         pieces: blocked.map(|repeats| repeats.count),
+        wakes: blocked.map_or(0.0, |repeats| repeats.count as f64),
         longest: blocked.map_or(0.0, |repeats| repeats.longest_ns as f64),
         divisible: 1.0,
     };
@@ -384,7 +400,7 @@ fn awaited(facts: &Facts<'_>, main: &Process, work: &Work) -> Prescription {
     let prediction = Model::Asyncio.best(work, machine, true);
     let because = "await the asynchronous form of these calls, or asyncio.to_thread, \
                    if other tasks have something to do meanwhile";
-    let mut prescription = prescribed("asyncio", vec![because.to_owned(), measured(work)]);
+    let mut prescription = prescribed("asyncio", vec![because.to_owned(), measured(main, work)]);
     prescription.predicted = Some(predicted(facts, main, &prediction));
     prescription
 }

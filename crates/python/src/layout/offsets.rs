@@ -46,6 +46,9 @@ struct Positions {
     items: u64,
     /// `bytes_object.ob_size`.
     bytes: u64,
+    /// Free-threaded builds have copies of the bytecode, and other bits in the state of
+    /// a string.
+    copies: bool,
 }
 
 const V3_13: Positions = Positions {
@@ -57,6 +60,7 @@ const V3_13: Positions = Positions {
     object: 360,
     items: 408,
     bytes: 520,
+    copies: false,
 };
 const V3_14: Positions = Positions {
     gil: 120,
@@ -67,6 +71,7 @@ const V3_14: Positions = Positions {
     object: 408,
     items: 456,
     bytes: 600,
+    copies: true,
 };
 const V3_15: Positions = Positions {
     gil: 120,
@@ -77,6 +82,7 @@ const V3_15: Positions = Positions {
     object: 472,
     items: 552,
     bytes: 696,
+    copies: true,
 };
 
 /// What the interpreter says of itself. `None` when it is one that does not.
@@ -90,11 +96,8 @@ pub(super) fn read(
     }
     let version = u32::try_from(word(&head, 8)).map_or(Version(0), Version);
     let positions = positions(version)?;
-    if word(&head, 16) != 0 {
-        return Err(Unsupported::FreeThreaded(version));
-    }
     let list = memory::bytes(memory, runtime, SPAN).ok_or(Unsupported::Unreadable)?;
-    let layout = decode(&list, positions);
+    let layout = decode(&list, positions, word(&head, 16) != 0);
     if !is_sane(&layout) {
         return Err(Unsupported::Absurd(version));
     }
@@ -112,9 +115,12 @@ fn positions(version: Version) -> Result<&'static Positions, Unsupported> {
     if version.is_fixed() { Ok(known) } else { Err(Unsupported::Unfinished(version)) }
 }
 
-fn decode(list: &[u8], at: &Positions) -> Layout {
+fn decode(list: &[u8], at: &Positions, free_threaded: bool) -> Layout {
     let field = |position: u64| word(list, position);
     let text = at.bytes + 16;
+    let copies = free_threaded && at.copies;
+    // Whether a string is interned takes 2 bits, or a byte that can be written alone.
+    let kind_bit = if copies { 8 } else { 2 };
     Layout {
         interpreters: field(INTERPRETERS),
         interpreter: InterpreterLayout {
@@ -137,6 +143,7 @@ fn decode(list: &[u8], at: &Positions) -> Layout {
             counts: Instruction::Address,
             entry: Entry::Shim(field(at.frame + 32)),
             locals: field(at.frame + 24),
+            copy: copies.then(|| field(at.frame + 48)),
         },
         code: CodeLayout {
             first_line: field(at.code + 32),
@@ -147,6 +154,7 @@ fn decode(list: &[u8], at: &Positions) -> Layout {
             locals: field(at.code + 48),
             line_format: LineFormat::Locations,
             instructions: Some(field(at.code + 64)),
+            copies: copies.then(|| field(at.code + 72)),
         },
         text: TextLayout {
             length: field(text + 16),
@@ -154,11 +162,11 @@ fn decode(list: &[u8], at: &Positions) -> Layout {
             ascii_data: field(text + 24),
             // `PyUnicodeObject` is the compact structure and one pointer.
             data: field(text).wrapping_sub(8),
-            kind_bit: 2,
-            compact_bit: 5,
-            ascii_bit: 6,
+            kind_bit,
+            compact_bit: kind_bit + 3,
+            ascii_bit: kind_bit + 4,
         },
-        gil: gil(list, at.gil),
+        gil: gil(list, at.gil, free_threaded),
         object_type: field(at.object),
         type_name: field(at.object + 16),
         size: field(at.bytes),
@@ -168,18 +176,21 @@ fn decode(list: &[u8], at: &Positions) -> Layout {
     }
 }
 
-fn gil(list: &[u8], at: u64) -> GilLayout {
+fn gil(list: &[u8], at: u64, free_threaded: bool) -> GilLayout {
     let field = |position: u64| word(list, position);
     // The fields are told as they lie in an interpreter that has its own.
     let own = field(at + 8);
     let locked = field(at + 24).wrapping_sub(own);
+    // The counter of switches is between.
+    let queue = locked.wrapping_add(16);
     GilLayout {
         place: GilPlace::Interpreter(field(at)),
+        enabled: free_threaded.then(|| field(at + 16)),
         holder: field(at + 32).wrapping_sub(own),
         locked,
-        // The counter of switches is between.
-        queue: locked.wrapping_add(16),
-        size: 208,
+        queue,
+        // Two conditions and two mutexes.
+        size: queue.wrapping_add(176),
     }
 }
 
@@ -199,6 +210,7 @@ fn is_sane(layout: &Layout) -> bool {
         layout.text.data,
         layout.gil.holder,
         layout.gil.locked,
+        layout.gil.enabled.unwrap_or(0),
         layout.gil.queue,
         layout.type_name,
         layout.bytes,

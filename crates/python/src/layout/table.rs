@@ -38,6 +38,7 @@ const V3_8: Layout = Layout {
         counts: Instruction::Bytes,
         entry: Entry::Every,
         locals: 360,
+        copy: None,
     },
     code: CodeLayout {
         first_line: 40,
@@ -48,6 +49,7 @@ const V3_8: Layout = Layout {
         locals: 72,
         line_format: LineFormat::Increments,
         instructions: None,
+        copies: None,
     },
     text: TextLayout {
         length: 16,
@@ -58,7 +60,14 @@ const V3_8: Layout = Layout {
         compact_bit: 5,
         ascii_bit: 6,
     },
-    gil: GilLayout { place: GilPlace::Runtime(1152), holder: 8, locked: 16, queue: 32, size: 208 },
+    gil: GilLayout {
+        place: GilPlace::Runtime(1152),
+        enabled: None,
+        holder: 8,
+        locked: 16,
+        queue: 32,
+        size: 208,
+    },
     object_type: 8,
     type_name: 24,
     size: 16,
@@ -96,6 +105,7 @@ const V3_11: Layout = Layout {
         counts: Instruction::Address,
         entry: Entry::Flag(68),
         locals: 72,
+        copy: None,
     },
     code: CodeLayout {
         first_line: 72,
@@ -106,6 +116,7 @@ const V3_11: Layout = Layout {
         locals: 96,
         line_format: LineFormat::Locations,
         instructions: Some(184),
+        copies: None,
     },
     gil: GilLayout { place: GilPlace::Runtime(360), ..V3_10.gil },
     ..V3_10

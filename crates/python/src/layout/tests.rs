@@ -22,15 +22,33 @@ print(ctypes.string_at(ctypes.addressof(runtime), 760).hex())
 #[test]
 fn the_layout_of_each_version_is_that_of_its_headers() {
     for interpreter in interpreters::all() {
-        let Some(headers) = from_headers(&interpreter) else {
+        let Some(mut headers) = from_headers(&interpreter, &[]) else {
             println!("SKIP {interpreter:?}: no headers, or no C compiler");
             continue;
         };
+        headers.retain(|name, _| !name.starts_with("word."));
         let version = format!("3.{}", interpreter.minor).parse().unwrap();
         let runtime = if interpreter.minor < 13 { vec![0; 64] } else { own_words(&interpreter) };
         let memory = Image { parts: BTreeMap::from([(0, runtime)]), ..Image::default() };
         let (_, layout) = Layout::find(&memory, 0, Some(version)).unwrap();
         assert_eq!(fields(&layout), headers, "{interpreter:?}");
+    }
+}
+
+/// From 3.14 on a header has the words that an interpreter will say of itself, those of a
+/// free-threaded build, too.
+#[test]
+fn the_layout_of_a_free_threaded_build_is_that_of_its_headers() {
+    for interpreter in (14..=15).flat_map(interpreters::of) {
+        let Some(mut said) = from_headers(&interpreter, &["-DPy_GIL_DISABLED=1"]) else {
+            println!("NOTE {interpreter:?}: no headers, or no C compiler");
+            continue;
+        };
+        let words = (0..95).map(|word| said.remove(&format!("word.{word}")).unwrap());
+        let runtime: Vec<u8> = words.flat_map(u64::to_le_bytes).collect();
+        let memory = Image { parts: BTreeMap::from([(0, runtime)]), ..Image::default() };
+        let (_, layout) = Layout::find(&memory, 0, None).unwrap();
+        assert_eq!(fields(&layout), said, "{interpreter:?}");
     }
 }
 
@@ -44,7 +62,8 @@ fn own_words(interpreter: &Interpreter) -> Vec<u8> {
 /// The folder of its own headers, if they are installed.
 fn headers(interpreter: &Interpreter) -> Option<PathBuf> {
     let prefix = interpreter.program.parent()?.parent()?;
-    let inside = prefix.join(format!("include/python3.{}", interpreter.minor));
+    let kind = if interpreter.free_threaded { "t" } else { "" };
+    let inside = prefix.join(format!("include/python3.{}{kind}", interpreter.minor));
     let outside = match &interpreter.root {
         None => inside,
         Some(root) => root.join(inside.strip_prefix("/").ok()?),
@@ -53,12 +72,13 @@ fn headers(interpreter: &Interpreter) -> Option<PathBuf> {
 }
 
 /// What the program made with its headers prints.
-fn from_headers(interpreter: &Interpreter) -> Option<BTreeMap<String, u64>> {
+fn from_headers(interpreter: &Interpreter, flags: &[&str]) -> Option<BTreeMap<String, u64>> {
     let headers = headers(interpreter)?;
     let directory = tempfile::tempdir().unwrap();
     let program = directory.path().join("layout");
     let compiled = Command::new("cc")
         .arg("-w")
+        .args(flags)
         .arg("-I")
         .arg(&headers)
         .arg("-I")
@@ -127,6 +147,9 @@ fn fields(layout: &Layout) -> BTreeMap<String, u64> {
     fields.extend(thread.within_cframe.map(|at| ("cframe.frame", at)));
     fields.extend(code.qualified_name.map(|at| ("code.qualified_name", at)));
     fields.extend(code.instructions.map(|at| ("code.instructions", at)));
+    fields.extend(code.copies.map(|at| ("code.copies", at)));
+    fields.extend(frame.copy.map(|at| ("frame.copy", at)));
+    fields.extend(gil.enabled.map(|at| ("gil.enabled", at)));
     match frame.entry {
         Entry::Every => {}
         Entry::Flag(at) => fields.push(("frame.entry", at)),
@@ -170,7 +193,7 @@ fn what_describes_itself_oddly_says_why() {
         find(&bytes, Some("3.11.7")).map(|(version, _)| version.release())
     };
     assert_eq!(find(0x030d_00f0, 0, 16), Ok((3, 13)));
-    assert!(matches!(find(0x030d_00f0, 1, 16), Err(Unsupported::FreeThreaded(_))));
+    assert_eq!(find(0x030d_00f0, 1, 16), Ok((3, 13)));
     assert!(matches!(find(0x030e_00a2, 0, 16), Err(Unsupported::Unfinished(_))));
     assert!(matches!(find(0x0310_00f0, 0, 16), Err(Unsupported::New(_))));
     assert!(matches!(find(0x030c_00f0, 0, 16), Err(Unsupported::Absurd(_))));

@@ -90,6 +90,29 @@ fn only_the_innermost_frame_may_go_on() {
 }
 
 #[test]
+fn a_thread_may_run_a_copy_of_the_bytecode() {
+    let (mut fake, inner) = three_calls();
+    let (copies, copy) = (fake.object(), fake.object());
+    fake.layout.code.copies = Some(240);
+    fake.layout.frame.copy = Some(240);
+    fake.set(inner + 240, copies);
+    fake.set(copies, 2);
+    fake.set(copies + 16, copy);
+    fake.put(fake.frame + 240, &1_u32.to_le_bytes());
+    let mut reader = reader(&fake);
+    reader.layout = fake.layout;
+    for (place, line) in [(copy, Some(22)), (inner, None), (copy + 8, None)] {
+        fake.set(fake.frame + fake.layout.frame.instruction, place + 2);
+        for motion in BOTH {
+            let read = reader.try_read(&fake, &fake.thread(), motion);
+            let found = read.map(|stack| names(&stack)[0].1);
+            let lost = Err(Rejection::Damaged(Trouble::Nonsense(fake.frame)));
+            assert_eq!(found, line.map_or(lost, |line| Ok(Some(line))), "{motion:?}");
+        }
+    }
+}
+
+#[test]
 fn another_code_object_at_the_same_address_is_another_function() {
     let (mut fake, inner) = three_calls();
     let mut reader = reader(&fake);

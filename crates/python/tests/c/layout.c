@@ -18,6 +18,7 @@
 #include "internal/pycore_runtime.h"
 #endif
 #if PY_VERSION_HEX >= 0x030e0000
+#include "internal/pycore_debug_offsets.h"
 #include "internal/pycore_interpframe_structs.h"
 #endif
 
@@ -126,5 +127,19 @@ int main(void) {
     AT("gil.locked", struct _gil_runtime_state, locked);
     AT("gil.queue", struct _gil_runtime_state, cond);
     print("gil.size", sizeof(struct _gil_runtime_state));
+#ifdef Py_GIL_DISABLED
+    AT("gil.enabled", struct _gil_runtime_state, enabled);
+#if PY_VERSION_HEX >= 0x030e0000
+    AT("code.copies", PyCodeObject, co_tlbc);
+    AT("frame.copy", _PyInterpreterFrame, tlbc_index);
+    /* What such an interpreter says of itself. */
+    static const struct _Py_DebugOffsets own = _Py_DebugOffsets_INIT("xdebugpy");
+    for (int word = 0; word < 95; word++) {
+        char name[16];
+        snprintf(name, sizeof name, "word.%d", word);
+        print(name, ((const uint64_t *)&own)[word]);
+    }
+#endif
+#endif
     return 0;
 }

@@ -1,6 +1,8 @@
 //! The interpreters of this machine: on the path, under pyenv, and in another
 //! root, which `WHYSLOW_PYTHON_ROOT` names (made, for example, with `debootstrap
-//! --variant=minbase --include=python3.14 sid DIR`).
+//! --variant=minbase --include=python3.14 sid DIR`). Free-threaded ones are found by
+//! their names, `python3.13t` and the like; a build of the sources with `--disable-gil`
+//! makes one.
 
 use std::collections::BTreeSet;
 use std::env;
@@ -12,10 +14,15 @@ use std::process::{Command, Stdio};
 /// Minor versions that are supported.
 pub(crate) const MINORS: std::ops::RangeInclusive<u8> = 8..=15;
 
+/// The first of which there are free-threaded builds.
+const FREE_THREADED: u8 = 13;
+
 /// One interpreter.
 #[derive(Clone, Debug)]
 pub(crate) struct Interpreter {
     pub(crate) minor: u8,
+    /// Its threads need no GIL.
+    pub(crate) free_threaded: bool,
     /// Itself, as it is named in its root.
     pub(crate) program: PathBuf,
     /// Where it thinks `/` is, when that is not so.
@@ -44,7 +51,8 @@ impl Interpreter {
 
 /// Every interpreter of the minor versions that are supported; there is one at least.
 pub(crate) fn all() -> Vec<Interpreter> {
-    let all: Vec<Interpreter> = MINORS.flat_map(of).collect();
+    let mut all: Vec<Interpreter> = MINORS.flat_map(of).collect();
+    all.extend(free_threaded());
     assert!(!all.is_empty(), "no python3 on the path");
     all
 }
@@ -54,6 +62,7 @@ pub(crate) fn of(minor: u8) -> Vec<Interpreter> {
     let name = format!("python3.{minor}");
     let there = env::var_os("WHYSLOW_PYTHON_ROOT").map(PathBuf::from).map(|root| Interpreter {
         minor,
+        free_threaded: false,
         program: Path::new("/usr/bin").join(&name),
         root: Some(root),
     });
@@ -65,17 +74,38 @@ pub(crate) fn of(minor: u8) -> Vec<Interpreter> {
     found
 }
 
+/// Those that need no GIL; says so when there is none.
+pub(crate) fn free_threaded() -> Vec<Interpreter> {
+    let minors = FREE_THREADED..=*MINORS.end();
+    let found: Vec<_> =
+        minors.flat_map(|minor| named(minor, &format!("python3.{minor}t"))).collect();
+    if found.is_empty() {
+        println!(
+            "NOTE python3.13t: no free-threaded build is on the path, so the memory one left is \
+             read instead; build the sources with --disable-gil to have one"
+        );
+    }
+    found
+}
+
 /// Those of `major`.`minor` on the path and under pyenv.
 pub(crate) fn here(major: u8, minor: u8) -> Vec<Interpreter> {
-    let name = format!("python{major}.{minor}");
-    let programs: BTreeSet<_> = on_path(&name).into_iter().chain(under_pyenv(&name)).collect();
-    let interpreter = |program| Interpreter { minor, program, root: None };
+    named(minor, &format!("python{major}.{minor}"))
+}
+
+fn named(minor: u8, name: &str) -> Vec<Interpreter> {
+    let programs: BTreeSet<_> = on_path(name).into_iter().chain(under_pyenv(name)).collect();
+    let free_threaded = name.ends_with('t');
+    let interpreter = |program| Interpreter { minor, free_threaded, program, root: None };
     programs.into_iter().map(interpreter).filter(works).collect()
 }
 
 fn works(interpreter: &Interpreter) -> bool {
-    let answer = interpreter.ask("import sys; sys.stdout.write(str(sys.version_info[1]))");
-    answer == Some(interpreter.minor.to_string())
+    // 2.7 has no such flags.
+    const KIND: &str = "import sys; kind = 't' * ('t' in getattr(sys, 'abiflags', '')); \
+                        sys.stdout.write('%d%s' % (sys.version_info[1], kind))";
+    let kind = if interpreter.free_threaded { "t" } else { "" };
+    interpreter.ask(KIND) == Some(format!("{}{kind}", interpreter.minor))
 }
 
 fn on_path(name: &str) -> Option<PathBuf> {

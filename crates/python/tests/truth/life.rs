@@ -75,7 +75,12 @@ fn sub_interpreters_are_listed_with_their_threads_and_their_gil() {
             _ => false,
         };
         assert!(stacks.iter().any(known), "{interpreter:?}: {stacks:?}");
-        let [own, shared] = [sub, main].map(|found| reader.gil(&memory, found.state).unwrap());
+        let locks = [sub, main].map(|found| reader.gil(&memory, found.state).unwrap());
+        if interpreter.free_threaded {
+            assert_eq!(locks, [None, None], "{interpreter:?}");
+            continue;
+        }
+        let [own, shared] = locks.map(Option::unwrap);
         assert_eq!((own.holder, shared.holder), (None, None), "{interpreter:?}: all wait");
         // What the module makes has its own GIL from 3.12 on.
         assert_eq!(own.lock != shared.lock, interpreter.minor >= 12, "{interpreter:?}");
@@ -104,8 +109,30 @@ time.sleep(1000)
         let (_, computing) = threads.iter().find(|(id, _)| *id == number).unwrap();
         for _ in 0..20 {
             let gil = reader.gil(&memory, computing.interpreter).unwrap();
-            assert_eq!(gil.holder, Some(computing.state), "{interpreter:?}");
+            assert_eq!(gil.is_none(), interpreter.free_threaded, "{interpreter:?}");
+            let holder = gil.map_or(Some(computing.state), |gil| gil.holder);
+            assert_eq!(holder, Some(computing.state), "{interpreter:?}");
         }
+    }
+}
+
+#[test]
+fn a_free_threaded_build_that_was_told_to_has_a_gil() {
+    const PROGRAM: &str = "
+import os, sys, time
+if 'PYTHON_GIL' not in os.environ:
+    os.execve(sys.executable, sys.orig_argv, dict(os.environ, PYTHON_GIL='1'))
+print('ready', flush=True)
+while True:
+    pass
+";
+    for interpreter in interpreters::free_threaded() {
+        let mut target = Running::text(&interpreter, PROGRAM);
+        assert_eq!(target.line(), "ready");
+        let mut reader = target.reader().unwrap();
+        let main = target.main_thread(&reader);
+        let gil = reader.gil(&target.memory(), main.interpreter).unwrap();
+        assert_eq!(gil.unwrap().holder, Some(main.state), "{interpreter:?}");
     }
 }
 

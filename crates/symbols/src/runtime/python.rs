@@ -14,7 +14,7 @@ pub(crate) struct FileName {
 /// An interpreter, as its file describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Interpreter {
-    /// Such as `3.11.7`.
+    /// Such as `3.11.7`, or `3.13.5 free-threaded`.
     pub(crate) version: Option<String>,
     /// Address in the file and size of `_PyRuntime`; from 3.7 on.
     pub(crate) runtime: Option<(u64, u64)>,
@@ -56,7 +56,17 @@ pub(crate) fn look_inside<R: Read + Seek>(
         return None;
     }
     let version = exported_version(file).or_else(|| version_in_text(file, name));
+    let lockless = runtime.is_some_and(|(start, _)| is_free_threaded(file, start));
+    let version = version.map(|it| if lockless { it + " free-threaded" } else { it });
     Some(Interpreter { version, runtime, segments: file.segments() })
+}
+
+/// From 3.13 on `_PyRuntime` says of itself, behind a cookie and the version, whether its
+/// threads need no GIL; the file has it as it will be in memory.
+fn is_free_threaded<R: Read + Seek>(file: &ElfFile<'_, R>, runtime: u64) -> bool {
+    let number = |at: u64| file.u32_at(runtime.wrapping_add(at));
+    let cookie = [0, 4].map(|at| number(at).unwrap_or(0).to_le_bytes());
+    cookie.as_flattened() == b"xdebugpy" && number(16).is_some_and(|said| said != 0)
 }
 
 /// From 3.11 on the number is exported.

@@ -301,7 +301,7 @@ impl Python {
         let number = *self.inner.get(&tid)?;
         let mut innermost = None;
         for thread in self.threads.get(&number)? {
-            let gil = self.reader.gil(memory, thread.interpreter).ok()?;
+            let gil = self.reader.gil(memory, thread.interpreter).ok()??;
             let holder = match gil.holder.map(|state| self.states.get(&state)) {
                 None => GilHolder::Nobody,
                 Some(Some(holder)) if *holder == number => GilHolder::Itself,

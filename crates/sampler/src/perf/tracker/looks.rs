@@ -4,7 +4,7 @@
 
 use std::collections::VecDeque;
 
-use whyslow_events::{Event, SiteId, Tid, UserRegisters};
+use whyslow_events::{Event, SiteId, StackEnd, Tid, UserRegisters};
 
 use super::chains::Known;
 use super::glances::Glance;
@@ -123,11 +123,12 @@ impl Tracker {
             left -= 1;
             let known = thread.site.filter(|_| !wish.site);
             let site = known.or_else(|| self.look_for_site(now, tid));
+            if let (true, Some(site)) = (wish.stack, site) {
+                self.look_for_calls(tid, wait, site, clock);
+            }
             let stack = if wish.stack { self.look_for_stack(tid) } else { None };
-            if stack.is_some()
-                && let Some(turn) = self.scripts.loop_turn()
-            {
-                self.looks.put(clock(), Reading::Note(Event::LoopTurn { tid, turn }));
+            if stack.is_some() {
+                self.note_turn(tid, clock);
             }
             if let Some(site) = site
                 && (known.is_none() || stack.is_some())
@@ -150,6 +151,29 @@ impl Tracker {
             new.into_iter().for_each(|event| self.emit(time, event));
         }
         site
+    }
+
+    /// Reads the interpreted calls alone where the native ones are not known from before:
+    /// to unwind code that was not met yet takes longer than many waits.
+    fn look_for_calls(&mut self, tid: Tid, wait: u64, site: SiteId, clock: &impl Fn() -> u64) {
+        let Some(thread) = self.threads.get(&tid) else { return };
+        let (Some(registers), Some(chain)) = (thread.left, &thread.waits_in) else { return };
+        if chain.user.end != StackEnd::None {
+            return;
+        }
+        let user = chain.user.clone();
+        if let Some(Ok(script)) = self.read_script(tid, true) {
+            self.note_turn(tid, clock);
+            let stack = Some((registers, UserHalf { script, ..user }));
+            self.looks.put(clock(), Reading::Look { tid, wait, site, stack });
+        }
+    }
+
+    /// What the event loop is at whose thread was read just now.
+    fn note_turn(&mut self, tid: Tid, clock: &impl Fn() -> u64) {
+        if let Some(turn) = self.scripts.loop_turn() {
+            self.looks.put(clock(), Reading::Note(Event::LoopTurn { tid, turn }));
+        }
     }
 
     fn look_for_stack(&mut self, tid: Tid) -> Option<(UserRegisters, UserHalf)> {

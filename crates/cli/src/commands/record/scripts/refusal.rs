@@ -44,9 +44,6 @@ pub(super) fn unsupported(python: &Python, why: Unsupported) -> Fallback {
             "pre-release",
             "those of release candidates and releases can be",
         ),
-        Unsupported::FreeThreaded(version) => {
-            refusal(&told(version), "free-threaded build", "those of builds with a GIL can be")
-        }
         Unsupported::Unknown => refusal(&name(python), "version unknown", OTHER_VERSION),
         Unsupported::Absurd(version) => {
             refusal(&told(version), "what it says of itself makes no sense", CORRUPT)

@@ -1,0 +1,133 @@
+//! Locks of CPython from 3.13 on (`Python/parking_lot.c`): who waits parks on a semaphore
+//! of its own, so that the futex does not tell for what; the functions that parked do, and
+//! for a lock of the program's the line that asks for it.
+
+use whyslow_events::{CodeId, StackId};
+
+use crate::tables::Tables;
+
+const SEMAPHORE: &str = "_PySemaphore_Wait";
+/// Its frame is no farther from the innermost than this, ...
+const DEPTH: usize = 8;
+/// ... and those that tell no farther from it.
+const CALLERS: usize = 5;
+
+/// Locks of the interpreter's own: of an object, of a module that is imported, and its
+/// word that all threads are to stop meanwhile.
+const OWN: &[&str] = &[
+    "PyMutex_Lock",
+    "_PyMutex_LockSlow",
+    "_PyCriticalSection_",
+    "_PyCriticalSection2_",
+    "_PyRWMutex_",
+    "_PyOnceFlag_",
+    "_PyThreadState_Attach",
+    "_PyThreadState_Suspend",
+];
+
+/// Not a lock: something that happens once, as the end of a thread.
+const EVENT: &[&str] = &["PyEvent_Wait", "PyEvent_WaitTimed"];
+
+/// What a thread parked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Parked {
+    /// A lock of the interpreter's.
+    Own,
+    /// A `threading.Lock` or what is made of it, at this line, where that is known. Its use
+    /// those tell that wait there.
+    At(Option<(CodeId, u32)>),
+}
+
+/// `None` where nobody parked, or for something that is no lock.
+pub(crate) fn parked(tables: &Tables, stack: StackId) -> Option<Parked> {
+    let stack = tables.stacks.get(&stack)?;
+    let named = |address: &u64| {
+        let frames = tables.symbols(Some(stack.space), *address, stack.named_at);
+        frames.iter().map(|frame| frame.function.as_str())
+    };
+    let mut functions = stack.user.iter().take(DEPTH + CALLERS).flat_map(named);
+    functions.by_ref().take(DEPTH).find(|function| is(SEMAPHORE, function))?;
+    let callers: Vec<&str> = functions.take(CALLERS).collect();
+    let called_by =
+        |names: &[&str]| callers.iter().any(|caller| names.iter().any(|name| is(name, caller)));
+    if called_by(OWN) {
+        return Some(Parked::Own);
+    }
+    // A stripped interpreter does not name the rest.
+    let asked = stack.script.first().map(|call| (call.code, call.line));
+    let other = called_by(EVENT) || asked.is_some_and(|(code, _)| hands_over(tables, code));
+    (!other).then_some(Parked::At(asked))
+}
+
+/// A condition hands over by a lock that each who waits makes for it.
+fn hands_over(tables: &Tables, code: CodeId) -> bool {
+    tables.codes.get(&code).is_some_and(|code| {
+        // Names are qualified.
+        code.function == "Condition.wait" && code.file.ends_with("threading.py")
+    })
+}
+
+/// A name that ends in `_` is a prefix; compilers append `.cold` and the like.
+fn is(name: &str, function: &str) -> bool {
+    let plain = function.split('.').next().unwrap_or(function);
+    if name.ends_with('_') { plain.starts_with(name) } else { plain == name }
+}
+
+#[cfg(test)]
+mod tests {
+    use whyslow_events::{
+        CodeId, Event, Frame, ScriptFrame, SiteId, SpaceId, StackEnd, StackId, SymbolKey, Tid,
+    };
+
+    use crate::script::{MS, Script};
+
+    /// Two threads: one waits for `first`, a stack of these functions at this line, and is
+    /// woken by the other, which then waits for `then`. What the waits are.
+    fn waits(first: (&str, u32), then: (&str, u32)) -> String {
+        let mut script = Script::new(2).thread("a", "##qqqq######").thread("b", "######qqqq##");
+        for (number, (functions, line)) in (0..).zip([first, then]) {
+            let (space, id, tid) = (SpaceId(1), StackId(900 + number), Tid(100 + number));
+            let addresses: Vec<u64> = (0..).zip(functions.split(' ')).map(|(at, _)| at).collect();
+            let user: Vec<u64> = addresses.iter().map(|at| 16 * u64::from(id.0) + at).collect();
+            let frame = |name: &str| Frame {
+                function: name.to_owned(),
+                file: None,
+                line: None,
+                module: "python3.14".to_owned(),
+                inlined: false,
+            };
+            let names = user.iter().zip(functions.split(' '));
+            let names = names.map(|(&address, name)| {
+                (SymbolKey { space: Some(space), address }, vec![frame(name)])
+            });
+            let symbols = Event::Symbols(names.collect());
+            let script_frame = ScriptFrame { code: CodeId(1), line, entry: true };
+            let (kernel, end) = (vec![], StackEnd::Complete);
+            let stack = Event::Stack { id, space, kernel, user, end, script: vec![script_frame] };
+            let look = Event::Look { tid, site: SiteId('q'.into()), stack: Some(id) };
+            let looked = (2 + 4 * u64::from(number)) * MS + MS / 2;
+            script = script.at(0, symbols).at(0, stack).at(looked, look);
+        }
+        let report = script.run().report;
+        let of = |wait: &crate::report::Wait| format!("{} {}", wait.state, wait.total_ns / MS);
+        let mut waits: Vec<String> = report.waits.iter().map(of).collect();
+        waits.sort();
+        waits.join(", ")
+    }
+
+    #[test]
+    fn the_functions_that_parked_tell_for_what() {
+        let asked = "_PySemaphore_Wait _PyParkingLot_Park _PyMutex_LockTimed cfunction_call";
+        let object =
+            "_PySemaphore_Wait _PyParkingLot_Park _PyMutex_LockTimed PyMutex_Lock list_append";
+        let stopped = "_PySemaphore_Wait _PyParkingLot_Park _PyThreadState_Attach";
+        let joined = "_PySemaphore_Wait _PyParkingLot_Park PyEvent_WaitTimed";
+        assert_eq!(waits((asked, 7), (asked, 7)), "lock.user 8");
+        // Who wakes at the one line does not wait there.
+        assert_eq!(waits((asked, 7), (asked, 8)), "sync.thread 8");
+        assert_eq!(waits((object, 7), (stopped, 8)), "lock.user 8");
+        assert_eq!(waits((object, 7), (asked, 8)), "lock.user 4, sync.thread 4");
+        // One futex for both, as this test has it, is a lock.
+        assert_eq!(waits((joined, 7), (joined, 8)), "lock.user 8");
+    }
+}
