@@ -28,34 +28,37 @@ struct Use {
     varies: bool,
     waiters: HashSet<u32>,
     wakers: FxHashMap<u32, u64>,
-    /// When a wait began (+1) or ended (−1), where nobody tells who wakes.
-    edges: Vec<(u64, i32)>,
+    /// For how long so many waited at once, ns, where nobody tells who wakes.
+    at_once: FxHashMap<i32, u64>,
 }
 
 impl Handovers {
-    pub(crate) fn gather(tables: &Tables, timeline: &Timeline) -> Self {
-        let mut found = Handovers::default();
+    /// The next segment.
+    pub(crate) fn add(&mut self, tables: &Tables, timeline: &Timeline) {
         // Who ended a wait is only guessed then: of many that are woken at once each
         // would seem to have woken the next.
         let unheard = !tables.header.capabilities.wakeups;
-        for (index, thread) in (0u32..).zip(&timeline.threads) {
+        let mut edges: FxHashMap<(Pid, u64), Vec<(u64, i32)>> = FxHashMap::default();
+        for thread in &timeline.threads {
             for (start, end, interval) in thread.spans() {
                 let Doing::Blocked(wait) = interval.doing else { continue };
                 let Some(futex) = wait.site.and_then(|site| futex(tables, site)) else {
                     continue;
                 };
-                let used = found.uses.entry(futex.key).or_default();
+                let used = self.uses.entry(futex.key).or_default();
                 used.varies |= futex.expected != CONTENDED;
-                used.waiters.insert(index);
+                used.waiters.insert(thread.number);
                 if unheard {
-                    used.edges.extend([(start, 1), (end, -1)]);
+                    edges.entry(futex.key).or_default().extend([(start, 1), (end, -1)]);
                 }
                 if let Waker::Thread(waker) = wait.waker {
                     *used.wakers.entry(waker).or_default() += 1;
                 }
             }
         }
-        found
+        for (key, edges) in edges {
+            self.uses.entry(key).or_default().count(edges);
+        }
     }
 
     /// What the futex of this site is used for.
@@ -70,7 +73,7 @@ impl Use {
         if !self.varies {
             return true;
         }
-        if !self.edges.is_empty() {
+        if !self.at_once.is_empty() {
             return self.takes_turns();
         }
         let by_waiters: u64 = self
@@ -84,23 +87,26 @@ impl Use {
 }
 
 impl Use {
+    /// Waits began (+1) and ended (−1) then.
+    fn count(&mut self, mut edges: Vec<(u64, i32)>) {
+        edges.sort_unstable();
+        let (mut waiting, mut since) = (0, 0);
+        for (time, change) in edges {
+            if waiting > 0 {
+                *self.at_once.entry(waiting).or_default() += time - since;
+            }
+            waiting += change;
+            since = time;
+        }
+    }
+
     /// Somebody always has a lock: of those who want it, all but one wait, and
     /// hardly ever all.
     fn takes_turns(&self) -> bool {
         let users = i32::try_from(self.waiters.len()).unwrap_or(i32::MAX);
-        let mut edges = self.edges.clone();
-        edges.sort_unstable();
-        let (mut waiting, mut since) = (0, 0);
-        let [mut any, mut but_one, mut all] = [0_u64; 3];
-        for (time, change) in edges {
-            let span = time - since;
-            any += if waiting > 0 { span } else { 0 };
-            but_one += if waiting == users - 1 { span } else { 0 };
-            all += if waiting == users { span } else { 0 };
-            waiting += change;
-            since = time;
-        }
-        users > 1 && but_one * 2 > any && all * 4 < any
+        let any: u64 = self.at_once.values().sum();
+        let of = |waiting: i32| self.at_once.get(&waiting).copied().unwrap_or_default();
+        users > 1 && of(users - 1) * 2 > any && of(users) * 4 < any
     }
 }
 
