@@ -11,6 +11,7 @@ mod event_loop;
 mod faults;
 mod follow;
 mod gil;
+mod hours;
 mod interpreters;
 mod interrupt;
 mod launch;

@@ -122,14 +122,28 @@ pub(crate) struct Endings {
     handovers: Handovers,
     /// Time of those that each kind of waker ended.
     by_place: FxHashMap<(SiteId, Option<StackId>), [u64; 3]>,
+    /// How long the waits are so far that a cut fell into, by number of the thread.
+    open: FxHashMap<u32, u64>,
 }
 
 impl Endings {
     /// The next segment.
     pub(crate) fn add(&mut self, tables: &Tables, timeline: &Timeline) {
         self.handovers.add(tables, timeline);
-        for (start, end, interval) in timeline.threads.iter().flat_map(Thread::spans) {
+        for thread in &timeline.threads {
+            self.add_thread(thread);
+        }
+    }
+
+    fn add_thread(&mut self, thread: &Thread) {
+        let mut begun = self.open.remove(&thread.number).unwrap_or(0);
+        for (start, end, interval) in thread.spans() {
+            let ns = std::mem::take(&mut begun) + (end - start);
             let Doing::Blocked(wait) = interval.doing else { continue };
+            if thread.open && end == thread.end && end > start {
+                self.open.insert(thread.number, ns);
+                continue;
+            }
             let Some(site) = wait.site else { continue };
             let kind = match wait.waker {
                 Waker::Unseen => continue,
@@ -137,7 +151,7 @@ impl Endings {
                 Waker::Interrupt => 1,
                 Waker::Thread(_) => 2,
             };
-            self.by_place.entry((site, interval.stack)).or_default()[kind] += end - start;
+            self.by_place.entry((site, interval.stack)).or_default()[kind] += ns;
         }
     }
 

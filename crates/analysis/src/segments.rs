@@ -14,7 +14,7 @@ use crate::totals::Totals;
 
 /// Events of threads in a segment. An interval takes some hundred bytes with all
 /// that is made of it, and an event makes hardly more than one.
-pub(crate) const SEGMENT: usize = 1 << 20;
+pub(crate) const SEGMENT: usize = 2 << 20;
 
 /// No recording is longer, in ns: the times of thousands of threads sum to less than 64 bits hold.
 const LONGEST: u64 = 1 << 52;
@@ -46,6 +46,7 @@ pub(crate) fn judged(source: &mut dyn EventSource, events: usize) -> Judged {
                 survey.add(&tables, &timeline);
                 endings.add(&tables, &timeline);
                 cut = true;
+                stream.reuse(timeline);
             }
             Segment::Last(timeline, damage) => break (timeline, damage),
         }
@@ -92,7 +93,10 @@ fn in_many(
         whole.settle(&mut recent, &mut tables);
         let accounts = accountant.accounts(&tables, &recent, &quotas);
         totals.add(&recent, &quotas, &accounts, &whole);
-        let Some(damage) = ended else { continue };
+        let Some(damage) = ended else {
+            stream.reuse(recent);
+            continue;
+        };
         recent.renumber();
         let mut apart = Totals::new(recent.start, recent.end);
         apart.add(&recent, &quotas, &accounts, &whole);
@@ -123,6 +127,13 @@ impl<'a> Stream<'a> {
     fn new(source: &'a mut dyn EventSource, events: usize) -> Self {
         let builder = Some(Builder::new(source.header()));
         Stream { source, builder, events, next: None }
+    }
+
+    /// The memory of a segment that is no longer needed.
+    fn reuse(&mut self, segment: Timeline) {
+        if let Some(builder) = &mut self.builder {
+            builder.reuse(segment);
+        }
     }
 
     /// The next segment. `see` is given every event of it.

@@ -6,7 +6,10 @@ use whyslow_events::{Cpu, CpuSet, Entrance, Event, Header, Off, Pid, Seen, Tid, 
 use super::occupancy::{Holder, Occupancy};
 use super::queues::Spare;
 use super::track::{Track, doing_after, newborn};
-use super::{Doing, GilSeen, Thread, Timeline, Waker};
+use super::{Doing, GilSeen, Interval, Thread, Timeline, Waker};
+
+/// Intervals. What has less room is made anew.
+const WORTH_KEEPING: usize = 4096;
 
 #[derive(Debug)]
 pub(crate) struct Builder {
@@ -22,6 +25,8 @@ pub(crate) struct Builder {
     /// Where the present segment begins, and the events of threads in it.
     from: u64,
     taken: usize,
+    /// Room for intervals, empty.
+    used: Vec<Vec<Interval>>,
     /// The last thread of each TID, dead or alive: what woke another may be
     /// gone before the wakeup comes to us.
     latest: FxHashMap<Tid, u32>,
@@ -46,6 +51,7 @@ impl Builder {
             finished: Vec::new(),
             from: start,
             taken: 0,
+            used: Vec::new(),
             latest: FxHashMap::default(),
             usable: CpuSet::default(),
             lost: 0,
@@ -158,12 +164,20 @@ impl Builder {
         !self.ended && time > self.now && self.now > self.from
     }
 
+    /// Where later intervals may stand: new memory for every segment costs more than
+    /// what is done with it.
+    pub(crate) fn reuse(&mut self, segment: Timeline) {
+        let used = segment.threads.into_iter().map(|thread| thread.intervals);
+        let used = used.filter(|intervals| intervals.capacity() >= WORTH_KEEPING);
+        self.used = used.map(|mut intervals| (intervals.clear(), intervals).1).collect();
+    }
+
     /// What was done since the last cut. All goes on.
     pub(crate) fn cut(&mut self) -> Timeline {
         for track in self.live.values_mut() {
             let cpus = self.cpus.cpus_of(track.mask()).clone();
             cpus.iter().for_each(|cpu| self.usable.insert(cpu));
-            let thread = track.cut(self.now, &mut self.cpus);
+            let thread = track.cut(self.now, &mut self.cpus, &mut self.used);
             self.finished.push(Thread { cpus, ..thread });
         }
         self.segment()

@@ -20,7 +20,7 @@ use super::{Doing, Thread};
 use crate::split::Split;
 
 /// To wake an idle CPU takes no longer, ns: some 50 µs on a virtual machine.
-const LONGEST_WAY: u64 = 100_000;
+pub(super) const LONGEST_WAY: u64 = 100_000;
 
 /// What is wrong in a part of a thread's life.
 #[derive(Clone, Debug)]

@@ -241,7 +241,12 @@ impl Track {
 
     /// A segment ends at `at`: what was done in it, as far as is known by now. What the
     /// thread does goes on in the next.
-    pub(super) fn cut(&mut self, at: u64, cpus: &mut Occupancy) -> Thread {
+    pub(super) fn cut(
+        &mut self,
+        at: u64,
+        cpus: &mut Occupancy,
+        used: &mut Vec<Vec<Interval>>,
+    ) -> Thread {
         // Still to be found out.
         let raced = self.raced.take();
         let at = self.exited.unwrap_or(at).min(at).max(self.since);
@@ -256,10 +261,19 @@ impl Track {
             name: self.thread.name.clone(),
             start: at,
             end: at,
+            intervals: self.room(used),
             ..Thread::of(self.thread.tid, self.thread.pid)
         };
         let done = std::mem::replace(&mut self.thread, next);
         Thread { end: at, goes_on: true, open, ..done }
+    }
+
+    /// For as many intervals as there are now, if there is.
+    fn room(&self, used: &mut Vec<Vec<Interval>>) -> Vec<Interval> {
+        let fits = |room: &Vec<Interval>| room.capacity() >= self.thread.intervals.len();
+        let busy = self.thread.intervals.len() > 1000;
+        let place = if busy { used.iter().position(fits) } else { None };
+        place.map_or_else(Vec::new, |place| used.swap_remove(place))
     }
 
     /// The thread, its last interval closed at `end` or at its exit.

@@ -5,8 +5,10 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 use whyslow_events::{Event, InMemory};
 
+use super::super::correct::LONGEST_WAY;
 use super::laws::{counted, counts, script};
 use crate::analyze::analyze_segments;
+use crate::report::States;
 use crate::script::{Script, header};
 use crate::{Analysis, Detail, View};
 
@@ -26,19 +28,14 @@ fn shares(analysis: &Analysis) -> BTreeMap<&str, f64> {
     shares
 }
 
-fn alike(events: &[(u64, Event)], segment: usize) -> Result<(Analysis, Analysis), TestCaseError> {
+fn alike(events: &[(u64, Event)], segment: usize) -> Result<(), TestCaseError> {
     let (whole, cut) = (analyzed(events, usize::MAX), analyzed(events, segment));
     prop_assert_eq!(&whole.report.ledger, &cut.report.ledger);
     prop_assert_eq!(&whole.report.waits, &cut.report.waits);
-    prop_assert_eq!(&whole.report.quality.lost, &cut.report.quality.lost);
     prop_assert_eq!(whole.stacks.folded(View::Wall), cut.stacks.folded(View::Wall));
     prop_assert_eq!(whole.anomalies, cut.anomalies);
     prop_assert_eq!(&whole.report.hot, &cut.report.hot);
     prop_assert_eq!(&whole.report.functions, &cut.report.functions);
-    Ok((whole, cut))
-}
-
-fn alike_in_shares((whole, cut): (Analysis, Analysis)) -> Result<(), TestCaseError> {
     let [all, parts] = [shares(&whole), shares(&cut)];
     prop_assert!(all.keys().eq(parts.keys()), "{:?} and {:?}", all, parts);
     for (key, share) in &all {
@@ -50,14 +47,24 @@ fn alike_in_shares((whole, cut): (Analysis, Analysis)) -> Result<(), TestCaseErr
 proptest! {
     #[test]
     fn honest_timelines(script in script(), segment in 1usize..40) {
-        alike_in_shares(alike(&script.events(), segment)?)?;
+        alike(&script.events(), segment)?;
     }
 
-    /// Who ends the waits at a place is found out before the correction: where that
-    /// is a near thing, shares may differ.
+    /// Nothing is moved over a cut: a thread's way to the CPU may lie on both sides.
     #[test]
     fn corrected_timelines(script in script(), counts in counts(), segment in 1usize..40) {
-        alike(&counted(script, counts).events(), segment)?;
+        let events = counted(script, counts).events();
+        let [whole, cut] = [usize::MAX, segment].map(|segment| analyzed(&events, segment).report);
+        let cuts = (events.len() / segment + 1) as u64;
+        prop_assert_eq!(whole.ledger.threads.len(), cut.ledger.threads.len());
+        for (whole, cut) in whole.ledger.threads.iter().zip(&cut.ledger.threads) {
+            prop_assert_eq!(whole.lifetime_ns, cut.lifetime_ns);
+            let of = |states: &States, state: &str| states.get(state).copied().unwrap_or_default();
+            for state in whole.states.keys().chain(cut.states.keys()) {
+                let off = of(&whole.states, state).abs_diff(of(&cut.states, state));
+                prop_assert!(off <= cuts * LONGEST_WAY, "{} {:?} {:?}", state, whole, cut);
+            }
+        }
     }
 }
 
