@@ -12,6 +12,7 @@ mod faults;
 mod follow;
 mod free_threaded;
 mod gil;
+mod hours;
 mod idle;
 mod interpreters;
 mod interrupt;

@@ -1,16 +1,14 @@
 //! The state of every interval, and whether its thread then holds the program
 //! up or only waits for another part of it.
 
-use std::hash::Hash;
-
 use rustc_hash::FxHashMap;
 use whyslow_events::{Object, Pid, Site, SiteId, StackId};
 
 use crate::State;
 use crate::cause::{Cause, Handovers, judge};
-use crate::quota::Quota;
+use crate::quota::{Quota, Quotas};
 use crate::tables::Tables;
-use crate::timeline::{Doing, Interval, Timeline, Wait, Waker};
+use crate::timeline::{Doing, Interval, Thread, Timeline, Wait, Waker};
 
 /// What an interval counts as. `state` of an interval on the CPU is
 /// `CpuUser`, of one in the run queue how it began; `pieces` splits both.
@@ -41,40 +39,139 @@ pub(crate) enum Level {
     Idles,
 }
 
-/// The accounts of each thread's intervals, and how many waits had evidence
-/// that disagreed.
-pub(crate) fn accounts(
-    tables: &Tables,
-    timeline: &Timeline,
-    quotas: &FxHashMap<Pid, Quota>,
-) -> (Vec<Vec<Account>>, u64) {
-    let mut judge = Judge::new(tables, timeline);
-    let mut accounts: Vec<Vec<Account>> = timeline
-        .threads
-        .iter()
-        .map(|thread| {
-            let throttled = quotas[&thread.pid] != Quota::Harmless;
-            let mut waited = None;
-            let account = |interval: &Interval| {
-                let state = judge.state(thread.pid, interval.doing, interval.stack);
-                let beside_idle = match interval.doing {
-                    Doing::Runq { .. } if throttled => State::RunqThrottled,
-                    Doing::Runq { preempted: false, .. } => waited.unwrap_or(state),
-                    _ => state,
-                };
-                waited = Some(state).filter(|_| is_wait(interval.doing));
-                Account { state, beside_idle, level: Level::Holds }
+/// Accounts for the segments of a recording, one after the other.
+#[derive(Debug)]
+pub(crate) struct Accountant {
+    judge: Judge,
+    /// `None` where the only segment there is tells.
+    evidence: Option<Evidence>,
+    /// What each thread that goes on waited for at last.
+    waited: FxHashMap<u32, State>,
+}
+
+impl Accountant {
+    /// Of a recording in one segment.
+    pub(crate) fn of(tables: &Tables, timeline: &Timeline) -> Self {
+        let mut handovers = Handovers::default();
+        handovers.add(tables, timeline);
+        Accountant::new(Judge::new(handovers), None)
+    }
+
+    fn new(judge: Judge, evidence: Option<Evidence>) -> Self {
+        Accountant { judge, evidence, waited: FxHashMap::default() }
+    }
+
+    /// The accounts of each thread's intervals.
+    pub(crate) fn accounts(
+        &mut self,
+        tables: &Tables,
+        timeline: &Timeline,
+        quotas: &Quotas,
+    ) -> Vec<Vec<Account>> {
+        let states = |thread: &Thread| self.states(tables, thread, quotas.of(thread.pid));
+        let mut accounts: Vec<Vec<Account>> = timeline.threads.iter().map(states).collect();
+        let evidence = match &self.evidence {
+            Some(evidence) => evidence,
+            None => &Evidence::gather(tables, timeline, &accounts),
+        };
+        for (thread, accounts) in timeline.threads.iter().zip(&mut accounts) {
+            for (interval, account) in thread.intervals.iter().zip(accounts) {
+                account.level = evidence.level(tables, account.state, interval.doing, thread.pid);
+            }
+        }
+        accounts
+    }
+
+    fn states(&mut self, tables: &Tables, thread: &Thread, quota: Quota) -> Vec<Account> {
+        let throttled = quota != Quota::Harmless;
+        let mut waited = self.waited.remove(&thread.number);
+        let mut before = None;
+        let account = |interval: &Interval| {
+            let state = self.judge.state(tables, thread.pid, interval.doing, interval.stack);
+            let beside_idle = match interval.doing {
+                Doing::Runq { .. } if throttled => State::RunqThrottled,
+                Doing::Runq { preempted: false, .. } => waited.unwrap_or(state),
+                _ => state,
             };
-            thread.intervals.iter().map(account).collect()
-        })
-        .collect();
-    let evidence = Evidence::gather(tables, timeline, &accounts);
-    for (thread, accounts) in timeline.threads.iter().zip(&mut accounts) {
-        for (interval, account) in thread.intervals.iter().zip(accounts) {
-            account.level = evidence.level(account.state, interval.doing, thread.pid);
+            before = waited;
+            waited = Some(state).filter(|_| is_wait(interval.doing));
+            Account { state, beside_idle, level: Level::Holds }
+        };
+        let accounts = thread.intervals.iter().map(account).collect();
+        // A turn in the queue that a cut falls into goes on, too.
+        let queued =
+            thread.intervals.last().is_some_and(|it| matches!(it.doing, Doing::Runq { .. }));
+        if let Some(waited) = if queued { before } else { waited }
+            && thread.goes_on
+        {
+            self.waited.insert(thread.number, waited);
+        }
+        accounts
+    }
+
+    /// How many waits had evidence that disagreed.
+    pub(crate) fn disagreements(&self) -> u64 {
+        self.judge.disagreements
+    }
+}
+
+/// Who ended the waits of a recording in many segments, gathered before any of
+/// them is judged.
+#[derive(Debug, Default)]
+pub(crate) struct Endings {
+    handovers: Handovers,
+    /// Time of those that each kind of waker ended.
+    by_place: FxHashMap<(SiteId, Option<StackId>), [u64; 3]>,
+    /// How long the waits are so far that a cut fell into, by number of the thread.
+    open: FxHashMap<u32, u64>,
+}
+
+impl Endings {
+    /// The next segment.
+    pub(crate) fn add(&mut self, tables: &Tables, timeline: &Timeline) {
+        self.handovers.add(tables, timeline);
+        for thread in &timeline.threads {
+            self.add_thread(thread);
         }
     }
-    (accounts, judge.disagreements)
+
+    fn add_thread(&mut self, thread: &Thread) {
+        let mut begun = self.open.remove(&thread.number).unwrap_or(0);
+        for (start, end, interval) in thread.spans() {
+            let ns = std::mem::take(&mut begun) + (end - start);
+            let Doing::Blocked(wait) = interval.doing else { continue };
+            if thread.open && end == thread.end && end > start {
+                self.open.insert(thread.number, ns);
+                continue;
+            }
+            let Some(site) = wait.site else { continue };
+            let kind = match wait.waker {
+                Waker::Unseen => continue,
+                Waker::Foreign => 0,
+                Waker::Interrupt => 1,
+                Waker::Thread(_) => 2,
+            };
+            self.by_place.entry((site, interval.stack)).or_default()[kind] += ns;
+        }
+    }
+
+    /// `tables` are complete.
+    pub(crate) fn accountant(self, tables: &Tables) -> Accountant {
+        let mut judge = Judge::new(self.handovers);
+        let mut evidence = Evidence::default();
+        for ((site, stack), ended) in self.by_place {
+            let wakers = [Waker::Foreign, Waker::Interrupt, Waker::Thread(0)];
+            for (waker, ns) in wakers.into_iter().zip(ended).filter(|(_, ns)| *ns > 0) {
+                let wait = Wait { site: Some(site), waker, resumed: false };
+                let Some(pid) = tables.sites.get(&site).map(|site| site.pid) else { continue };
+                let state = judge.state(tables, pid, Doing::Blocked(wait), stack);
+                evidence.add(state, wait, ns);
+            }
+        }
+        evidence.finish(tables);
+        judge.disagreements = 0;
+        Accountant::new(judge, Some(evidence))
+    }
 }
 
 fn is_wait(doing: Doing) -> bool {
@@ -82,20 +179,19 @@ fn is_wait(doing: Doing) -> bool {
 }
 
 /// Judges each kind of wait once.
-struct Judge<'a> {
-    tables: &'a Tables,
+#[derive(Debug)]
+struct Judge {
     handovers: Handovers,
     judged: FxHashMap<(Option<SiteId>, Option<StackId>), Cause>,
     disagreements: u64,
 }
 
-impl<'a> Judge<'a> {
-    fn new(tables: &'a Tables, timeline: &Timeline) -> Self {
-        let handovers = Handovers::gather(tables, timeline);
-        Judge { tables, handovers, judged: FxHashMap::default(), disagreements: 0 }
+impl Judge {
+    fn new(handovers: Handovers) -> Self {
+        Judge { handovers, judged: FxHashMap::default(), disagreements: 0 }
     }
 
-    fn state(&mut self, pid: Pid, doing: Doing, stack: Option<StackId>) -> State {
+    fn state(&mut self, tables: &Tables, pid: Pid, doing: Doing, stack: Option<StackId>) -> State {
         let wait = match doing {
             Doing::OnCpu { .. } => return State::CpuUser,
             Doing::Runq { preempted: true, .. } => return State::RunqPreempted,
@@ -104,7 +200,6 @@ impl<'a> Judge<'a> {
             Doing::Unknown | Doing::Undetermined => return State::Unknown,
             Doing::Blocked(wait) => wait,
         };
-        let tables = self.tables;
         let cause = *self
             .judged
             .entry((wait.site, stack))
@@ -145,54 +240,73 @@ struct Ended {
 
 /// Who ended the waits at each site and on each object: it tells of those
 /// that nobody was seen to end.
-struct Evidence<'a> {
-    tables: &'a Tables,
+#[derive(Debug, Default)]
+struct Evidence {
     by_site: FxHashMap<SiteId, Ended>,
-    by_object: FxHashMap<&'a Object, Ended>,
+    by_object: FxHashMap<Object, Ended>,
 }
 
-impl<'a> Evidence<'a> {
-    fn gather(tables: &'a Tables, timeline: &Timeline, accounts: &[Vec<Account>]) -> Self {
-        let mut found =
-            Evidence { tables, by_site: FxHashMap::default(), by_object: FxHashMap::default() };
+impl Evidence {
+    fn gather(tables: &Tables, timeline: &Timeline, accounts: &[Vec<Account>]) -> Self {
+        let mut found = Evidence::default();
         for (thread, accounts) in timeline.threads.iter().zip(accounts) {
             for ((start, end, interval), account) in thread.spans().zip(accounts) {
-                let Doing::Blocked(wait) = interval.doing else { continue };
-                let Some(inside) = ended_inside(account.state, wait.waker) else { continue };
-                let Some(id) = wait.site else { continue };
-                add(&mut found.by_site, id, inside, end - start);
-                if let Some(site) = tables.sites.get(&id)
-                    && is_told(&site.object)
-                {
-                    add(&mut found.by_object, &site.object, inside, end - start);
+                if let Doing::Blocked(wait) = interval.doing {
+                    found.add(account.state, wait, end - start);
                 }
             }
         }
+        found.finish(tables);
         found
     }
 
-    fn level(&self, state: State, doing: Doing, pid: Pid) -> Level {
+    fn add(&mut self, state: State, wait: Wait, ns: u64) {
+        let Some(inside) = ended_inside(state, wait.waker) else { return };
+        let Some(site) = wait.site else { return };
+        let ended = self.by_site.entry(site).or_default();
+        if inside {
+            ended.inside += ns;
+        } else {
+            ended.outside += ns;
+        }
+    }
+
+    /// What the sites say together of the objects.
+    fn finish(&mut self, tables: &Tables) {
+        for (site, ended) in &self.by_site {
+            let Some(site) = tables.sites.get(site).filter(|site| is_told(&site.object)) else {
+                continue;
+            };
+            let sum = self.by_object.entry(site.object.clone()).or_default();
+            sum.inside += ended.inside;
+            sum.outside += ended.outside;
+        }
+    }
+
+    fn level(&self, tables: &Tables, state: State, doing: Doing, pid: Pid) -> Level {
         let Doing::Blocked(wait) = doing else { return Level::Holds };
         match state {
             State::Idle => Level::Idles,
             State::Sleep => Level::Sleeps,
             State::SyncThread | State::LockGil => Level::Follows,
-            State::LockUser | State::LockKernel if self.inside(state, wait, pid) => Level::Locked,
-            State::Child | State::IoIpc if self.inside(state, wait, pid) => Level::Follows,
+            State::LockUser | State::LockKernel if self.inside(tables, state, wait, pid) => {
+                Level::Locked
+            }
+            State::Child | State::IoIpc if self.inside(tables, state, wait, pid) => Level::Follows,
             _ => Level::Holds,
         }
     }
 
     /// Whether the wait is for another part of the program.
-    fn inside(&self, state: State, wait: Wait, pid: Pid) -> bool {
+    fn inside(&self, tables: &Tables, state: State, wait: Wait, pid: Pid) -> bool {
         // Who ended it is only guessed without wakeups. Known is whose children
         // are waited for, who holds the other end of a pipe, and that a lock is
         // the program's own.
-        if !self.tables.header.capabilities.wakeups {
+        if !tables.header.capabilities.wakeups {
             match state {
-                State::Child => return self.tables.has_child(pid),
+                State::Child => return tables.has_child(pid),
                 State::LockUser => return true,
-                _ if wait.site.is_some_and(|it| self.tables.inside.contains(&it)) => return true,
+                _ if wait.site.is_some_and(|it| tables.inside.contains(&it)) => return true,
                 _ => {}
             }
         }
@@ -201,15 +315,15 @@ impl<'a> Evidence<'a> {
         }
         let site = wait.site.and_then(|site| self.by_site.get(&site));
         let object = || {
-            let site: &Site = self.tables.sites.get(&wait.site?)?;
+            let site: &Site = tables.sites.get(&wait.site?)?;
             self.by_object.get(&site.object)
         };
         match site.copied().or_else(|| object().copied()) {
             Some(ended) => ended.inside >= ended.outside,
-            None if wait.site.is_some_and(|site| self.tables.inside.contains(&site)) => true,
+            None if wait.site.is_some_and(|site| tables.inside.contains(&site)) => true,
             None => match state {
                 State::LockUser => true,
-                State::Child => self.tables.has_child(pid),
+                State::Child => tables.has_child(pid),
                 _ => false,
             },
         }
@@ -231,13 +345,4 @@ fn ended_inside(state: State, waker: Waker) -> Option<bool> {
 /// Whether two sites with this object wait on the same thing.
 fn is_told(object: &Object) -> bool {
     !matches!(object, Object::None | Object::Unseen)
-}
-
-fn add<K: Hash + Eq>(to: &mut FxHashMap<K, Ended>, key: K, inside: bool, span: u64) {
-    let ended = to.entry(key).or_default();
-    if inside {
-        ended.inside += span;
-    } else {
-        ended.outside += span;
-    }
 }

@@ -2,22 +2,22 @@
 
 use whyslow_events::{EventSource, Mode, ScriptReads};
 
+use crate::account::Account;
 use crate::fold::{Stacks, fold};
 use crate::frames::Frames;
 use crate::functions::{Order, functions};
 use crate::ledger::{self, PerState};
 use crate::phases::Slices;
-use crate::pieces::{Amount, Key, pieces};
-use crate::quota::quotas;
+use crate::pieces::{Amount, Key};
 use crate::report::{
     self, Bottleneck, Class, Exit, Overhead, Quality, Ratio, Report, Target, Verdict, Window,
 };
+use crate::segments::{Judged, SEGMENT, judged};
 use crate::tables::Tables;
-use crate::timeline::{Builder, Timeline};
+use crate::timeline::Timeline;
+use crate::totals::Totals;
 use crate::verdict::{Facts, verdict};
-use crate::{
-    Group, State, account, bottleneck, coverage, event_loop, gil, hot, prescription, waits,
-};
+use crate::{Group, State, coverage, event_loop, gil, hot, prescription};
 
 /// What a recording says.
 #[derive(Clone, Debug)]
@@ -57,64 +57,112 @@ pub fn analyze(source: &mut dyn EventSource) -> Analysis {
 
 /// The same, in such detail.
 pub fn analyze_in(source: &mut dyn EventSource, detail: Detail) -> Analysis {
-    let (tables, timeline, damage) = read(source);
-    let quotas = quotas(&tables, &timeline);
-    let (accounts, disagreements) = account::accounts(&tables, &timeline, &quotas);
-    let fair = bottleneck::fair_share(&timeline, &accounts);
-    let pieces = pieces(&timeline, &quotas, &accounts, &fair);
+    analyze_segments(source, detail, SEGMENT)
+}
+
+/// The same, in segments of so many events.
+pub(crate) fn analyze_segments(
+    source: &mut dyn EventSource,
+    detail: Detail,
+    events: usize,
+) -> Analysis {
+    let Judged { tables, totals, recent, accounts, apart, disagreements, damage } =
+        judged(source, events);
+    let Totals { roll, sums, waits, idle, locked, slices, stolen, compared } = totals;
+    let pieces = sums.finish(&roll.threads);
     let mut frames = Frames::new(&tables, detail.native);
-    let by_thread = ledger::by_thread(&timeline, &pieces);
+    let by_thread = ledger::by_thread(&roll, &pieces);
     let threads = ledger::total(&by_thread);
-    let shares = shares(&timeline, &pieces, fair.idle);
-    let waits = waits::waits(&tables, &timeline, &accounts, &mut frames);
-    let verdict = judge(&timeline, &by_thread, fair.locked, (&shares, &threads, &waits));
+    let shares = shares(&roll, &pieces, idle);
+    let waits = waits.rows(&tables, &mut frames);
+    let verdict = judge(&roll, &by_thread, locked, (&shares, &threads, &waits));
     let hot = hot::hot(&pieces, &mut frames);
-    let gil_known = gil::Known::of(&tables, &timeline, &accounts);
-    let gil_times = gil::by_thread(&tables, &timeline, &gil_known);
-    let loops = event_loop::by_thread(&tables, &timeline, &accounts, &mut frames);
-    let inputs = prescription::Inputs {
-        tables: &tables,
-        timeline: &timeline,
-        accounts: &accounts,
-        gil: &gil_times,
-        loops: &loops,
-        pieces: &pieces,
-        shares: &shares,
-        verdict: &verdict,
-        waits: &waits,
-        hot: &hot,
+    let context = Context { verdict: &verdict, waits: &waits, hot: &hot, shares: &shares };
+    let detailed = match apart {
+        None => detailed(&tables, (&recent, &accounts), &pieces, context, &mut frames),
+        Some(apart) => {
+            let pieces = apart.sums.finish(&recent.threads);
+            let (shares, hot) =
+                (self::shares(&recent, &pieces, apart.idle), hot::hot(&pieces, &mut frames));
+            let context = Context { hot: &hot, shares: &shares, ..context };
+            detailed(&tables, (&recent, &accounts), &pieces, context, &mut frames)
+        }
     };
-    let prescription = prescription::prescribe(&inputs, &mut frames);
-    let gil = gil::summary(&tables, &timeline, &gil_known, &gil_times, &mut frames);
     let report = Report {
         schema: report::SCHEMA.to_owned(),
-        target: target(&tables, &timeline),
+        target: target(&tables, &roll),
         engine: engine(&tables),
-        window: window(&tables, &timeline),
+        window: window(&tables, &roll),
         ratio: ratio(&shares),
         bottleneck: method(&shares),
-        ledger: ledger::report(&timeline, &by_thread),
-        phases: phases(&fair.slices, &verdict),
+        ledger: ledger::report(&roll, &by_thread),
+        phases: phases(&slices, &verdict),
         verdict,
         hot,
         functions: functions(&pieces, &mut frames, detail.native, detail.functions),
-        gil,
-        event_loops: event_loop::rows(&loops),
-        prescription: Some(prescription),
+        gil: detailed.gil,
+        event_loops: detailed.event_loops,
+        prescription: Some(detailed.prescription),
         quality: Quality {
             damage,
+            stolen_ns: stolen,
             stack_coverage: coverage::named(&pieces, &mut frames),
             stacks: coverage::reach(&tables, &pieces),
-            ..quality(&tables, &timeline, &by_thread, &threads)
+            oncpu_vs_kernel: ledger::against_kernel(&tables, compared, &by_thread),
+            recent_from_ns: (recent.start > roll.start).then(|| recent.start - roll.start),
+            ..quality(&tables, &roll, &threads)
         },
         waits,
     };
-    let anomalies = Anomalies {
-        strangers: timeline.strangers,
-        contradictions: timeline.contradictions,
-        disagreements,
+    let anomalies =
+        Anomalies { strangers: roll.strangers, contradictions: roll.contradictions, disagreements };
+    Analysis { report, stacks: fold(&tables, &roll, &pieces, &mut frames), anomalies }
+}
+
+/// What the analyses of detail look at beside the detail itself.
+struct Context<'a> {
+    shares: &'a PerState<f64>,
+    verdict: &'a Verdict,
+    waits: &'a [report::Wait],
+    hot: &'a [report::Hot],
+}
+
+/// What only the sequence of what threads did tells, and no sum of it.
+struct Detailed {
+    gil: Option<report::Gil>,
+    event_loops: Vec<report::EventLoop>,
+    prescription: report::Prescription,
+}
+
+fn detailed(
+    tables: &Tables,
+    (timeline, accounts): (&Timeline, &[Vec<Account>]),
+    pieces: &[(Key, Amount)],
+    Context { shares, verdict, waits, hot }: Context<'_>,
+    frames: &mut Frames<'_>,
+) -> Detailed {
+    let known = gil::Known::of(tables, timeline, accounts);
+    let gil = gil::by_thread(tables, timeline, &known);
+    let loops = event_loop::by_thread(tables, timeline, accounts, frames);
+    let inputs = prescription::Inputs {
+        tables,
+        timeline,
+        accounts,
+        gil: &gil,
+        loops: &loops,
+        pieces,
+        shares,
+        verdict,
+        waits,
+        hot,
     };
-    Analysis { report, stacks: fold(&tables, &timeline, &pieces, &mut frames), anomalies }
+    let prescription = prescription::prescribe(&inputs, frames);
+    let event_loops = event_loop::rows(&loops);
+    Detailed {
+        prescription,
+        event_loops,
+        gil: gil::summary(tables, timeline, &known, &gil, frames),
+    }
 }
 
 fn judge(
@@ -137,18 +185,11 @@ fn judge(
 }
 
 /// What the times and counts say of their own worth. Of stacks it says nothing yet.
-fn quality(
-    tables: &Tables,
-    timeline: &Timeline,
-    by_thread: &[PerState<u64>],
-    threads: &PerState<u64>,
-) -> Quality {
+fn quality(tables: &Tables, timeline: &Timeline, threads: &PerState<u64>) -> Quality {
     Quality {
         lost: timeline.lost,
         late: timeline.late,
         unknown_ns: threads[State::Unknown],
-        oncpu_vs_kernel: ledger::against_kernel(tables, timeline, by_thread),
-        stolen_ns: timeline.stolen(),
         scripts: scripts(tables),
         stops: tables.stops.clone(),
         thinned: tables.thinned.map(thinned),
@@ -159,40 +200,6 @@ fn quality(
         },
         ..Quality::default()
     }
-}
-
-/// No recording is longer, in ns: the times of thousands of threads sum to less than 64 bits hold.
-const LONGEST: u64 = 1 << 52;
-
-/// The stream, and why it ended early if it did.
-pub(crate) fn read(source: &mut dyn EventSource) -> (Tables, Timeline, Option<String>) {
-    let mut tables = Tables::new(source.header().clone());
-    let mut builder = Builder::new(source.header());
-    let damage = loop {
-        match source.next_event() {
-            Ok(Some(timed)) if timed.time.since(tables.header.start) > LONGEST => {
-                break Some("recording is corrupt: an event is months after its start".to_owned());
-            }
-            Ok(Some(timed)) => {
-                builder.event(&timed);
-                tables.define(timed.event);
-            }
-            Ok(None) => break None,
-            Err(error) => break Some(error.to_string()),
-        }
-    };
-    let mut timeline = builder.finish();
-    timeline.settle(&mut tables);
-    timeline.judge_queues();
-    timeline.correct(tables.kernel_cpu_all, tables.tick());
-    // After the correction, which takes from the ends of waits what the kernel
-    // charged as CPU time.
-    let can = &tables.header.capabilities;
-    if can.exact_switches && !can.wakeups {
-        timeline.infer_wakers();
-        timeline.split_waits();
-    }
-    (tables, timeline, damage)
 }
 
 /// Parts of the wall-clock time, by state; they sum to 1.

@@ -27,8 +27,13 @@ pub(crate) struct FairShare {
     pub(crate) slices: Slices,
 }
 
-pub(crate) fn fair_share(timeline: &Timeline, accounts: &[Vec<Account>]) -> FairShare {
-    let mut sweep = Sweep::new(timeline, accounts);
+/// That of a segment. It goes on with `slices`.
+pub(crate) fn fair_share(
+    timeline: &Timeline,
+    accounts: &[Vec<Account>],
+    slices: Slices,
+) -> FairShare {
+    let mut sweep = Sweep::new(timeline, accounts, slices);
     while let Some(Reverse((time, thread))) = sweep.next.pop() {
         sweep.advance(time);
         sweep.step(thread);
@@ -55,7 +60,8 @@ struct Sweep<'a> {
 }
 
 impl<'a> Sweep<'a> {
-    fn new(timeline: &'a Timeline, accounts: &'a [Vec<Account>]) -> Self {
+    fn new(timeline: &'a Timeline, accounts: &'a [Vec<Account>], mut slices: Slices) -> Self {
+        slices.enter(timeline);
         let threads = timeline.threads.iter().enumerate();
         let starting = threads.filter(|(_, thread)| !thread.intervals.is_empty());
         let intervals = timeline.threads.iter().map(|thread| thread.intervals.len());
@@ -71,7 +77,7 @@ impl<'a> Sweep<'a> {
             integrals: [0.0; LEVELS],
             result: FairShare {
                 shares: intervals.map(Vec::with_capacity).collect(),
-                slices: Slices::of(timeline),
+                slices,
                 ..FairShare::default()
             },
         }

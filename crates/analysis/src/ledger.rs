@@ -96,22 +96,17 @@ pub(crate) fn report(timeline: &Timeline, threads: &[PerState<u64>]) -> Ledger {
     Ledger { threads: threads_report.collect(), process: total(threads).to_report() }
 }
 
-/// Relative difference of our on-CPU time to the kernel's.
+/// Relative difference of our on-CPU time to the kernel's. `compared` are both for
+/// the parts of the threads' lives that can be compared.
 pub(crate) fn against_kernel(
     tables: &Tables,
-    timeline: &Timeline,
+    compared: (u64, u64),
     threads: &[PerState<u64>],
 ) -> Option<f64> {
     let ours = |states: &PerState<u64>| states.of(Group::Cpu);
     let (ours, kernel) = match tables.kernel_cpu_all {
         Some(kernel) => (threads.iter().map(ours).sum::<u64>(), kernel),
-        None => {
-            let counted = timeline.threads.iter().filter_map(|thread| {
-                let (part, cpu_ns) = thread.counts.compared(thread.start, thread.born)?;
-                Some((thread.on_cpu(&part), cpu_ns))
-            });
-            counted.fold((0, 0), |sum, one| (sum.0 + one.0, one.1.saturating_add(sum.1)))
-        }
+        None => compared,
     };
     (kernel > 0).then(|| ours as f64 / kernel as f64 - 1.0)
 }

@@ -24,30 +24,31 @@ pub(crate) struct Slices {
     start: u64,
     borders: Vec<u64>,
     shares: Vec<PerState<f64>>,
-    /// Of each thread's samples, how many are in the kernel.
+    /// Of the samples of each thread of the segment, how many are in the kernel.
     kernel: Vec<f64>,
 }
 
 impl Slices {
-    pub(crate) fn of(timeline: &Timeline) -> Self {
-        let duration = timeline.duration();
+    /// Of the window from `start` to `end`.
+    pub(crate) fn of(start: u64, end: u64) -> Self {
+        let duration = end - start;
         let borders = if duration < SLICES {
             Vec::new()
         } else {
             let at = |index: u64| u128::from(duration) * u128::from(index) / u128::from(SLICES);
             let offsets = (1..=SLICES).filter_map(|index| u64::try_from(at(index)).ok());
-            offsets.map(|offset| timeline.start + offset).collect()
+            offsets.map(|offset| start + offset).collect()
         };
-        let kernel = timeline.threads.iter().map(|thread| {
+        Slices { start, borders, shares: vec![PerState::default()], kernel: Vec::new() }
+    }
+
+    /// What is told from now on is of this segment.
+    pub(crate) fn enter(&mut self, segment: &Timeline) {
+        let kernel = segment.threads.iter().map(|thread| {
             let hits = thread.samples.iter().filter(|sample| sample.kernel).count();
             hits as f64 / thread.samples.len().max(1) as f64
         });
-        Slices {
-            start: timeline.start,
-            borders,
-            shares: vec![PerState::default()],
-            kernel: kernel.collect(),
-        }
+        self.kernel = kernel.collect();
     }
 
     /// Where the current slice ends.

@@ -12,7 +12,7 @@ use whyslow_events::{Pid, StackId};
 use crate::State;
 use crate::account::Account;
 use crate::bottleneck::FairShare;
-use crate::quota::Quota;
+use crate::quota::{Quota, Quotas};
 use crate::split::Split;
 use crate::timeline::{Doing, Interval, Sample, Thread, Timeline};
 
@@ -51,42 +51,53 @@ impl AddAssign for Amount {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Key {
-    /// Index into [`Timeline::threads`].
+    /// The thread's number.
     pub(crate) thread: usize,
     pub(crate) state: State,
     pub(crate) place: Place,
 }
 
-/// All pieces, those with the same key added up, in the order of their keys.
-pub(crate) fn pieces(
-    timeline: &Timeline,
-    quotas: &FxHashMap<Pid, Quota>,
-    accounts: &[Vec<Account>],
-    fair: &FairShare,
-) -> Vec<(Key, Amount)> {
-    let mut sums = Sums::default();
-    for (index, thread) in timeline.threads.iter().enumerate() {
-        let mut walk = Walk::new(&mut sums, index, &thread.samples, quotas[&thread.pid]);
-        let shares = fair.shares[index].iter();
-        for ((span, account), share) in thread.spans().zip(&accounts[index]).zip(shares) {
-            walk.interval(span, *account, *share);
-        }
-        walk.finish();
-    }
-    sums.split_unsampled(&timeline.threads);
-    let mut pieces: Vec<(Key, Amount)> = sums.pieces.into_iter().collect();
-    pieces.sort_unstable_by_key(|(key, _)| *key);
-    pieces
-}
-
+/// The sums over all pieces, segment by segment.
 #[derive(Debug, Default)]
-struct Sums {
+pub(crate) struct Sums {
     pieces: FxHashMap<Key, Amount>,
     /// CPU time of threads without a sample.
     unsampled: Vec<(usize, Amount)>,
+    /// By number of those threads that go on.
+    open: FxHashMap<u32, Open>,
 }
 
 impl Sums {
+    /// The next segment.
+    pub(crate) fn add_all(
+        &mut self,
+        timeline: &Timeline,
+        quotas: &Quotas,
+        accounts: &[Vec<Account>],
+        fair: &FairShare,
+    ) {
+        for (index, thread) in timeline.threads.iter().enumerate() {
+            let mut walk = Walk::new(self, thread, quotas.of(thread.pid));
+            let shares = fair.shares[index].iter();
+            for ((span, account), share) in thread.spans().zip(&accounts[index]).zip(shares) {
+                walk.interval(span, *account, *share);
+            }
+            if thread.goes_on {
+                walk.leave_open(thread.number);
+            } else {
+                walk.finish();
+            }
+        }
+    }
+
+    /// All pieces, those with the same key added up, in the order of their keys.
+    pub(crate) fn finish(mut self, threads: &[Thread]) -> Vec<(Key, Amount)> {
+        self.split_unsampled(threads);
+        let mut pieces: Vec<(Key, Amount)> = self.pieces.into_iter().collect();
+        pieces.sort_unstable_by_key(|(key, _)| *key);
+        pieces
+    }
+
     fn add(&mut self, thread: usize, state: State, place: Place, amount: Amount) {
         *self.pieces.entry(Key { thread, state, place }).or_default() += amount;
     }
@@ -149,6 +160,13 @@ impl Ratio {
     }
 }
 
+/// What a thread was at when a segment ended.
+#[derive(Clone, Copy, Debug, Default)]
+struct Open {
+    last: Option<Sample>,
+    pending: Pending,
+}
+
 /// Time with a CPU that waits for the next sample.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 struct Pending {
@@ -161,15 +179,21 @@ struct Walk<'a> {
     sums: &'a mut Sums,
     thread: usize,
     samples: std::iter::Peekable<std::slice::Iter<'a, Sample>>,
-    last: Option<&'a Sample>,
+    last: Option<Sample>,
     pending: Pending,
     quota: Quota,
 }
 
 impl<'a> Walk<'a> {
-    fn new(sums: &'a mut Sums, thread: usize, samples: &'a [Sample], quota: Quota) -> Self {
-        let samples = samples.iter().peekable();
-        Walk { sums, thread, samples, last: None, pending: Pending::default(), quota }
+    fn new(sums: &'a mut Sums, thread: &'a Thread, quota: Quota) -> Self {
+        let samples = thread.samples.iter().peekable();
+        let Open { last, pending } = sums.open.remove(&thread.number).unwrap_or_default();
+        Walk { sums, thread: thread.number as usize, samples, last, pending, quota }
+    }
+
+    fn leave_open(self, number: u32) {
+        let open = Open { last: self.last, pending: self.pending };
+        self.sums.open.insert(number, open);
     }
 
     fn interval(
@@ -198,7 +222,7 @@ impl<'a> Walk<'a> {
             let to = sample.time.max(from);
             self.pend(to - from, &mut stolen, rate);
             from = to;
-            self.last = Some(sample);
+            self.last = Some(*sample);
             self.settle();
         }
         self.pend(span.end - from, &mut stolen, rate);

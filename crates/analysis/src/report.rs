@@ -354,6 +354,10 @@ pub struct Quality {
     pub sampling: Option<Sampling>,
     /// What was left out to keep to `--max-overhead`; `null` when nothing was asked for.
     pub thinned: Option<Thinned>,
+    /// From where on, in ns, a recording that is too long to keep whole was looked at in
+    /// detail: the interpreter lock, event loops and the prescription are of that part
+    /// alone, and percentiles of waits within 1 %. `null` when all of it was.
+    pub recent_from_ns: Option<u64>,
     /// Why the recording is incomplete; `null` when it is whole.
     pub damage: Option<String>,
     /// What recording cost.

@@ -21,7 +21,7 @@ use whyslow_events::{
     Target, TcpRole, Tid, Wakener,
 };
 
-use crate::analyze::read;
+use crate::segments::read;
 use crate::tables::Tables;
 use crate::timeline::Timeline;
 use crate::{Analysis, analyze};

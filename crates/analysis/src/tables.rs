@@ -1,9 +1,10 @@
 //! What the stream defines beside the threads' doings: processes, address
 //! spaces, stacks, sites, symbols, and the kernel's own counts.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use rustc_hash::{FxHashMap, FxHashSet};
 use whyslow_events::{
     CodeId, Event, ExitStatus, Frame, GilId, GilPlace, Header, Pid, ScriptFrame, ScriptReads, Site,
     SiteId, SpaceId, StackEnd, StackId, SymbolKey, Thinned,
@@ -15,10 +16,10 @@ use crate::report::Stops;
 #[derive(Debug)]
 pub(crate) struct Tables {
     pub(crate) header: Header,
-    pub(crate) processes: HashMap<Pid, Process>,
-    pub(crate) stacks: HashMap<StackId, Stack>,
-    pub(crate) sites: HashMap<SiteId, Site>,
-    pub(crate) codes: HashMap<CodeId, Code>,
+    pub(crate) processes: FxHashMap<Pid, Process>,
+    pub(crate) stacks: FxHashMap<StackId, Stack>,
+    pub(crate) sites: FxHashMap<SiteId, Site>,
+    pub(crate) codes: FxHashMap<CodeId, Code>,
     pub(crate) script_reads: ScriptReads,
     /// How threads were stopped, if that was asked for.
     pub(crate) stops: Option<Stops>,
@@ -31,15 +32,15 @@ pub(crate) struct Tables {
     pub(crate) overhead: Option<(u64, u64)>,
     pub(crate) events: u64,
     /// Where the target waits for what it does itself at the other end.
-    pub(crate) inside: HashSet<SiteId>,
-    spaces: HashMap<SpaceId, Space>,
-    symbols: HashMap<SymbolKey, Vec<Frame>>,
+    pub(crate) inside: FxHashSet<SiteId>,
+    spaces: FxHashMap<SpaceId, Space>,
+    symbols: FxHashMap<SymbolKey, Vec<Frame>>,
     /// What else addresses are called, and since when, in the order of time.
-    renamed: HashMap<SymbolKey, Vec<(u64, Vec<Frame>)>>,
+    renamed: FxHashMap<SymbolKey, Vec<(u64, Vec<Frame>)>>,
     /// When addresses of a stack get other names.
-    changes: HashMap<StackId, Rc<[u64]>>,
+    changes: FxHashMap<StackId, Rc<[u64]>>,
     /// Stacks that were made of others.
-    made: HashMap<(StackId, Kin), StackId>,
+    made: FxHashMap<(StackId, Kin), StackId>,
 }
 
 /// What a stack has to do with the one it was made of.
@@ -121,10 +122,10 @@ impl Tables {
     pub(crate) fn new(header: Header) -> Self {
         Tables {
             header,
-            processes: HashMap::new(),
-            stacks: HashMap::new(),
-            sites: HashMap::new(),
-            codes: HashMap::new(),
+            processes: FxHashMap::default(),
+            stacks: FxHashMap::default(),
+            sites: FxHashMap::default(),
+            codes: FxHashMap::default(),
             script_reads: ScriptReads::default(),
             stops: None,
             thinned: None,
@@ -133,12 +134,12 @@ impl Tables {
             exit: None,
             overhead: None,
             events: 0,
-            inside: HashSet::new(),
-            spaces: HashMap::new(),
-            symbols: HashMap::new(),
-            renamed: HashMap::new(),
-            changes: HashMap::new(),
-            made: HashMap::new(),
+            inside: FxHashSet::default(),
+            spaces: FxHashMap::default(),
+            symbols: FxHashMap::default(),
+            renamed: FxHashMap::default(),
+            changes: FxHashMap::default(),
+            made: FxHashMap::default(),
         }
     }
 

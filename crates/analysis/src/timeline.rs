@@ -6,28 +6,35 @@ mod correct;
 mod counts;
 mod delays;
 mod occupancy;
+mod open;
 mod queues;
 mod sampling;
 mod settle;
+mod survey;
 mod track;
 mod wakers;
+mod whole;
 
 #[cfg(test)]
 mod tests;
 
 use std::ops::Range;
 
+use rustc_hash::FxHashMap;
 use whyslow_events::{CpuSet, GilHolder, GilId, LoopTurn, Pid, SiteId, StackId, Tid};
 
 pub(crate) use builder::Builder;
-use counts::Counts;
+use counts::Counted;
 use queues::Spare;
 pub(crate) use sampling::Sampling;
+pub(crate) use survey::Survey;
+pub(crate) use whole::Whole;
 
 use crate::split::Split;
 
-/// All threads over the whole window, `start..end` on the events' clock.
-#[derive(Debug)]
+/// All threads over the whole window, `start..end` on the events' clock, or over a
+/// segment of it: then of the threads that lived in it.
+#[derive(Debug, Default)]
 pub(crate) struct Timeline {
     pub(crate) start: u64,
     pub(crate) end: u64,
@@ -46,9 +53,12 @@ pub(crate) struct Timeline {
     pub(crate) spare: Vec<Spare>,
 }
 
-/// One thread. Its intervals cover `start..end` without a gap.
-#[derive(Clone, Debug)]
+/// One thread, or what it did in a segment. Its intervals cover `start..end` without
+/// a gap.
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Thread {
+    /// Its place among all threads of the recording, by order of appearance.
+    pub(crate) number: u32,
     pub(crate) tid: Tid,
     pub(crate) pid: Pid,
     pub(crate) name: String,
@@ -62,8 +72,12 @@ pub(crate) struct Thread {
     pub(crate) gil: Vec<GilSeen>,
     /// It began at `start`, and was not only found then.
     pub(crate) born: bool,
-    /// The kernel's counts of its CPU time.
-    pub(crate) counts: Counts,
+    /// It lives on in the next segment.
+    pub(crate) goes_on: bool,
+    /// Its last interval ends only there.
+    pub(crate) open: bool,
+    /// Readings of the kernel's count of its CPU time.
+    pub(crate) readings: Vec<Counted>,
     /// The kernel's counts of its time in the run queue: when, and so far.
     pub(crate) delays: Vec<(u64, u64)>,
     /// How much of it is sampled.
@@ -126,7 +140,7 @@ pub(crate) enum Waker {
     Unseen,
     Foreign,
     Interrupt,
-    /// An index into [`Timeline::threads`].
+    /// A [`Thread::number`]: an index into [`Timeline::threads`] of the whole window.
     Thread(u32),
 }
 
@@ -154,6 +168,11 @@ pub(crate) struct GilSeen {
 }
 
 impl Thread {
+    /// A thread that has done nothing.
+    pub(crate) fn of(tid: Tid, pid: Pid) -> Thread {
+        Thread { tid, pid, ..Thread::default() }
+    }
+
     pub(crate) fn lifetime(&self) -> u64 {
         self.end - self.start
     }
@@ -196,6 +215,22 @@ impl Thread {
 impl Timeline {
     pub(crate) fn duration(&self) -> u64 {
         self.end - self.start
+    }
+
+    /// Numbers the threads by their places here, and wakers, too.
+    pub(crate) fn renumber(&mut self) {
+        let numbers: FxHashMap<u32, u32> =
+            self.threads.iter().zip(0..).map(|(thread, place)| (thread.number, place)).collect();
+        for (thread, place) in self.threads.iter_mut().zip(0..) {
+            thread.number = place;
+            for interval in &mut thread.intervals {
+                let Doing::Blocked(wait) = &mut interval.doing else { continue };
+                if let Waker::Thread(by) = wait.waker {
+                    let here = numbers.get(&by).copied();
+                    wait.waker = here.map_or(Waker::Unseen, Waker::Thread);
+                }
+            }
+        }
     }
 
     /// How much of all threads' time is sampled.

@@ -8,86 +8,98 @@ use whyslow_events::{Entry, Object, Site, SiteId, StackId};
 use crate::State;
 use crate::account::Account;
 use crate::frames::Frames;
-use crate::percentile::percentile;
+use crate::lengths::Lengths;
 use crate::report::Wait;
 use crate::tables::Tables;
 use crate::timeline::{Doing, Timeline};
 
+/// So many lengths of waits are kept as they are; of more, near values are put together.
+const EXACT: usize = 2_000_000;
+
+/// The waits of a recording, segment by segment.
+#[derive(Debug, Default)]
+pub(crate) struct Waits {
+    by_site: FxHashMap<(State, Option<SiteId>), Waited>,
+    /// How long the waits are so far that a cut fell into, by number of the thread.
+    open: FxHashMap<u32, u64>,
+    lengths: usize,
+}
+
 #[derive(Debug, Default)]
 struct Waited {
     total: u64,
-    /// Of each wait: exact percentiles for eight bytes each.
-    lengths: Vec<u64>,
+    lengths: Lengths,
     by_stack: BTreeMap<StackId, u64>,
 }
 
 impl Waited {
     fn add(&mut self, other: Waited) {
         self.total += other.total;
-        self.lengths.extend(other.lengths);
+        self.lengths.add(other.lengths);
         for (stack, ns) in other.by_stack {
             *self.by_stack.entry(stack).or_default() += ns;
         }
     }
 }
 
-pub(crate) fn waits(
-    tables: &Tables,
-    timeline: &Timeline,
-    accounts: &[Vec<Account>],
-    frames: &mut Frames<'_>,
-) -> Vec<Wait> {
-    let mut groups: BTreeMap<(State, Option<String>, Option<String>), Waited> = BTreeMap::new();
-    for ((state, site), waited) in by_site(timeline, accounts) {
-        let site = site.and_then(|site| tables.sites.get(&site));
-        let key = (state, site.and_then(call), site.and_then(object));
-        groups.entry(key).or_default().add(waited);
+impl Waits {
+    /// The next segment.
+    pub(crate) fn add(&mut self, timeline: &Timeline, accounts: &[Vec<Account>]) {
+        for (thread, accounts) in timeline.threads.iter().zip(accounts) {
+            let mut begun = self.open.remove(&thread.number).unwrap_or(0);
+            for ((start, end, interval), account) in thread.spans().zip(accounts) {
+                let begun = std::mem::take(&mut begun);
+                let Doing::Blocked(wait) = interval.doing else { continue };
+                let waited = self.by_site.entry((account.state, wait.site)).or_default();
+                let span = end - start;
+                waited.total += span;
+                if let Some(stack) = interval.stack {
+                    *waited.by_stack.entry(stack).or_default() += span;
+                }
+                if thread.open && end == thread.end && end > start {
+                    self.open.insert(thread.number, begun + span);
+                    continue;
+                }
+                // The rest of a wait that a gap in the records cut in two.
+                if !(wait.resumed && waited.lengths.lengthen(span)) {
+                    waited.lengths.push(begun + span);
+                    self.lengths += 1;
+                }
+            }
+        }
+        if self.lengths > EXACT {
+            self.by_site.values_mut().for_each(|waited| waited.lengths.round());
+        }
     }
-    let mut waits: Vec<Wait> = groups
-        .into_iter()
-        .map(|((state, syscall, object), mut waited)| {
-            waited.lengths.sort_unstable();
+
+    /// Those alike together, the longest in sum first.
+    pub(crate) fn rows(self, tables: &Tables, frames: &mut Frames<'_>) -> Vec<Wait> {
+        let mut groups: BTreeMap<(State, Option<String>, Option<String>), Waited> = BTreeMap::new();
+        for ((state, site), waited) in self.by_site {
+            let site = site.and_then(|site| tables.sites.get(&site));
+            let key = (state, site.and_then(call), site.and_then(object));
+            groups.entry(key).or_default().add(waited);
+        }
+        let rows = groups.into_iter().map(|((state, syscall, object), waited)| {
             let longest = waited.by_stack.iter().max_by_key(|(_, ns)| **ns);
+            let lengths = waited.lengths.sorted();
             Wait {
                 state: state.key().to_owned(),
                 syscall,
                 object,
                 r#where: longest.and_then(|(stack, _)| frames.place(*stack)),
-                count: waited.lengths.len() as u64,
+                count: lengths.count(),
                 total_ns: waited.total,
-                p50_ns: percentile(&waited.lengths, 50),
-                p99_ns: percentile(&waited.lengths, 99),
-                max_ns: percentile(&waited.lengths, 100),
+                p50_ns: lengths.percentile(50),
+                p99_ns: lengths.percentile(99),
+                max_ns: lengths.max(),
             }
-        })
-        .collect();
-    // Stable: equal totals stay in the order of their keys.
-    waits.sort_by_key(|wait| std::cmp::Reverse(wait.total_ns));
-    waits
-}
-
-fn by_site(
-    timeline: &Timeline,
-    accounts: &[Vec<Account>],
-) -> FxHashMap<(State, Option<SiteId>), Waited> {
-    let mut sums: FxHashMap<(State, Option<SiteId>), Waited> = FxHashMap::default();
-    for (thread, accounts) in timeline.threads.iter().zip(accounts) {
-        for ((start, end, interval), account) in thread.spans().zip(accounts) {
-            let Doing::Blocked(wait) = interval.doing else { continue };
-            let waited = sums.entry((account.state, wait.site)).or_default();
-            let span = end - start;
-            waited.total += span;
-            match waited.lengths.last_mut() {
-                // The rest of a wait that a gap in the records cut in two.
-                Some(length) if wait.resumed => *length += span,
-                _ => waited.lengths.push(span),
-            }
-            if let Some(stack) = interval.stack {
-                *waited.by_stack.entry(stack).or_default() += span;
-            }
-        }
+        });
+        let mut waits: Vec<Wait> = rows.collect();
+        // Stable: equal totals stay in the order of their keys.
+        waits.sort_by_key(|wait| std::cmp::Reverse(wait.total_ns));
+        waits
     }
-    sums
 }
 
 fn call(site: &Site) -> Option<String> {

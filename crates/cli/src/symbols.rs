@@ -75,6 +75,16 @@ impl<S: EventSource> EventSource for Symbolized<S> {
             (None, None) => Ok(None),
         }
     }
+
+    fn is_repeatable(&self) -> bool {
+        self.source.is_repeatable()
+    }
+
+    /// The names were given.
+    fn repeat(&mut self) -> Result<(), SourceError> {
+        (self.symbolizer, self.rest) = (None, None);
+        self.source.repeat()
+    }
 }
 
 /// Elsewhere, or after the next boot, the same addresses hold other code.

@@ -13,7 +13,7 @@
 //! ```
 
 use std::cmp::Ordering;
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 
 use serde::{Deserialize, Serialize};
 
@@ -176,7 +176,11 @@ pub struct Reader<R: Read> {
     at: usize,
     last: Ns,
     ended: bool,
+    /// How to go back to the first event.
+    rewind: Option<Rewind<R>>,
 }
+
+type Rewind<R> = (fn(&mut R, u64) -> io::Result<u64>, u64);
 
 impl<R: Read> Reader<R> {
     /// Reads magic, version and header.
@@ -199,7 +203,22 @@ impl<R: Read> Reader<R> {
         }
         let plain = read_chunk(&mut input)?.ok_or(ReadError::Truncated)?;
         let header = postcard::from_bytes(&plain).map_err(|_| ReadError::Corrupt("header"))?;
-        Ok(Reader { input, header, plain: Vec::new(), at: 0, last: Ns(0), ended: false })
+        let plain = Vec::new();
+        Ok(Reader { input, header, plain, at: 0, last: Ns(0), ended: false, rewind: None })
+    }
+
+    /// The same of what can be read twice.
+    ///
+    /// # Errors
+    /// [`ReadError`] says what is wrong with the file.
+    pub fn repeatable(input: R) -> Result<Self, ReadError>
+    where
+        R: Seek,
+    {
+        let mut reader = Reader::new(input)?;
+        let first = reader.input.stream_position()?;
+        reader.rewind = Some((|input, first| input.seek(SeekFrom::Start(first)), first));
+        Ok(reader)
     }
 
     fn next(&mut self) -> Result<Option<Timed>, ReadError> {
@@ -231,6 +250,20 @@ impl<R: Read> EventSource for Reader<R> {
         let next = self.next();
         self.ended = !matches!(next, Ok(Some(_)));
         Ok(next?)
+    }
+
+    fn is_repeatable(&self) -> bool {
+        self.rewind.is_some()
+    }
+
+    fn repeat(&mut self) -> Result<(), SourceError> {
+        if let Some((rewind, first)) = self.rewind {
+            rewind(&mut self.input, first).map_err(ReadError::Io)?;
+            self.plain.clear();
+            self.at = 0;
+            self.ended = false;
+        }
+        Ok(())
     }
 }
 

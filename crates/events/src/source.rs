@@ -21,13 +21,27 @@ pub trait EventSource {
     /// When the source is damaged; the events before it are valid, and no
     /// further call gives any.
     fn next_event(&mut self) -> Result<Option<Timed>, SourceError>;
+
+    /// Whether the events can be had again.
+    fn is_repeatable(&self) -> bool {
+        false
+    }
+
+    /// Goes back to the first event, where [`EventSource::is_repeatable`] says so.
+    ///
+    /// # Errors
+    /// When what is read cannot be read from its beginning.
+    fn repeat(&mut self) -> Result<(), SourceError> {
+        Ok(())
+    }
 }
 
 /// A source that plays events from memory: for tests and generated streams.
 #[derive(Clone, Debug)]
 pub struct InMemory {
     header: Header,
-    events: std::vec::IntoIter<Timed>,
+    events: Vec<Timed>,
+    given: usize,
 }
 
 impl InMemory {
@@ -36,7 +50,7 @@ impl InMemory {
     pub fn new(header: Header, events: Vec<(u64, Event)>) -> Self {
         let events: Vec<Timed> =
             events.into_iter().map(|(time, event)| Timed { time: Ns(time), event }).collect();
-        InMemory { header, events: events.into_iter() }
+        InMemory { header, events, given: 0 }
     }
 }
 
@@ -46,6 +60,17 @@ impl EventSource for InMemory {
     }
 
     fn next_event(&mut self) -> Result<Option<Timed>, SourceError> {
-        Ok(self.events.next())
+        let next = self.events.get(self.given).cloned();
+        self.given += usize::from(next.is_some());
+        Ok(next)
+    }
+
+    fn is_repeatable(&self) -> bool {
+        true
+    }
+
+    fn repeat(&mut self) -> Result<(), SourceError> {
+        self.given = 0;
+        Ok(())
     }
 }

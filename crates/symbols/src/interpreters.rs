@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use whyslow_events::{Event, SpaceId};
 
 use crate::files::Files;
+use crate::living::Living;
 use crate::mappings::Mapping;
 use crate::runtime::Finder;
 use crate::space::Space;
@@ -18,22 +19,27 @@ pub struct Python {
     pub version: Option<String>,
 }
 
-/// The address spaces seen so far.
+/// The address spaces of the processes that live.
 #[derive(Debug)]
 pub struct Interpreters {
     spaces: HashMap<SpaceId, Space>,
+    living: Living,
     files: Files,
     finder: Finder,
 }
 
 impl Interpreters {
     pub(crate) fn new(page_size: u64, files: Files) -> Self {
-        Interpreters { spaces: HashMap::new(), files, finder: Finder::new(page_size) }
+        let (spaces, living) = Default::default();
+        Interpreters { spaces, living, files, finder: Finder::new(page_size) }
     }
 
     /// Learns spaces and mappings from the events that pass by; the space in
     /// which something changed.
     pub fn observe(&mut self, event: &Event) -> Option<SpaceId> {
+        if let Some(gone) = self.living.observe(event) {
+            self.spaces.remove(&gone);
+        }
         match event {
             Event::Space { space, pid }
             | Event::Process { space, pid, .. }

@@ -20,6 +20,7 @@ mod interpreters;
 mod jit;
 mod kallsyms;
 mod kernel;
+mod living;
 mod mappings;
 mod plt;
 mod proc_maps;

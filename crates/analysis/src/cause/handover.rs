@@ -5,7 +5,7 @@
 //! waits end all the same, they ended by their time limit: a JVM sleeps that way. Where
 //! each that waits has a futex of its own, those at one line belong together.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use rustc_hash::FxHashMap;
 use whyslow_events::{CodeId, Object, Pid, SiteId, StackId};
@@ -20,7 +20,9 @@ use crate::timeline::{Doing, Timeline, Waker};
 const CONTENDED: u32 = 2;
 
 /// So many waits show whether they are equally long.
-const REGULAR: usize = 5;
+const REGULAR: u64 = 5;
+/// Lengths of a magnitude differ by less than this factor.
+const ALIKE: f64 = 1.25;
 
 /// Who waits on and who wakes each futex of the recording.
 #[derive(Debug, Default)]
@@ -45,21 +47,24 @@ struct Use {
     /// Waits that a timer ended, and those that somebody outside may have ended.
     expired: u64,
     foreign: u64,
-    /// When a wait began (+1) or ended (−1), where nobody tells who wakes.
-    edges: Vec<(u64, i32)>,
+    /// For how long so many waited at once, ns, where nobody tells who wakes.
+    at_once: FxHashMap<i32, u64>,
+    /// How many waits were of a [`magnitude`], there.
+    lengths: BTreeMap<i32, u64>,
 }
 
 impl Handovers {
-    pub(crate) fn gather(tables: &Tables, timeline: &Timeline) -> Self {
-        let mut found = Handovers::default();
+    /// The next segment.
+    pub(crate) fn add(&mut self, tables: &Tables, timeline: &Timeline) {
         // Who ended a wait is only guessed then: of many that are woken at once each
         // would seem to have woken the next.
         let unheard = !tables.header.capabilities.wakeups;
-        for (index, thread) in (0u32..).zip(&timeline.threads) {
+        let mut edges: FxHashMap<(Pid, What), Vec<(u64, i32)>> = FxHashMap::default();
+        for thread in &timeline.threads {
             for (start, end, interval) in thread.spans() {
                 let Doing::Blocked(wait) = interval.doing else { continue };
                 let futex = wait.site.and_then(|site| futex(tables, site));
-                let parked = interval.stack.and_then(|stack| found.parked(tables, stack));
+                let parked = interval.stack.and_then(|stack| self.parked(tables, stack));
                 let (what, varies) = match (parked, futex) {
                     (Some(Parked::Own), _) | (None, None) => continue,
                     (Some(Parked::At(line)), _) => (What::Parked(line), true),
@@ -67,11 +72,13 @@ impl Handovers {
                         (What::Futex(address), expected != CONTENDED)
                     }
                 };
-                let used = found.uses.entry((thread.pid, what)).or_default();
+                let key = (thread.pid, what);
+                let used = self.uses.entry(key).or_default();
                 used.varies |= varies;
-                used.waiters.insert(index);
+                used.waiters.insert(thread.number);
                 if unheard {
-                    used.edges.extend([(start, 1), (end, -1)]);
+                    edges.entry(key).or_default().extend([(start, 1), (end, -1)]);
+                    *used.lengths.entry(magnitude(end - start)).or_default() += 1;
                 }
                 match wait.waker {
                     Waker::Thread(waker) => *used.wakers.entry(waker).or_default() += 1,
@@ -83,7 +90,9 @@ impl Handovers {
                 }
             }
         }
-        found
+        for (key, edges) in edges {
+            self.uses.entry(key).or_default().count(edges);
+        }
     }
 
     fn parked(&mut self, tables: &Tables, stack: StackId) -> Option<Parked> {
@@ -123,7 +132,7 @@ impl Use {
         if !self.varies {
             return true;
         }
-        if !self.edges.is_empty() {
+        if !self.at_once.is_empty() {
             return self.takes_turns();
         }
         let by_waiters: u64 = self
@@ -137,37 +146,42 @@ impl Use {
 }
 
 impl Use {
+    /// Waits began (+1) and ended (−1) then.
+    fn count(&mut self, mut edges: Vec<(u64, i32)>) {
+        edges.sort_unstable();
+        let (mut waiting, mut since) = (0, 0);
+        for (time, change) in edges {
+            if waiting > 0 {
+                *self.at_once.entry(waiting).or_default() += time - since;
+            }
+            waiting += change;
+            since = time;
+        }
+    }
+
     /// Where nobody tells who wakes: nearly all waits are equally long, as a time limit
     /// makes them, and when the first of several ended none of ours ran. (A hand-over by a
     /// thread that sleeps is like that, too, and then no more than that sleep.)
     fn is_regular(&self) -> bool {
-        let mut lengths: Vec<u64> =
-            self.edges.as_chunks().0.iter().map(|[(start, _), (end, _)]| end - start).collect();
-        lengths.sort_unstable();
-        let median = lengths.get(lengths.len() / 2).copied().unwrap_or_default();
-        let like_it = lengths.iter().filter(|length| length.abs_diff(median) * 4 <= median);
-        let together = self.waiters.len() as u64 * self.expired >= lengths.len() as u64 / 2;
-        together && lengths.len() >= REGULAR && like_it.count() * 5 >= lengths.len() * 4
+        let all: u64 = self.lengths.values().sum();
+        let of = |magnitude: i32| self.lengths.get(&magnitude).copied().unwrap_or_default();
+        let alike = self.lengths.keys().map(|&magnitude| of(magnitude) + of(magnitude + 1)).max();
+        let first = self.waiters.len() as u64 * self.expired >= all / 2;
+        first && all >= REGULAR && alike.unwrap_or_default() * 5 >= all * 4
     }
 
     /// Somebody always has a lock: of those who want it, all but one wait, and
     /// hardly ever all.
     fn takes_turns(&self) -> bool {
         let users = i32::try_from(self.waiters.len()).unwrap_or(i32::MAX);
-        let mut edges = self.edges.clone();
-        edges.sort_unstable();
-        let (mut waiting, mut since) = (0, 0);
-        let [mut any, mut but_one, mut all] = [0_u64; 3];
-        for (time, change) in edges {
-            let span = time - since;
-            any += if waiting > 0 { span } else { 0 };
-            but_one += if waiting == users - 1 { span } else { 0 };
-            all += if waiting == users { span } else { 0 };
-            waiting += change;
-            since = time;
-        }
-        users > 1 && but_one * 2 > any && all * 4 < any
+        let any: u64 = self.at_once.values().sum();
+        let of = |waiting: i32| self.at_once.get(&waiting).copied().unwrap_or_default();
+        users > 1 && of(users - 1) * 2 > any && of(users) * 4 < any
     }
+}
+
+fn magnitude(ns: u64) -> i32 {
+    (ns.max(1) as f64).log(ALIKE) as i32
 }
 
 /// Its address, and the value that the wait expects.

@@ -6,8 +6,8 @@ use whyslow_events::{
 };
 
 use super::*;
-use crate::account;
-use crate::quota::quotas;
+use crate::account::Accountant;
+use crate::quota::Quotas;
 use crate::script::{GIL, MS, START, Script};
 use crate::wilson::interval;
 
@@ -29,8 +29,8 @@ fn times(script: &Script) -> Vec<Option<GilTime>> {
 }
 
 fn of(tables: &Tables, timeline: &Timeline) -> Vec<Option<GilTime>> {
-    let quotas = quotas(tables, timeline);
-    let (accounts, _) = account::accounts(tables, timeline, &quotas);
+    let quotas = Quotas::of_one(tables, timeline);
+    let accounts = Accountant::of(tables, timeline).accounts(tables, timeline, &quotas);
     by_thread(tables, timeline, &Known::of(tables, timeline, &accounts))
 }
 

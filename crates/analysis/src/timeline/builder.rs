@@ -3,12 +3,13 @@
 use rustc_hash::FxHashMap;
 use whyslow_events::{Cpu, CpuSet, Entrance, Event, Header, Off, Pid, Seen, Tid, Timed, Wakener};
 
-use super::counts::Counts;
 use super::occupancy::{Holder, Occupancy};
 use super::queues::Spare;
-use super::sampling::Sampling;
 use super::track::{Track, doing_after, newborn};
-use super::{Doing, GilSeen, Thread, Timeline, Waker};
+use super::{Doing, GilSeen, Interval, Thread, Timeline, Waker};
+
+/// Intervals. What has less room is made anew.
+const WORTH_KEEPING: usize = 4096;
 
 #[derive(Debug)]
 pub(crate) struct Builder {
@@ -17,13 +18,18 @@ pub(crate) struct Builder {
     now: u64,
     ended: bool,
     cpus: Occupancy,
-    /// By order of appearance; `None` once in `finished`.
-    tracks: Vec<Option<Track>>,
-    finished: Vec<(usize, Thread)>,
-    live: FxHashMap<Tid, usize>,
+    live: FxHashMap<Tid, Track>,
+    /// Threads so far.
+    known: u32,
+    finished: Vec<Thread>,
+    /// Where the present segment begins, and the events of threads in it.
+    from: u64,
+    taken: usize,
+    /// Room for intervals, empty.
+    used: Vec<Vec<Interval>>,
     /// The last thread of each TID, dead or alive: what woke another may be
     /// gone before the wakeup comes to us.
-    latest: FxHashMap<Tid, usize>,
+    latest: FxHashMap<Tid, u32>,
     usable: CpuSet,
     lost: u64,
     late: u64,
@@ -40,9 +46,12 @@ impl Builder {
             now: start,
             ended: false,
             cpus: Occupancy::new(header.facts.cpus, start),
-            tracks: Vec::new(),
-            finished: Vec::new(),
             live: FxHashMap::default(),
+            known: 0,
+            finished: Vec::new(),
+            from: start,
+            taken: 0,
+            used: Vec::new(),
             latest: FxHashMap::default(),
             usable: CpuSet::default(),
             lost: 0,
@@ -120,8 +129,7 @@ impl Builder {
             Event::GilSeen { tid, gil, holder } => {
                 let seen = GilSeen { time, gil: *gil, holder: *holder };
                 // A look at a thread that has just ended is none of a stranger.
-                let live = self.live.get(tid).copied();
-                if let Some(track) = live.and_then(|index| self.tracks[index].as_mut()) {
+                if let Some(track) = self.live.get_mut(tid) {
                     track.gil_seen(seen);
                 }
             }
@@ -145,39 +153,73 @@ impl Builder {
         true
     }
 
-    pub(crate) fn finish(mut self) -> Timeline {
-        let open: Vec<usize> = self.live.values().copied().collect();
-        for index in open {
-            self.retire(index, self.now);
+    /// Events of threads since the last cut: an interval each, or less.
+    pub(crate) fn taken(&self) -> usize {
+        self.taken
+    }
+
+    /// Whether `time` is later than all events so far, so that the timeline can be
+    /// cut before it.
+    pub(crate) fn is_past(&self, time: u64) -> bool {
+        !self.ended && time > self.now && self.now > self.from
+    }
+
+    /// Where later intervals may stand: new memory for every segment costs more than
+    /// what is done with it.
+    pub(crate) fn reuse(&mut self, segment: Timeline) {
+        let used = segment.threads.into_iter().map(|thread| thread.intervals);
+        let used = used.filter(|intervals| intervals.capacity() >= WORTH_KEEPING);
+        self.used = used.map(|mut intervals| (intervals.clear(), intervals).1).collect();
+    }
+
+    /// What was done since the last cut. All goes on.
+    pub(crate) fn cut(&mut self) -> Timeline {
+        for track in self.live.values_mut() {
+            let cpus = self.cpus.cpus_of(track.mask()).clone();
+            cpus.iter().for_each(|cpu| self.usable.insert(cpu));
+            let thread = track.cut(self.now, &mut self.cpus, &mut self.used);
+            self.finished.push(Thread { cpus, ..thread });
         }
-        self.finished.sort_unstable_by_key(|(index, _)| *index);
-        let threads: Vec<Thread> = self.finished.into_iter().map(|(_, thread)| thread).collect();
+        self.segment()
+    }
+
+    pub(crate) fn finish(mut self) -> Timeline {
+        for tid in self.tids() {
+            self.leave(tid, self.now);
+        }
+        self.segment()
+    }
+
+    fn segment(&mut self) -> Timeline {
+        let mut threads = std::mem::take(&mut self.finished);
+        threads.sort_unstable_by_key(|thread| thread.number);
         let last = threads.iter().map(|thread| thread.end).max().unwrap_or(self.now);
+        let end = self.now.max(last);
+        let start = std::mem::replace(&mut self.from, end);
+        self.taken = 0;
         Timeline {
-            start: self.start,
-            end: self.now.max(last),
+            start,
+            end,
             threads,
             usable_cpus: self.usable.len(),
             lost: self.lost,
             late: self.late,
             strangers: self.strangers,
             contradictions: self.contradictions,
-            spare: self.spare,
+            spare: std::mem::take(&mut self.spare),
         }
     }
 
     fn with(&mut self, tid: Tid, act: impl FnOnce(&mut Track, &mut Occupancy)) {
-        let track = self.live.get(&tid).and_then(|index| self.tracks[*index].as_mut());
-        match track {
+        self.taken += 1;
+        match self.live.get_mut(&tid) {
             Some(track) => act(track, &mut self.cpus),
             None => self.strangers += 1,
         }
     }
 
     fn enter(&mut self, time: u64, tid: Tid, pid: Pid, name: &str, entrance: Entrance) {
-        if let Some(index) = self.live.get(&tid).copied()
-            && let Some(track) = &self.tracks[index]
-        {
+        if let Some(track) = self.live.get(&tid) {
             if !track.exited() && track.thread().pid == pid {
                 // Told twice.
                 self.strangers += 1;
@@ -192,34 +234,20 @@ impl Builder {
             Entrance::Found(Seen::Off(off)) => doing_after(off),
         };
         let thread = Thread {
-            tid,
-            pid,
+            number: self.known,
             name: name.to_owned(),
             start: time,
             end: time,
-            intervals: Vec::new(),
-            samples: Vec::new(),
-            turns: Vec::new(),
-            gil: Vec::new(),
             born: entrance == Entrance::Born,
-            counts: Counts::default(),
-            delays: Vec::new(),
-            sampling: Sampling::default(),
-            cpus: CpuSet::default(),
+            ..Thread::of(tid, pid)
         };
-        self.live.insert(tid, self.tracks.len());
-        self.latest.insert(tid, self.tracks.len());
-        self.tracks.push(Some(Track::new(thread, doing, &mut self.cpus)));
+        self.latest.insert(tid, self.known);
+        self.known = self.known.saturating_add(1);
+        self.live.insert(tid, Track::new(thread, doing, &mut self.cpus));
     }
 
     fn leave(&mut self, tid: Tid, time: u64) {
-        if let Some(index) = self.live.remove(&tid) {
-            self.retire(index, time);
-        }
-    }
-
-    fn retire(&mut self, index: usize, time: u64) {
-        let Some(track) = self.tracks[index].take() else { return };
+        let Some(track) = self.live.remove(&tid) else { return };
         if let Some(cpu) = track.cpu() {
             self.cpus.set(cpu, Holder::NotKnown, time);
         }
@@ -229,15 +257,25 @@ impl Builder {
         self.contradictions += track.contradictions();
         let cpus = self.cpus.cpus_of(track.mask()).clone();
         let thread = track.finish(time, &mut self.cpus);
-        self.finished.push((index, Thread { cpus, ..thread }));
+        self.finished.push(Thread { cpus, ..thread });
     }
 
     fn lost(&mut self, time: u64, cpu: Cpu, since: u64, records: u64) {
         self.lost += records;
         self.cpus.set(cpu, Holder::NotKnown, time);
-        for track in self.tracks.iter_mut().flatten() {
-            track.lost(cpu, since, time, &mut self.cpus);
+        for tid in self.tids() {
+            if let Some(track) = self.live.get_mut(&tid) {
+                track.lost(cpu, since, time, &mut self.cpus);
+            }
         }
+    }
+
+    /// Of the live threads, by order of appearance.
+    fn tids(&self) -> Vec<Tid> {
+        let mut live: Vec<(u32, Tid)> =
+            self.live.iter().map(|(tid, track)| (track.thread().number, *tid)).collect();
+        live.sort_unstable();
+        live.into_iter().map(|(_, tid)| tid).collect()
     }
 
     fn waker(&self, by: Wakener) -> Waker {
@@ -245,7 +283,7 @@ impl Builder {
             Wakener::Interrupt => Waker::Interrupt,
             Wakener::Foreign => Waker::Foreign,
             Wakener::Thread(tid) => match self.latest.get(&tid) {
-                Some(index) => u32::try_from(*index).map_or(Waker::Unseen, Waker::Thread),
+                Some(number) => Waker::Thread(*number),
                 None => Waker::Foreign,
             },
         }

@@ -5,34 +5,62 @@
 
 use std::ops::Range;
 
+use rustc_hash::FxHashMap;
+
 use super::{Doing, Interval, Queue, Thread, Timeline};
 
 /// To wake an idle CPU takes no longer, ns. Whoever waited longer for a CPU did
 /// so because others had it.
 const LONGEST_WAY: u64 = 200_000;
 
-impl Timeline {
-    /// Moves the kernel's time in the run queue out of the waits.
-    pub(crate) fn split_waits(&mut self) {
-        for thread in &mut self.threads {
-            let birth = thread.born.then_some((thread.start, 0));
-            let counts: Vec<(u64, u64)> =
-                birth.into_iter().chain(std::mem::take(&mut thread.delays)).collect();
+/// What the cuts between segments left of the kernel's counts.
+#[derive(Debug, Default)]
+pub(super) struct Delays {
+    /// By number of those threads that go on.
+    open: FxHashMap<u32, Open>,
+}
+
+/// Since a reading.
+#[derive(Clone, Copy, Debug)]
+struct Open {
+    /// When, and the kernel's count.
+    reading: (u64, u64),
+    /// In earlier segments the thread was in the run queue so long, as far as is told.
+    told: u64,
+}
+
+impl Delays {
+    /// Moves the kernel's time in the run queue out of the waits of the next segment.
+    pub(super) fn split_waits(&mut self, timeline: &mut Timeline) {
+        for thread in &mut timeline.threads {
+            let birth = thread.born.then_some(Open { reading: (thread.start, 0), told: 0 });
+            let mut open = self.open.remove(&thread.number).or(birth);
             let mut moved = vec![0; thread.intervals.len()];
-            for pair in counts.windows(2) {
-                let ((from, before), (to, after)) = (pair[0], pair[1]);
-                spread(thread, &(from..to), after.saturating_sub(before), &mut moved);
+            for reading in std::mem::take(&mut thread.delays) {
+                if let Some(Open { reading: (from, before), told }) = open {
+                    let delay = reading.1.saturating_sub(before).saturating_sub(told);
+                    spread(thread, &(from..reading.0), delay, &mut moved);
+                }
+                open = Some(Open { reading, told: 0 });
+            }
+            if let Some(open) = open.filter(|_| thread.goes_on) {
+                let told = open.told + queued(thread, &(open.reading.0..thread.end));
+                self.open.insert(thread.number, Open { told, ..open });
             }
             insert(thread, &moved);
         }
     }
 }
 
+/// The time in the run queue in `part` that is told.
+fn queued(thread: &Thread, part: &Range<u64>) -> u64 {
+    let queued = thread.within(part).filter(|(.., it)| matches!(it.doing, Doing::Runq { .. }));
+    queued.map(|(start, end, _)| end.min(part.end).saturating_sub(start.max(part.start))).sum()
+}
+
 /// Divides `delay`, counted in `part`, among the waits that end in it.
 fn spread(thread: &Thread, part: &Range<u64>, delay: u64, moved: &mut [u64]) {
-    let queued = thread.within(part).filter(|(.., it)| matches!(it.doing, Doing::Runq { .. }));
-    let told: u64 = queued.map(|(start, end, _)| end.min(part.end) - start.max(part.start)).sum();
-    let mut owed = delay.saturating_sub(told);
+    let mut owed = delay.saturating_sub(queued(thread, part));
     let mut waits: Vec<(u64, usize)> = thread
         .indices(part)
         .filter(|index| part.contains(&thread.end_of(*index)) && ends_on_cpu(thread, *index))

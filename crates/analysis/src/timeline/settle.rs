@@ -5,24 +5,87 @@ use rustc_hash::FxHashMap;
 use whyslow_events::{SiteId, StackId};
 
 use super::counts::Counted;
-use super::{Doing, Queue, Thread, Timeline};
+use super::survey::Life;
+use super::{Doing, Queue, Thread};
 use crate::tables::Tables;
 
 /// Of the time a thread is found runnable, on the CPU for this many percent is
 /// all of it, and for the rest of them none.
 const ALMOST_ALL: u64 = 90;
 
-impl Timeline {
+/// What a thread did that was found runnable, and no event told whether it ran.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Certain {
+    Ran,
+    Waited,
+    #[default]
+    Nothing,
+}
+
+impl Certain {
+    pub(super) fn of(life: &Life) -> Self {
+        let percent = life.counts.last().and_then(|Counted { time, cpu_ns, .. }| {
+            let lifetime = u128::from(time.saturating_sub(life.start).max(1));
+            u64::try_from(u128::from(cpu_ns) * 100 / lifetime).ok()
+        });
+        match percent {
+            Some(ALMOST_ALL..) => Certain::Ran,
+            Some(percent) if percent <= 100 - ALMOST_ALL => Certain::Waited,
+            _ => Certain::Nothing,
+        }
+    }
+
+    pub(super) fn determine(self, thread: &mut Thread) {
+        for index in 0..thread.intervals.len() {
+            let length = thread.end_of(index) - thread.intervals[index].start;
+            let doing = &mut thread.intervals[index].doing;
+            if *doing == Doing::Undetermined {
+                *doing = self.doing(length);
+            }
+        }
+    }
+
+    fn doing(self, length: u64) -> Doing {
+        match self {
+            Certain::Ran => Doing::OnCpu { stolen: 0 },
+            Certain::Waited => {
+                Doing::Runq { preempted: true, queue: Queue { saturated: 0, neighbours: length } }
+            }
+            Certain::Nothing => Doing::Unknown,
+        }
+    }
+}
+
+/// Gives waits without a call chain that of another at the same site.
+#[derive(Debug)]
+pub(super) struct Lender {
+    by_site: FxHashMap<SiteId, StackId>,
+    /// By number of those threads that go on.
+    recent: FxHashMap<u32, Recent>,
+}
+
+/// Where a thread was.
+#[derive(Debug, Default)]
+struct Recent {
+    by_site: FxHashMap<SiteId, StackId>,
+    last: Option<StackId>,
+}
+
+impl Lender {
+    pub(super) fn new(by_site: FxHashMap<SiteId, StackId>) -> Self {
+        Lender { by_site, recent: FxHashMap::default() }
+    }
+
     /// The call chains are in `tables`; those that are lent, and those whose names
     /// changed, are added.
-    pub(crate) fn settle(&mut self, tables: &mut Tables) {
-        for thread in &mut self.threads {
-            determine(thread);
-            name_in_time(thread, tables);
+    pub(super) fn settle(&mut self, thread: &mut Thread, tables: &mut Tables) {
+        name_in_time(thread, tables);
+        let mut recent = self.recent.remove(&thread.number).unwrap_or_default();
+        lend_stacks(thread, &self.by_site, &mut recent, tables);
+        if thread.goes_on {
+            self.recent.insert(thread.number, recent);
         }
-        let by_site = first_stacks(&self.threads, tables);
-        for thread in &mut self.threads {
-            lend_stacks(thread, &by_site, tables);
+        if thread.born {
             place_newborn(thread, tables);
         }
     }
@@ -37,55 +100,20 @@ fn name_in_time(thread: &mut Thread, tables: &mut Tables) {
     }
 }
 
-fn determine(thread: &mut Thread) {
-    let counted = thread.counts.last();
-    let begin = thread.start;
-    let ends: Vec<(u64, u64)> = thread.spans().map(|(start, end, _)| (start, end)).collect();
-    for (interval, (start, end)) in thread.intervals.iter_mut().zip(ends) {
-        if interval.doing != Doing::Undetermined {
-            continue;
-        }
-        let percent = counted.and_then(|Counted { time, cpu_ns, .. }| {
-            let lifetime = u128::from(time.saturating_sub(begin).max(1));
-            u64::try_from(u128::from(cpu_ns) * 100 / lifetime).ok()
-        });
-        interval.doing = match percent {
-            Some(ALMOST_ALL..) => Doing::OnCpu { stolen: 0 },
-            Some(percent) if percent <= 100 - ALMOST_ALL => Doing::Runq {
-                preempted: true,
-                queue: Queue { saturated: 0, neighbours: end - start },
-            },
-            _ => Doing::Unknown,
-        };
-    }
-}
-
-fn first_stacks(threads: &[Thread], tables: &Tables) -> FxHashMap<SiteId, StackId> {
-    let mut found = FxHashMap::default();
-    for interval in threads.iter().flat_map(|thread| &thread.intervals) {
-        if let (Doing::Blocked(wait), Some(stack)) = (interval.doing, interval.stack)
-            && let Some(site) = wait.site
-        {
-            let known = found.entry(site).or_insert(stack);
-            if !tables.reaches_out(*known) {
-                *known = stack;
-            }
-        }
-    }
-    found
-}
-
 /// A wait without a call chain, or without its user half, has that of the
 /// thread's last wait at the same site, or of any, and does not count as whole:
 /// another caller may have come there. A turn in the run queue has that of what
 /// came before it.
-fn lend_stacks(thread: &mut Thread, by_site: &FxHashMap<SiteId, StackId>, tables: &mut Tables) {
-    let mut recent: FxHashMap<SiteId, StackId> = FxHashMap::default();
+fn lend_stacks(
+    thread: &mut Thread,
+    by_site: &FxHashMap<SiteId, StackId>,
+    Recent { by_site: recent, last: before }: &mut Recent,
+    tables: &mut Tables,
+) {
     let mut samples = thread.samples.iter().peekable();
-    let mut before = None;
     for interval in &mut thread.intervals {
         while let Some(sample) = samples.next_if(|sample| sample.time <= interval.start) {
-            before = sample.stack.or(before);
+            *before = sample.stack.or(*before);
         }
         match interval.doing {
             Doing::Blocked(wait) => {
@@ -98,12 +126,12 @@ fn lend_stacks(thread: &mut Thread, by_site: &FxHashMap<SiteId, StackId>, tables
                 }
                 let stack = own.or_else(|| tables.lent(lent?)).or(interval.stack);
                 interval.stack = stack;
-                before = stack;
+                *before = stack;
             }
             Doing::Runq { .. } => {
                 let own = interval.stack.filter(|stack| tables.reaches_out(*stack));
-                interval.stack = own.or(before).or(interval.stack);
-                before = interval.stack;
+                interval.stack = own.or(*before).or(interval.stack);
+                *before = interval.stack;
             }
             _ => {}
         }

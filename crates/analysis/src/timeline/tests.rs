@@ -4,6 +4,7 @@
 mod counts;
 mod laws;
 mod polled;
+mod segments;
 mod unheard;
 
 use std::collections::BTreeMap;

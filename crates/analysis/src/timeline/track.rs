@@ -204,7 +204,7 @@ impl Track {
 
     pub(super) fn counted(&mut self, time: u64, cpu_ns: u64) {
         let off = matches!(self.doing, Doing::Blocked(_) | Doing::Stopped | Doing::Runq { .. });
-        self.thread.counts.add(Counted { time, cpu_ns, running: !off });
+        self.thread.readings.push(Counted { time, cpu_ns, running: !off });
     }
 
     pub(super) fn delayed(&mut self, time: u64, delay_ns: u64) {
@@ -239,6 +239,43 @@ impl Track {
         };
     }
 
+    /// A segment ends at `at`: what was done in it, as far as is known by now. What the
+    /// thread does goes on in the next.
+    pub(super) fn cut(
+        &mut self,
+        at: u64,
+        cpus: &mut Occupancy,
+        used: &mut Vec<Vec<Interval>>,
+    ) -> Thread {
+        // Still to be found out.
+        let raced = self.raced.take();
+        let at = self.exited.unwrap_or(at).min(at).max(self.since);
+        self.go_on_unseen(at);
+        let open = self.since < at;
+        self.close(at, cpus);
+        self.last = self.last.max(at);
+        self.raced = raced;
+        self.thread.sampling = self.polling.sampling;
+        let next = Thread {
+            number: self.thread.number,
+            name: self.thread.name.clone(),
+            start: at,
+            end: at,
+            intervals: self.room(used),
+            ..Thread::of(self.thread.tid, self.thread.pid)
+        };
+        let done = std::mem::replace(&mut self.thread, next);
+        Thread { end: at, goes_on: true, open, ..done }
+    }
+
+    /// For as many intervals as there are now, if there is.
+    fn room(&self, used: &mut Vec<Vec<Interval>>) -> Vec<Interval> {
+        let fits = |room: &Vec<Interval>| room.capacity() >= self.thread.intervals.len();
+        let busy = self.thread.intervals.len() > 1000;
+        let place = if busy { used.iter().position(fits) } else { None };
+        place.map_or_else(Vec::new, |place| used.swap_remove(place))
+    }
+
     /// The thread, its last interval closed at `end` or at its exit.
     pub(super) fn finish(mut self, end: u64, cpus: &mut Occupancy) -> Thread {
         let end = end.max(self.last);
@@ -249,7 +286,7 @@ impl Track {
             self.even_out();
             self.lend_back();
         }
-        let end = self.exited.unwrap_or(self.since);
+        let end = self.exited.unwrap_or(self.since).max(self.thread.start);
         self.thread.end = end;
         while self.thread.intervals.last().is_some_and(|last| last.start >= end) {
             self.thread.intervals.pop();

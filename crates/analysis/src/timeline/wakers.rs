@@ -13,6 +13,7 @@ const LONGEST_WAY: u64 = 1_000_000;
 /// A time with a CPU.
 #[derive(Clone, Copy, Debug)]
 struct Ran {
+    /// Its number.
     thread: u32,
     start: u64,
     end: u64,
@@ -21,33 +22,44 @@ struct Ran {
 /// The end of a wait: when, of which thread, and which of its intervals.
 type End = (u64, usize, usize);
 
-impl Timeline {
-    /// Names the wakers that are not known.
-    pub(crate) fn infer_wakers(&mut self) {
-        let (ran, ends) = self.ran_and_ends();
+/// Who had a CPU of late.
+#[derive(Debug, Default)]
+pub(super) struct Wakers {
+    recent: Vec<Ran>,
+}
+
+impl Wakers {
+    /// Names the wakers that are not known, in the next segment.
+    pub(super) fn infer(&mut self, timeline: &mut Timeline) {
+        let (ran, ends) = timeline.ran_and_ends();
         let mut ran = ran.into_iter().peekable();
-        let mut recent: Vec<Ran> = Vec::new();
-        for (at, thread, index) in ends {
+        let recent = &mut self.recent;
+        for (at, index, interval) in ends {
             while let Some(next) = ran.next_if(|next| next.start < at) {
                 recent.push(next);
             }
             recent.retain(|ran| ran.end.saturating_add(LONGEST_WAY) >= at);
-            let others = recent.iter().filter(|ran| ran.thread as usize != thread);
+            let thread = &mut timeline.threads[index];
+            let others = recent.iter().filter(|ran| ran.thread != thread.number);
             let last = others.max_by_key(|ran| ran.start);
-            if let Doing::Blocked(wait) = &mut self.threads[thread].intervals[index].doing {
+            if let Doing::Blocked(wait) = &mut thread.intervals[interval].doing {
                 wait.waker = last.map_or(Waker::Foreign, |ran| Waker::Thread(ran.thread));
             }
         }
+        recent.extend(ran);
+        let end = timeline.end;
+        recent.retain(|ran| ran.end.saturating_add(LONGEST_WAY) >= end);
     }
+}
 
+impl Timeline {
     /// Both in the order of time.
     fn ran_and_ends(&self) -> (Vec<Ran>, Vec<End>) {
         let (mut ran, mut ends) = (Vec::new(), Vec::new());
         for (number, thread) in self.threads.iter().enumerate() {
-            let Ok(short) = u32::try_from(number) else { break };
             for (index, (start, end, interval)) in thread.spans().enumerate() {
                 match interval.doing {
-                    Doing::OnCpu { .. } => ran.push(Ran { thread: short, start, end }),
+                    Doing::OnCpu { .. } => ran.push(Ran { thread: thread.number, start, end }),
                     // A wait that lasts to the end was ended by nobody.
                     Doing::Blocked(wait) if wait.waker == Waker::Unseen && end < thread.end => {
                         ends.push((end, number, index));

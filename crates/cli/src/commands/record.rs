@@ -128,7 +128,8 @@ fn capture(recorder: Recorder, stop: &Stop, mut sink: Sink, quiet: bool) -> anyh
 /// Prints and writes what the recording says.
 fn report(mut file: File, whole: bool, args: &RecordArgs, plan: &OutputPlan) -> anyhow::Result<()> {
     file.rewind().context("cannot read the recording again")?;
-    let reader = Reader::new(BufReader::new(file)).context("cannot read the recording again")?;
+    let reader =
+        Reader::repeatable(BufReader::new(file)).context("cannot read the recording again")?;
     let mut source: Box<dyn EventSource> = match whole {
         true => Box::new(reader),
         false => Box::new(Symbolized::new(reader)),

@@ -1,7 +1,7 @@
 //! `whyslow report`: plays a recording through the same way as `record`.
 
 use std::fs::File;
-use std::io::{self, BufReader, Read};
+use std::io::{self, BufReader, Read, Seek};
 use std::path::Path;
 
 use anyhow::Context;
@@ -11,6 +11,7 @@ use whyslow_events::{EventSource, Header};
 
 use crate::args::ReportArgs;
 use crate::exit::Ending;
+use crate::files::Draft;
 use crate::output::{OutputPlan, deliver};
 use crate::symbols::Symbolized;
 
@@ -28,23 +29,40 @@ pub(crate) fn run(args: &ReportArgs) -> anyhow::Result<Ending> {
     Ok(Ending::SUCCESS)
 }
 
-fn replay(input: impl Read, detail: Detail) -> Result<(Header, Analysis), ReadError> {
-    let mut source = Symbolized::new(Reader::new(input)?);
+fn replay(input: impl Read + Seek, detail: Detail) -> Result<(Header, Analysis), ReadError> {
+    let mut source = Symbolized::new(Reader::repeatable(input)?);
     let analysis = analyze_in(&mut source, detail);
     Ok((source.header().clone(), analysis))
 }
 
-fn open(path: &Path) -> anyhow::Result<(String, Box<dyn Read>)> {
-    if path == Path::new("-") {
-        return Ok(("standard input".into(), Box::new(BufReader::new(io::stdin()))));
-    }
-    let name = path.display().to_string();
-    let file = File::open(path).with_context(|| format!("cannot open {name}"))?;
-    Ok((name, Box::new(BufReader::new(file))))
+fn open(path: &Path) -> anyhow::Result<(String, BufReader<File>)> {
+    let (name, file) = if path == Path::new("-") {
+        let name = "standard input".to_owned();
+        let file = kept(io::stdin().lock()).with_context(|| format!("cannot read {name}"))?;
+        (name, file)
+    } else {
+        let name = path.display().to_string();
+        let file = File::open(path).with_context(|| format!("cannot open {name}"))?;
+        // Of a pipe nothing can be read twice.
+        let pipe = !file.metadata().is_ok_and(|of| of.is_file());
+        let file = if pipe { kept(file)? } else { file };
+        (name, file)
+    };
+    Ok((name, BufReader::new(file)))
+}
+
+/// What is read, in a file that nobody sees: a long recording is read twice.
+fn kept(mut input: impl Read) -> io::Result<File> {
+    let mut file = Draft::nowhere()?.file().try_clone()?;
+    io::copy(&mut input, &mut file)?;
+    file.rewind()?;
+    Ok(file)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io::Cursor;
+
     use clap::Parser;
     use whyslow_analysis::View;
 
@@ -56,7 +74,7 @@ mod tests {
 
     #[test]
     fn a_recording_gives_the_report_and_the_stacks_agreed() {
-        let (header, analysis) = replay(recording().as_slice(), Detail::default()).unwrap();
+        let (header, analysis) = replay(Cursor::new(recording()), Detail::default()).unwrap();
         let origin = Origin { host: "h".into(), ..Origin::from(&header) };
         let layout = Layout { width: 80, verbose: false, functions: None };
         let screen = written(|out| text::report(&analysis.report, &origin, layout, out));
@@ -69,12 +87,18 @@ mod tests {
     fn every_cut_gives_an_error_or_a_damaged_report() {
         let whole = recording();
         for length in 0..whole.len() {
-            if let Ok((_, analysis)) = replay(&whole[..length], Detail::default()) {
+            if let Ok((_, analysis)) = replay(Cursor::new(&whole[..length]), Detail::default()) {
                 assert!(analysis.report.quality.damage.is_some(), "cut at {length}");
             }
         }
         assert!(
-            replay(whole.as_slice(), Detail::default()).unwrap().1.report.quality.damage.is_none()
+            replay(Cursor::new(&whole), Detail::default())
+                .unwrap()
+                .1
+                .report
+                .quality
+                .damage
+                .is_none()
         );
     }
 

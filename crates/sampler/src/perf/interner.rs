@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use whyslow_events::{
-    CodeId, Event, ScriptCall, ScriptFrame, Site, SiteId, SpaceId, StackEnd, StackId,
+    CodeId, Event, Pid, ScriptCall, ScriptFrame, Site, SiteId, SpaceId, StackEnd, StackId,
 };
 
 /// Marks in a call chain (`enum perf_callchain_context`): the addresses after
@@ -63,21 +63,26 @@ pub(crate) struct Chain {
 /// Stacks seen so far.
 #[derive(Debug, Default)]
 pub(crate) struct Stacks {
-    known: HashMap<(SpaceId, Chain), StackId>,
+    known: HashMap<SpaceId, HashMap<Chain, StackId>>,
     next: u32,
 }
 
 impl Stacks {
     /// The number of `chain` in `space`, and whether it is new.
     pub(crate) fn intern(&mut self, space: SpaceId, chain: &Chain) -> (StackId, bool) {
-        let mut new = false;
-        let id = *self.known.entry((space, chain.clone())).or_insert_with(|| {
-            new = true;
-            let id = StackId(self.next);
-            self.next += 1;
-            id
-        });
-        (id, new)
+        let known = self.known.entry(space).or_default();
+        if let Some(id) = known.get(chain) {
+            return (*id, false);
+        }
+        let id = StackId(self.next);
+        self.next += 1;
+        known.insert(chain.clone(), id);
+        (id, true)
+    }
+
+    /// Forgets a space that is gone. Its numbers are not given again.
+    pub(crate) fn forget(&mut self, space: SpaceId) {
+        self.known.remove(&space);
     }
 
     /// The number of `chain` in `space`, and its definition when it is new.
@@ -136,23 +141,33 @@ impl Codes {
 /// Sites seen so far.
 #[derive(Debug, Default)]
 pub(crate) struct Sites {
-    known: HashMap<Site, SiteId>,
+    known: HashMap<Pid, HashMap<Site, SiteId>>,
+    next: u32,
 }
 
 impl Sites {
     /// The number of `site`, and whether it is new.
     pub(crate) fn intern(&mut self, site: &Site) -> (SiteId, bool) {
-        if let Some(id) = self.known.get(site) {
+        let known = self.known.entry(site.pid).or_default();
+        if let Some(id) = known.get(site) {
             return (*id, false);
         }
-        let id = SiteId(u32::try_from(self.known.len()).unwrap_or(u32::MAX));
-        self.known.insert(site.clone(), id);
+        let id = SiteId(self.next);
+        self.next += 1;
+        known.insert(site.clone(), id);
         (id, true)
+    }
+
+    /// Forgets a program that is gone. Its numbers are not given again.
+    pub(crate) fn forget(&mut self, pid: Pid) {
+        self.known.remove(&pid);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use whyslow_events::{Entry, Object};
+
     use super::*;
 
     #[test]
@@ -175,6 +190,23 @@ mod tests {
         assert_eq!(stacks.intern(SpaceId(0), &whole), (first, false));
         assert_ne!(stacks.intern(SpaceId(1), &whole).0, first);
         assert_ne!(stacks.intern(SpaceId(0), &chain(StackEnd::TooDeep)).0, first);
+    }
+
+    #[test]
+    fn what_is_gone_is_forgotten_and_its_numbers_are_not_given_again() {
+        let (mut stacks, mut sites) = (Stacks::default(), Sites::default());
+        let user =
+            UserHalf { addresses: Rc::from([1]), end: StackEnd::Complete, script: Rc::default() };
+        let chain = Chain { kernel: Rc::default(), user };
+        for number in 0..1000 {
+            let (space, pid) = (SpaceId(number), Pid(number));
+            let site = Site { pid, entry: Entry::Fault, pc: 0, object: Object::None };
+            assert_eq!(stacks.intern(space, &chain), (StackId(number), true));
+            assert_eq!(sites.intern(&site), (SiteId(number), true));
+            stacks.forget(space);
+            sites.forget(pid);
+        }
+        assert!(stacks.known.is_empty() && sites.known.is_empty());
     }
 
     #[test]

@@ -141,6 +141,7 @@ impl Waits {
     /// Forgets a space that is gone.
     pub(crate) fn remove(&mut self, pid: Pid, space: SpaceId) {
         self.calls.remove(space);
+        self.sites.forget(pid);
         self.cache.retain(|key, _| key.pid != pid.0);
     }
 

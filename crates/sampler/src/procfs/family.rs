@@ -100,7 +100,7 @@ impl Poller {
             let space = self.spaces.create(pid);
             process.space = space;
             self.spaces.remove(old);
-            self.stacks.forget(pid);
+            self.stacks.forget(pid, old);
             let name = stat.comm.clone();
             self.define(time, Event::Exec { pid, space, name });
         } else if !renamed && time.saturating_sub(process.mapped_at) < process.again {
@@ -198,7 +198,7 @@ impl Poller {
             let lives = alive.contains(pid);
             if !lives {
                 spaces.remove(process.space);
-                stacks.forget(*pid);
+                stacks.forget(*pid, process.space);
             }
             lives
         });

@@ -55,7 +55,8 @@ impl Stacks {
     }
 
     /// Forgets the places of a process.
-    pub(super) fn forget(&mut self, pid: Pid) {
+    pub(super) fn forget(&mut self, pid: Pid, space: SpaceId) {
+        self.numbers.forget(space);
         self.places.retain(|(of, ..), _| *of != pid);
     }
 

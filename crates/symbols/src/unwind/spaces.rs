@@ -1,16 +1,14 @@
 //! The address spaces of living processes, and which module is mapped where.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 
-use whyslow_events::{Event, Pid, SpaceId, Tid};
+use whyslow_events::{Event, SpaceId};
 
+use crate::living::Living;
 use crate::mappings::Mapping;
 use crate::space::Space;
 use crate::unwind::memory::Memory;
 use crate::unwind::modules::{ModuleId, Modules};
-
-/// Spaces kept after their process: a thread that exits runs a little longer.
-const GONE: usize = 64;
 
 /// An address space, and what was asked of it.
 #[derive(Debug, Default)]
@@ -39,15 +37,7 @@ pub(crate) struct Region {
 #[derive(Debug, Default)]
 pub(crate) struct Spaces {
     known: HashMap<SpaceId, Known>,
-    processes: HashMap<Pid, Process>,
-    threads: HashMap<Tid, Pid>,
-    gone: VecDeque<SpaceId>,
-}
-
-#[derive(Debug)]
-struct Process {
-    space: SpaceId,
-    threads: usize,
+    living: Living,
 }
 
 impl Spaces {
@@ -57,54 +47,17 @@ impl Spaces {
 
     pub(crate) fn observe(&mut self, event: &Event) {
         match event {
-            Event::Space { space, pid } => self.known(*space).space.pid = Some(*pid),
-            Event::Process { pid, space, .. } => {
-                self.known(*space).space.pid = Some(*pid);
-                let process = Process { space: *space, threads: 0 };
-                if let Some(old) = self.processes.insert(*pid, process) {
-                    self.retire(old.space);
-                }
-            }
-            Event::Exec { pid, space, .. } => {
-                self.known(*space).space.pid = Some(*pid);
-                if let Some(process) = self.processes.get_mut(pid) {
-                    let old = std::mem::replace(&mut process.space, *space);
-                    self.retire(old);
-                }
-            }
+            Event::Space { space, pid }
+            | Event::Process { pid, space, .. }
+            | Event::Exec { pid, space, .. } => self.known(*space).space.pid = Some(*pid),
             Event::Mapping { .. } => {
                 let Some((space, mapping)) = Mapping::of(event) else { return };
                 self.known(space).map(mapping);
             }
-            Event::Thread { tid, pid, .. } => {
-                self.threads.insert(*tid, *pid);
-                if let Some(process) = self.processes.get_mut(pid) {
-                    process.threads += 1;
-                }
-            }
-            Event::Exit { tid } => self.exit(*tid),
             _ => {}
         }
-    }
-
-    fn exit(&mut self, tid: Tid) {
-        let Some(pid) = self.threads.remove(&tid) else { return };
-        let Some(process) = self.processes.get_mut(&pid) else { return };
-        process.threads = process.threads.saturating_sub(1);
-        if process.threads == 0 {
-            let space = process.space;
-            self.processes.remove(&pid);
-            self.retire(space);
-        }
-    }
-
-    /// Forgets a space, though not at once.
-    fn retire(&mut self, space: SpaceId) {
-        self.gone.push_back(space);
-        if self.gone.len() > GONE
-            && let Some(oldest) = self.gone.pop_front()
-        {
-            self.known.remove(&oldest);
+        if let Some(gone) = self.living.observe(event) {
+            self.known.remove(&gone);
         }
     }
 
@@ -142,9 +95,10 @@ impl Known {
 
 #[cfg(test)]
 mod tests {
-    use whyslow_events::{Entrance, Seen};
+    use whyslow_events::{Entrance, Pid, Seen, Tid};
 
     use super::*;
+    use crate::living::GONE;
 
     fn begin(spaces: &mut Spaces, number: u32) {
         let (pid, space) = (Pid(number), SpaceId(number));
@@ -171,7 +125,7 @@ mod tests {
             assert!(spaces.get_mut(SpaceId(number)).is_some(), "it runs a little longer");
         }
         assert_eq!(spaces.known.len(), GONE + 1);
-        assert_eq!((spaces.processes.len(), spaces.threads.len()), (1, 1));
+        assert_eq!(spaces.living.len(), (1, 1));
         assert!(spaces.get_mut(SpaceId(0)).is_some());
     }
 

@@ -131,7 +131,7 @@ fn definitions() -> Vec<(u64, Event)> {
 }
 
 /// An honest timeline: rows of what threads do.
-fn script() -> impl Strategy<Value = Script> {
+pub(super) fn script() -> impl Strategy<Value = Script> {
     let doing = || prop::sample::select("ssdnalqgpcmTr?##K".chars().collect::<Vec<_>>());
     let rows = (1usize..40).prop_flat_map(move |columns| vec(vec(doing(), columns), 1..4));
     rows.prop_map(|rows| {
@@ -142,7 +142,7 @@ fn script() -> impl Strategy<Value = Script> {
 }
 
 /// What a kernel may say at times of a script: growing counts.
-fn counts() -> impl Strategy<Value = Vec<(u64, Event)>> {
+pub(super) fn counts() -> impl Strategy<Value = Vec<(u64, Event)>> {
     let step = (0u32..4, 1..20 * MS, 0..20 * MS);
     vec(step, 0..20).prop_map(|steps| {
         let (mut time, mut cpu_ns) = (0, 0);
@@ -157,7 +157,7 @@ fn counts() -> impl Strategy<Value = Vec<(u64, Event)>> {
 }
 
 /// The script with those counts that were read before its end.
-fn counted(script: Script, mut counts: Vec<(u64, Event)>) -> Script {
+pub(super) fn counted(script: Script, mut counts: Vec<(u64, Event)>) -> Script {
     let end = script.run().report.window.duration_ns;
     counts.retain(|(time, _)| *time <= end);
     counts.into_iter().fold(script, |script, (time, event)| script.at(time, event))

@@ -97,6 +97,10 @@ fn items(report: &Report, origin: &Origin) -> Vec<(Style, String)> {
         let (count, longest) = (stops.count, span(stops.max_ns));
         items.push((dim(), format!("{count} stops of threads, the longest {longest}")));
     }
+    if let Some(from) = quality.recent_from_ns {
+        let recent = span(report.window.duration_ns.saturating_sub(from));
+        items.push((dim(), format!("in detail: the last {recent}")));
+    }
     items.extend(quality.thinned.as_ref().map(thinned).into_iter().flatten());
     let overhead = quality.overhead.profiler_cpu_ns.map_or("overhead not known".into(), |ns| {
         let share = ns as f64 / report.window.duration_ns.max(1) as f64;

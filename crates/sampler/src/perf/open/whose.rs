@@ -55,18 +55,19 @@ impl Rings {
                 (SWITCH, self.switch, Kind::Stack, &left),
             ] {
                 let opts = tracepoint_opts(kind, self.stack_bytes);
-                let renewed = tracepoint((name, id), cpu, opts, &events.clock).and_then(|counter| {
-                    counter.with_ftrace_filter(filter).map_err(&fail)?;
-                    learn(&mut self.kinds, &counter, cpu, kind)?;
-                    if kind == Kind::Waking || events.takes_stacks {
-                        counter.enable().map_err(event_error("enable an event", cpu))?;
-                    }
-                    match kind {
-                        Kind::Waking => events.waking = counter,
-                        _ => events.stacks = counter,
-                    }
-                    Ok(())
-                });
+                let renewed =
+                    tracepoint((name, id), cpu, opts, &events.clock).and_then(|counter| {
+                        counter.with_ftrace_filter(filter).map_err(&fail)?;
+                        learn(&mut self.kinds, &counter, cpu, kind)?;
+                        if kind == Kind::Waking || events.takes_stacks {
+                            counter.enable().map_err(event_error("enable an event", cpu))?;
+                        }
+                        match kind {
+                            Kind::Waking => events.waking = counter,
+                            _ => events.stacks = counter,
+                        }
+                        Ok(())
+                    });
                 unless_off(events, renewed)?;
             }
         }

@@ -255,6 +255,7 @@ impl Tracker {
         name.clone_into(&mut process.name);
         self.waits.remove(pid, old);
         self.spaces.remove(old);
+        self.stacks.forget(old);
         self.define(time, Event::Exec { pid, space, name: name.to_owned() });
     }
 
@@ -285,6 +286,7 @@ impl Tracker {
             let process = process.remove();
             self.waits.remove(pid, process.space);
             self.spaces.remove(process.space);
+            self.stacks.forget(process.space);
         }
     }
 

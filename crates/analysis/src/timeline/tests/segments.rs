@@ -1,0 +1,78 @@
+//! What is judged in segments is what is judged at once.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+use whyslow_events::{Event, InMemory};
+
+use super::super::correct::LONGEST_WAY;
+use super::laws::{counted, counts, script};
+use crate::analyze::analyze_segments;
+use crate::report::States;
+use crate::script::{Script, header};
+use crate::{Analysis, Detail, View};
+
+fn analyzed(events: &[(u64, Event)], segment: usize) -> Analysis {
+    let mut source = InMemory::new(header(4), events.to_vec());
+    analyze_segments(&mut source, Detail::default(), segment)
+}
+
+/// Shares of the wall-clock time. Within an interval all instants count alike, and
+/// a cut makes two intervals of one: how a turn on or for a CPU divides differs.
+fn shares(analysis: &Analysis) -> BTreeMap<&str, f64> {
+    let mut shares = BTreeMap::new();
+    for (key, share) in &analysis.report.bottleneck.shares {
+        let turn = key.starts_with("cpu.") || key.starts_with("runq.");
+        *shares.entry(if turn { "turn" } else { key }).or_default() += share;
+    }
+    shares
+}
+
+fn alike(events: &[(u64, Event)], segment: usize) -> Result<(), TestCaseError> {
+    let (whole, cut) = (analyzed(events, usize::MAX), analyzed(events, segment));
+    prop_assert_eq!(&whole.report.ledger, &cut.report.ledger);
+    prop_assert_eq!(&whole.report.waits, &cut.report.waits);
+    prop_assert_eq!(whole.stacks.folded(View::Wall), cut.stacks.folded(View::Wall));
+    prop_assert_eq!(whole.anomalies, cut.anomalies);
+    prop_assert_eq!(&whole.report.hot, &cut.report.hot);
+    prop_assert_eq!(&whole.report.functions, &cut.report.functions);
+    let [all, parts] = [shares(&whole), shares(&cut)];
+    prop_assert!(all.keys().eq(parts.keys()), "{:?} and {:?}", all, parts);
+    for (key, share) in &all {
+        prop_assert!((share - parts[key]).abs() < 1e-9, "{} {} {}", key, share, parts[key]);
+    }
+    Ok(())
+}
+
+proptest! {
+    #[test]
+    fn honest_timelines(script in script(), segment in 1usize..40) {
+        alike(&script.events(), segment)?;
+    }
+
+    /// Nothing is moved over a cut: a thread's way to the CPU may lie on both sides.
+    #[test]
+    fn corrected_timelines(script in script(), counts in counts(), segment in 1usize..40) {
+        let events = counted(script, counts).events();
+        let [whole, cut] = [usize::MAX, segment].map(|segment| analyzed(&events, segment).report);
+        let cuts = (events.len() / segment + 1) as u64;
+        prop_assert_eq!(whole.ledger.threads.len(), cut.ledger.threads.len());
+        for (whole, cut) in whole.ledger.threads.iter().zip(&cut.ledger.threads) {
+            prop_assert_eq!(whole.lifetime_ns, cut.lifetime_ns);
+            let of = |states: &States, state: &str| states.get(state).copied().unwrap_or_default();
+            for state in whole.states.keys().chain(cut.states.keys()) {
+                let off = of(&whole.states, state).abs_diff(of(&cut.states, state));
+                prop_assert!(off <= cuts * LONGEST_WAY, "{} {:?} {:?}", state, whole, cut);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_timeline_that_is_cut_says_from_where_on_it_is_known_in_detail() {
+    let script = Script::new(2).thread("main", "##ss##nn##ss##");
+    let cut = analyzed(&script.events(), 4).report;
+    assert!(cut.quality.recent_from_ns.is_some_and(|ns| ns > 0));
+    let whole = analyzed(&script.events(), 1000).report;
+    assert_eq!(whole.quality.recent_from_ns, None);
+}

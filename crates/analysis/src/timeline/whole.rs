@@ -1,0 +1,121 @@
+//! What the whole recording tells, and what each of its segments is made of it:
+//! the timeline as the kernel's counts and what came later have it. What one
+//! segment leaves to the next is kept here.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+
+use rustc_hash::FxHashMap;
+use whyslow_events::{Pid, SiteId, StackId};
+
+use super::correct::{Correction, corrections};
+use super::delays::Delays;
+use super::open::Opens;
+use super::settle::{Certain, Lender};
+use super::survey::Life;
+use super::wakers::Wakers;
+use super::{Thread, Timeline};
+use crate::tables::Tables;
+
+/// What the whole recording tells of its threads.
+#[derive(Debug)]
+pub(crate) struct Whole {
+    /// By number.
+    threads: Vec<Told>,
+    opens: Opens,
+    lender: Lender,
+    wakers: Wakers,
+    delays: Delays,
+    segment: u32,
+}
+
+#[derive(Debug, Default)]
+struct Told {
+    pid: Pid,
+    /// On the CPU, before any correction, ns.
+    ran: u64,
+    /// What it did where only its last count tells.
+    certain: Certain,
+    /// Those that are still to come.
+    corrections: VecDeque<Correction>,
+    compared: Option<(Range<u64>, u64)>,
+}
+
+impl Whole {
+    pub(super) fn new(
+        mut lives: Vec<Option<Life>>,
+        first_stacks: FxHashMap<SiteId, StackId>,
+        opens: Opens,
+        tables: &Tables,
+    ) -> Self {
+        for life in lives.iter_mut().flatten() {
+            life.determine();
+        }
+        let corrections = corrections(&mut lives, tables.kernel_cpu_all, tables.tick());
+        let threads = lives.into_iter().zip(corrections).map(|(life, corrections)| {
+            let Some(life) = life else { return Told::default() };
+            Told {
+                pid: life.pid,
+                ran: life.ours.ran,
+                certain: Certain::of(&life),
+                corrections,
+                compared: life.counts.compared(life.start, life.born),
+            }
+        });
+        Whole {
+            threads: threads.collect(),
+            opens,
+            lender: Lender::new(first_stacks),
+            wakers: Wakers::default(),
+            delays: Delays::default(),
+            segment: 0,
+        }
+    }
+
+    /// Makes of the next segment what is known in the end.
+    pub(crate) fn settle(&mut self, timeline: &mut Timeline, tables: &mut Tables) {
+        for thread in &mut timeline.threads {
+            self.opens.tell(thread, self.segment);
+            if let Some(told) = self.threads.get(thread.number as usize) {
+                told.certain.determine(thread);
+            }
+            self.lender.settle(thread, tables);
+        }
+        timeline.judge_queues();
+        for thread in &mut timeline.threads {
+            if let Some(told) = self.threads.get_mut(thread.number as usize) {
+                thread.correct(&mut told.corrections);
+            }
+        }
+        // After the correction, which takes from the ends of waits what the kernel
+        // charged as CPU time.
+        let can = &tables.header.capabilities;
+        if can.exact_switches && !can.wakeups {
+            self.wakers.infer(timeline);
+            self.delays.split_waits(timeline);
+        }
+        self.segment += 1;
+    }
+
+    /// Our on-CPU time of what can be compared with the kernel's, in a segment.
+    pub(crate) fn compared(&self, thread: &Thread) -> u64 {
+        let told = self.threads.get(thread.number as usize);
+        let part = told.and_then(|told| told.compared.as_ref());
+        part.map_or(0, |(part, _)| thread.on_cpu(part))
+    }
+
+    /// The kernel's count of it over the whole recording.
+    pub(crate) fn kernel_cpu(&self) -> u64 {
+        let counted = self.threads.iter().filter_map(|told| told.compared.as_ref());
+        counted.fold(0, |sum, (_, cpu_ns)| sum.saturating_add(*cpu_ns))
+    }
+
+    /// Time on the CPU of the threads of these processes.
+    pub(crate) fn ran(&self, of: impl Fn(Pid) -> bool) -> u64 {
+        self.threads.iter().filter(|told| of(told.pid)).map(|told| told.ran).sum()
+    }
+
+    pub(crate) fn pids(&self) -> impl Iterator<Item = Pid> {
+        self.threads.iter().map(|told| told.pid)
+    }
+}

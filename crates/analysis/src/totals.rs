@@ -1,0 +1,76 @@
+//! What the segments of a recording sum to.
+
+use crate::account::Account;
+use crate::bottleneck::{FairShare, fair_share};
+use crate::phases::Slices;
+use crate::pieces::Sums;
+use crate::quota::Quotas;
+use crate::timeline::{Thread, Timeline, Whole};
+use crate::waits::Waits;
+
+/// Sums over the segments so far.
+#[derive(Debug, Default)]
+pub(crate) struct Totals {
+    /// The threads, by number, and the window, without what was done in it.
+    pub(crate) roll: Timeline,
+    pub(crate) sums: Sums,
+    pub(crate) waits: Waits,
+    /// Wall-clock time that nobody held up, ns.
+    pub(crate) idle: f64,
+    /// The same with at least one thread waiting for a lock of the program.
+    pub(crate) locked: u64,
+    pub(crate) slices: Slices,
+    /// Time that a hypervisor took from running threads.
+    pub(crate) stolen: u64,
+    /// On-CPU time, ours and the kernel's, of what can be compared.
+    pub(crate) compared: (u64, u64),
+}
+
+impl Totals {
+    /// Of a window.
+    pub(crate) fn new(start: u64, end: u64) -> Self {
+        let roll = Timeline { start, end, ..Timeline::default() };
+        Totals { roll, slices: Slices::of(start, end), ..Totals::default() }
+    }
+
+    /// The next segment.
+    pub(crate) fn add(
+        &mut self,
+        segment: &Timeline,
+        quotas: &Quotas,
+        accounts: &[Vec<Account>],
+        whole: &Whole,
+    ) {
+        let slices = std::mem::take(&mut self.slices);
+        let fair = fair_share(segment, accounts, slices);
+        self.sums.add_all(segment, quotas, accounts, &fair);
+        let FairShare { idle, locked, slices, .. } = fair;
+        self.idle += idle;
+        self.locked += locked;
+        self.slices = slices;
+        self.waits.add(segment, accounts);
+        self.stolen += segment.stolen();
+        self.compared.0 += segment.threads.iter().map(|it| whole.compared(it)).sum::<u64>();
+        self.compared.1 = whole.kernel_cpu();
+        self.call_roll(segment);
+    }
+
+    fn call_roll(&mut self, segment: &Timeline) {
+        let mut threads = std::mem::take(&mut self.roll.threads);
+        for thread in &segment.threads {
+            let number = thread.number as usize;
+            if threads.len() <= number {
+                threads.resize_with(number + 1, Thread::default);
+            }
+            // In the first segment in which it lives it has no end yet.
+            let known = &threads[number];
+            let start = if known.end == 0 { thread.start } else { known.start };
+            let Thread { number, tid, pid, end, sampling, .. } = *thread;
+            let name = thread.name.clone();
+            threads[number as usize] =
+                Thread { number, tid, pid, name, start, end, sampling, ..Thread::default() };
+        }
+        let Timeline { start, end, .. } = self.roll;
+        self.roll = Timeline { start, end, threads, spare: Vec::new(), ..*segment };
+    }
+}
