@@ -6,6 +6,7 @@
 //! each that waits has a futex of its own, those at one line belong together.
 
 use std::collections::{BTreeMap, HashSet};
+use std::mem;
 
 use rustc_hash::FxHashMap;
 use whyslow_events::{CodeId, Object, Pid, SiteId, StackId};
@@ -29,6 +30,8 @@ const ALIKE: f64 = 1.25;
 pub(crate) struct Handovers {
     uses: FxHashMap<(Pid, What), Use>,
     parked: FxHashMap<StackId, Option<Parked>>,
+    /// How long the waits are so far that a cut fell into, by number of the thread.
+    open: FxHashMap<u32, u64>,
 }
 
 /// What is waited for.
@@ -61,8 +64,14 @@ impl Handovers {
         let unheard = !tables.header.capabilities.wakeups;
         let mut edges: FxHashMap<(Pid, What), Vec<(u64, i32)>> = FxHashMap::default();
         for thread in &timeline.threads {
+            let mut begun = self.open.remove(&thread.number).unwrap_or(0);
             for (start, end, interval) in thread.spans() {
+                let ns = mem::take(&mut begun) + (end - start);
                 let Doing::Blocked(wait) = interval.doing else { continue };
+                let ended = wait.waker != Waker::Unseen;
+                if unheard && !ended && thread.open && end == thread.end {
+                    self.open.insert(thread.number, ns);
+                }
                 let futex = wait.site.and_then(|site| futex(tables, site));
                 let parked = interval.stack.and_then(|stack| self.parked(tables, stack));
                 let (what, varies) = match (parked, futex) {
@@ -78,7 +87,7 @@ impl Handovers {
                 used.waiters.insert(thread.number);
                 if unheard {
                     edges.entry(key).or_default().extend([(start, 1), (end, -1)]);
-                    *used.lengths.entry(magnitude(end - start)).or_default() += 1;
+                    *used.lengths.entry(magnitude(ns)).or_default() += u64::from(ended);
                 }
                 match wait.waker {
                     Waker::Thread(waker) => *used.wakers.entry(waker).or_default() += 1,
