@@ -42,7 +42,7 @@ pub(super) fn other_of_pair(proc: &Proc, pid: u32, inode: u64) -> Option<u64> {
     let before = (1..RUN).take_while(|back| is_held(&inode.wrapping_sub(*back))).count() as u64;
     let after = (1..RUN).take_while(|on| is_held(&inode.wrapping_add(*on))).count() as u64;
     let are_pairs = (before + 1 + after).is_multiple_of(2);
-    are_pairs.then_some(if before % 2 == 0 { inode + 1 } else { inode - 1 })
+    are_pairs.then_some(if before.is_multiple_of(2) { inode + 1 } else { inode - 1 })
 }
 
 /// The entries of the process's descriptors that lead there.
