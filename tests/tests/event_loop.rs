@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::{
     case::{Case, needs_root},
     process::Process,
-    report::sound,
+    report::{sound, time},
 };
 
 const PROGRAM: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../fixtures/python/event_loop.py");
@@ -164,4 +164,15 @@ fn tasks_have_their_names_where_python_tells_them() {
         let tasks = found["concurrency"]["tasks"].as_u64().unwrap_or_default();
         assert!((2..=4).contains(&tasks), "main, ticks, and the stall: {python}: {found:#}");
     }
+}
+
+#[test]
+fn a_loop_that_only_timers_wake_waits_for_nobody() {
+    needs_root!();
+    let case = Case::new();
+    let program = "import asyncio; asyncio.run(asyncio.sleep(1))";
+    let record = ["record", "-q", "-o", "r.json", "--", "python3", "-c", program];
+    case.run(&record).ended_with(0);
+    let report = sound(case.json("r.json"));
+    assert!(time(&report, "idle") >= 900 * MS, "{}", report["ledger"]["process"]);
 }
