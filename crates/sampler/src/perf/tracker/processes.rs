@@ -276,6 +276,9 @@ impl Tracker {
     /// Forgets a thread, and its process with the last one.
     pub(super) fn dead(&mut self, tid: Tid) {
         let Some(thread) = self.threads.remove(&tid) else { return };
+        if let Some(ticks) = &mut self.ticks {
+            ticks.end(tid);
+        }
         if thread.doing == Doing::Runnable {
             self.runnable -= 1;
         }

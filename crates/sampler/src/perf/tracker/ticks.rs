@@ -54,6 +54,11 @@ impl Ticks {
         self.period / 2
     }
 
+    /// The clock of `tid` ended with it: its number may soon be another's.
+    pub(super) fn end(&mut self, tid: Tid) {
+        self.cpus.retain(|_, on_cpu| !matches!(on_cpu, OnCpu::Runs { tid: of, .. } if *of == tid));
+    }
+
     /// The thread and CPU of the earliest tick that has not come by `time`, and
     /// when that was certain.
     fn take_missing(&mut self, time: u64) -> Option<(Tid, u32, u64)> {
