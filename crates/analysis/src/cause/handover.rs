@@ -30,6 +30,8 @@ const ALIKE: f64 = 1.25;
 pub(crate) struct Handovers {
     uses: FxHashMap<(Pid, What), Use>,
     parked: FxHashMap<StackId, Option<Parked>>,
+    /// Of each process, where nobody tells who wakes.
+    guessed: FxHashMap<Pid, Guessed>,
     /// How long the waits are so far that a cut fell into, by number of the thread.
     open: FxHashMap<u32, u64>,
 }
@@ -39,6 +41,15 @@ pub(crate) struct Handovers {
 enum What {
     Futex(u64),
     Parked(Option<(CodeId, u32)>),
+}
+
+/// All waits of a process on futexes.
+#[derive(Debug, Default)]
+struct Guessed {
+    waiters: HashSet<u32>,
+    ended: u64,
+    /// When they ended none of ours ran.
+    expired: u64,
 }
 
 #[derive(Debug, Default)]
@@ -88,6 +99,10 @@ impl Handovers {
                 if unheard {
                     edges.entry(key).or_default().extend([(start, 1), (end, -1)]);
                     *used.lengths.entry(magnitude(ns)).or_default() += u64::from(ended);
+                    let guessed = self.guessed.entry(thread.pid).or_default();
+                    guessed.waiters.insert(thread.number);
+                    guessed.ended += u64::from(ended);
+                    guessed.expired += u64::from(wait.waker == Waker::Foreign);
                 }
                 match wait.waker {
                     Waker::Thread(waker) => *used.wakers.entry(waker).or_default() += 1,
@@ -108,6 +123,13 @@ impl Handovers {
         *self.parked.entry(stack).or_insert_with(|| parked(tables, stack))
     }
 
+    /// Whether the waits of a process may end by their time limits: when the first of
+    /// several that end together does, none of ours runs.
+    fn expires(&self, pid: Pid) -> bool {
+        let expires = |it: &Guessed| it.waiters.len() as u64 * it.expired >= it.ended / 2;
+        self.guessed.get(&pid).is_some_and(|it| it.expired > 0 && expires(it))
+    }
+
     /// What a thread of `pid` waits for in a futex.
     pub(crate) fn state(
         &self,
@@ -126,7 +148,7 @@ impl Handovers {
         match used {
             Some(used) if used.is_timer() => State::Sleep,
             Some(used) if used.is_lock() => State::LockUser,
-            Some(used) if used.is_regular() => State::Sleep,
+            Some(used) if used.is_regular() && self.expires(pid) => State::Sleep,
             _ => State::SyncThread,
         }
     }
@@ -169,14 +191,13 @@ impl Use {
     }
 
     /// Where nobody tells who wakes: nearly all waits are equally long, as a time limit
-    /// makes them, and when the first of several ended none of ours ran. (A hand-over by a
-    /// thread that sleeps is like that, too, and then no more than that sleep.)
+    /// makes them. (A hand-over by a thread that sleeps is like that, too, and then no more
+    /// than that sleep.)
     fn is_regular(&self) -> bool {
         let all: u64 = self.lengths.values().sum();
         let of = |magnitude: i32| self.lengths.get(&magnitude).copied().unwrap_or_default();
         let alike = self.lengths.keys().map(|&magnitude| of(magnitude) + of(magnitude + 1)).max();
-        let first = self.waiters.len() as u64 * self.expired >= all / 2;
-        first && all >= REGULAR && alike.unwrap_or_default() * 5 >= all * 4
+        all >= REGULAR && alike.unwrap_or_default() * 5 >= all * 4
     }
 
     /// Somebody always has a lock: of those who want it, all but one wait, and
