@@ -11,7 +11,7 @@ use anyhow::{Result, bail};
 use crate::{
     cross, fuzz,
     run::{cargo, check, check_lines, release_binary},
-    sanitize, tidy, tools,
+    tidy, tools,
 };
 
 /// What the tests said so far.
@@ -41,7 +41,6 @@ const STEPS: &[Step] = &[
     ("docs", docs),
     ("aarch64", aarch64),
     ("unit tests", unit_tests),
-    ("sanitizer", |_| sanitize::run()),
     ("integration tests", integration_tests),
     ("accuracy", accuracy),
     ("fuzz", |_| fuzz::smoke()),

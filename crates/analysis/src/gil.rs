@@ -61,7 +61,9 @@ impl GilTime {
             let mut stolen = Split::new(idle, end - start);
             let mut from = start;
             let mut ran = |to: u64| {
-                let span = to - std::mem::replace(&mut from, to);
+                // A look may be told late, too.
+                let later = to.max(from);
+                let span = later - std::mem::replace(&mut from, later);
                 span - stolen.part(span)
             };
             for (span, known) in parts(sure, start..end) {
