@@ -53,7 +53,7 @@ impl Accountant {
     /// Of a recording in one segment.
     pub(crate) fn of(tables: &Tables, timeline: &Timeline) -> Self {
         let mut handovers = Handovers::default();
-        handovers.add(tables, timeline);
+        handovers.add(tables, timeline, &FxHashMap::default());
         Accountant::new(Judge::new(handovers), None)
     }
 
@@ -129,7 +129,7 @@ pub(crate) struct Endings {
 impl Endings {
     /// The next segment.
     pub(crate) fn add(&mut self, tables: &Tables, timeline: &Timeline) {
-        self.handovers.add(tables, timeline);
+        self.handovers.add(tables, timeline, &self.open);
         for thread in &timeline.threads {
             self.add_thread(thread);
         }

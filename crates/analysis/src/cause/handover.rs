@@ -32,8 +32,6 @@ pub(crate) struct Handovers {
     parked: FxHashMap<StackId, Option<Parked>>,
     /// Of each process, where nobody tells who wakes.
     guessed: FxHashMap<Pid, Guessed>,
-    /// How long the waits are so far that a cut fell into, by number of the thread.
-    open: FxHashMap<u32, u64>,
 }
 
 /// What is waited for.
@@ -68,21 +66,19 @@ struct Use {
 }
 
 impl Handovers {
-    /// The next segment.
-    pub(crate) fn add(&mut self, tables: &Tables, timeline: &Timeline) {
+    /// The next segment. `open`: how long the waits are so far that a cut fell into, by
+    /// number of the thread.
+    pub(crate) fn add(&mut self, tables: &Tables, timeline: &Timeline, open: &FxHashMap<u32, u64>) {
         // Who ended a wait is only guessed then: of many that are woken at once each
         // would seem to have woken the next.
         let unheard = !tables.header.capabilities.wakeups;
         let mut edges: FxHashMap<(Pid, What), Vec<(u64, i32)>> = FxHashMap::default();
         for thread in &timeline.threads {
-            let mut begun = self.open.remove(&thread.number).unwrap_or(0);
+            let mut begun = open.get(&thread.number).copied().unwrap_or(0);
             for (start, end, interval) in thread.spans() {
                 let ns = mem::take(&mut begun) + (end - start);
                 let Doing::Blocked(wait) = interval.doing else { continue };
                 let ended = wait.waker != Waker::Unseen;
-                if unheard && !ended && thread.open && end == thread.end {
-                    self.open.insert(thread.number, ns);
-                }
                 let futex = wait.site.and_then(|site| futex(tables, site));
                 let parked = interval.stack.and_then(|stack| self.parked(tables, stack));
                 let (what, varies) = match (parked, futex) {
@@ -174,9 +170,7 @@ impl Use {
             .sum();
         by_waiters * 2 > self.wakers.values().sum()
     }
-}
 
-impl Use {
     /// Waits began (+1) and ended (−1) then.
     fn count(&mut self, mut edges: Vec<(u64, i32)>) {
         edges.sort_unstable();

@@ -2,10 +2,13 @@
 //! itself holds is a wait for another part of the program, and one of which a process
 //! holds both wakes its own event loop.
 
+use std::collections::HashSet;
 use std::fs::{self, DirEntry};
+use std::path::PathBuf;
 
 use whyslow_events::{Entry, Object, Pid, Site};
 
+use super::fds::{Kind, kind};
 use crate::proc::Proc;
 
 /// Processes and descriptors looked through at most.
@@ -31,33 +34,47 @@ pub(super) fn inside(proc: &Proc, site: &Site, processes: impl Iterator<Item = P
 
 /// Whether the process holds both ends of a pipe.
 pub(super) fn both_of_pipe(proc: &Proc, pid: u32, inode: u64) -> bool {
-    [READ_ONLY, WRITE_ONLY].iter().all(|access| holds(proc, pid, inode, *access))
+    let held: Vec<u32> = modes(proc, pid, inode).collect();
+    [READ_ONLY, WRITE_ONLY].iter().all(|access| held.contains(access))
 }
 
 /// The socket that is the other of a pair, if the process holds both. `socketpair` numbers
 /// its two one after the other; among others with numbers beside theirs it is not certain
 /// unless all are pairs.
 pub(super) fn other_of_pair(proc: &Proc, pid: u32, inode: u64) -> Option<u64> {
-    let is_held = |inode: &u64| links(proc, pid, format!("socket:[{inode}]")).next().is_some();
-    let before = (1..RUN).take_while(|back| is_held(&inode.wrapping_sub(*back))).count() as u64;
-    let after = (1..RUN).take_while(|on| is_held(&inode.wrapping_add(*on))).count() as u64;
+    let held: HashSet<u64> = links(proc, pid)
+        .filter_map(|(_, target)| match kind(&target.to_string_lossy()) {
+            Kind::Socket(inode) => Some(inode),
+            _ => None,
+        })
+        .collect();
+    let is_held = |inode: u64| held.contains(&inode);
+    let before = (1..RUN).take_while(|back| is_held(inode.wrapping_sub(*back))).count() as u64;
+    let after = (1..RUN).take_while(|on| is_held(inode.wrapping_add(*on))).count() as u64;
     let are_pairs = (before + 1 + after).is_multiple_of(2);
     are_pairs.then_some(if before.is_multiple_of(2) { inode + 1 } else { inode - 1 })
 }
 
-/// The entries of the process's descriptors that lead there.
-fn links(proc: &Proc, pid: u32, wanted: String) -> impl Iterator<Item = DirEntry> {
+/// The process's descriptors, and where they lead.
+fn links(proc: &Proc, pid: u32) -> impl Iterator<Item = (DirEntry, PathBuf)> {
     let entries = fs::read_dir(proc.path(pid, "fd")).into_iter().flatten().flatten();
-    entries.take(DESCRIPTORS).filter(move |entry| {
-        fs::read_link(entry.path()).is_ok_and(|link| link.as_os_str() == wanted.as_str())
+    entries.take(DESCRIPTORS).filter_map(|entry| {
+        let target = fs::read_link(entry.path()).ok()?;
+        Some((entry, target))
+    })
+}
+
+/// How the process's descriptors of a pipe may be used.
+fn modes(proc: &Proc, pid: u32, inode: u64) -> impl Iterator<Item = u32> {
+    let wanted = PathBuf::from(format!("pipe:[{inode}]"));
+    links(proc, pid).filter(move |(_, target)| *target == wanted).filter_map(move |(entry, _)| {
+        let info = proc.path(pid, "fdinfo").join(entry.file_name());
+        mode(&fs::read_to_string(info).ok()?)
     })
 }
 
 fn holds(proc: &Proc, pid: u32, inode: u64, access: u32) -> bool {
-    links(proc, pid, format!("pipe:[{inode}]")).any(|entry| {
-        let info = proc.path(pid, "fdinfo").join(entry.file_name());
-        fs::read_to_string(info).is_ok_and(|text| mode(&text) == Some(access))
-    })
+    modes(proc, pid, inode).any(|mode| mode == access)
 }
 
 /// `flags: 0100001` of `/proc/PID/fdinfo/FD`, octal.

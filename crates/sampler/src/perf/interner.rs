@@ -1,6 +1,7 @@
 //! Numbers for stacks, sites and functions, so that each is written once.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -60,29 +61,52 @@ pub(crate) struct Chain {
     pub(crate) user: UserHalf,
 }
 
-/// Stacks seen so far.
-#[derive(Debug, Default)]
-pub(crate) struct Stacks {
-    known: HashMap<SpaceId, HashMap<Chain, StackId>>,
+/// Numbers for what belongs to an owner that may go.
+#[derive(Debug)]
+struct Numbers<O, T> {
+    known: HashMap<O, HashMap<T, u32>>,
     next: u32,
 }
+
+impl<O, T> Default for Numbers<O, T> {
+    fn default() -> Self {
+        Numbers { known: HashMap::new(), next: 0 }
+    }
+}
+
+impl<O: Eq + Hash, T: Clone + Eq + Hash> Numbers<O, T> {
+    /// The number of `it`, and whether it is new.
+    fn intern(&mut self, owner: O, it: &T) -> (u32, bool) {
+        let known = self.known.entry(owner).or_default();
+        if let Some(number) = known.get(it) {
+            return (*number, false);
+        }
+        let number = self.next;
+        self.next += 1;
+        known.insert(it.clone(), number);
+        (number, true)
+    }
+
+    /// Forgets an owner that is gone. Its numbers are not given again.
+    fn forget(&mut self, owner: &O) {
+        self.known.remove(owner);
+    }
+}
+
+/// Stacks seen so far.
+#[derive(Debug, Default)]
+pub(crate) struct Stacks(Numbers<SpaceId, Chain>);
 
 impl Stacks {
     /// The number of `chain` in `space`, and whether it is new.
     pub(crate) fn intern(&mut self, space: SpaceId, chain: &Chain) -> (StackId, bool) {
-        let known = self.known.entry(space).or_default();
-        if let Some(id) = known.get(chain) {
-            return (*id, false);
-        }
-        let id = StackId(self.next);
-        self.next += 1;
-        known.insert(chain.clone(), id);
-        (id, true)
+        let (number, new) = self.0.intern(space, chain);
+        (StackId(number), new)
     }
 
     /// Forgets a space that is gone. Its numbers are not given again.
     pub(crate) fn forget(&mut self, space: SpaceId) {
-        self.known.remove(&space);
+        self.0.forget(&space);
     }
 
     /// The number of `chain` in `space`, and its definition when it is new.
@@ -140,27 +164,18 @@ impl Codes {
 
 /// Sites seen so far.
 #[derive(Debug, Default)]
-pub(crate) struct Sites {
-    known: HashMap<Pid, HashMap<Site, SiteId>>,
-    next: u32,
-}
+pub(crate) struct Sites(Numbers<Pid, Site>);
 
 impl Sites {
     /// The number of `site`, and whether it is new.
     pub(crate) fn intern(&mut self, site: &Site) -> (SiteId, bool) {
-        let known = self.known.entry(site.pid).or_default();
-        if let Some(id) = known.get(site) {
-            return (*id, false);
-        }
-        let id = SiteId(self.next);
-        self.next += 1;
-        known.insert(site.clone(), id);
-        (id, true)
+        let (number, new) = self.0.intern(site.pid, site);
+        (SiteId(number), new)
     }
 
     /// Forgets a program that is gone. Its numbers are not given again.
     pub(crate) fn forget(&mut self, pid: Pid) {
-        self.known.remove(&pid);
+        self.0.forget(&pid);
     }
 }
 
@@ -206,7 +221,7 @@ mod tests {
             stacks.forget(space);
             sites.forget(pid);
         }
-        assert!(stacks.known.is_empty() && sites.known.is_empty());
+        assert!(stacks.0.known.is_empty() && sites.0.known.is_empty());
     }
 
     #[test]

@@ -73,15 +73,20 @@ struct CpuEvents {
     sampler: Sampler,
 }
 
+/// Numbers of the tracepoints.
+#[derive(Clone, Copy)]
+struct Tracepoints {
+    switch: u64,
+    waking: u64,
+}
+
 /// The rings of all CPUs.
 pub(crate) struct Rings {
     cpus: Vec<CpuEvents>,
     kinds: FxHashMap<u64, Kind>,
     /// Whose stacks are taken at a switch, once that is known.
     threads: Option<Threads>,
-    /// Numbers of the tracepoints.
-    switch: u64,
-    waking: u64,
+    tracepoints: Tracepoints,
     frequency: u32,
     stack_bytes: u32,
     /// Size of the smallest ring.
@@ -101,15 +106,16 @@ impl Rings {
         frequency: u32,
         stack_bytes: u32,
     ) -> Result<Rings, Error> {
-        let switch = tracepoint_id("sched", SWITCH)?;
-        let waking = tracepoint_id("sched", WAKING)?;
+        let tracepoints = Tracepoints {
+            switch: tracepoint_id("sched", SWITCH)?,
+            waking: tracepoint_id("sched", WAKING)?,
+        };
         let cpus = online_cpus()?;
         let mut rings = Rings {
             cpus: vec![],
             kinds: FxHashMap::default(),
             threads: None,
-            switch,
-            waking,
+            tracepoints,
             frequency,
             stack_bytes,
             ring_bytes: 0,
@@ -126,15 +132,9 @@ impl Rings {
             )?;
             let sampler = rings.map(&clock, cpu, &mut ring_bytes, facts.page_size)?;
             learn(&mut rings.kinds, &clock, cpu, Kind::Clock)?;
-            let mut open = |name, id, kind| {
-                let opts = tracepoint_opts(kind, stack_bytes);
-                let counter = tracepoint((name, id), cpu, opts, &clock)?;
-                learn(&mut rings.kinds, &counter, cpu, kind)?;
-                Ok::<_, Error>(counter)
-            };
-            let switch = open(SWITCH, switch, Kind::Switch)?;
-            let waking = open(WAKING, waking, Kind::Waking)?;
-            let stacks = open(SWITCH, rings.switch, Kind::Stack)?;
+            let [switch, waking, stacks] = [Kind::Switch, Kind::Waking, Kind::Stack]
+                .map(|kind| tracepoints.open(&mut rings.kinds, kind, stack_bytes, (cpu, &clock)));
+            let (switch, waking, stacks) = (switch?, waking?, stacks?);
             rings.cpus.push(CpuEvents {
                 cpu,
                 clock,
@@ -351,14 +351,23 @@ fn learn(
     Ok(())
 }
 
-/// A tracepoint of a CPU that writes into the ring of its clock.
-fn tracepoint(
-    (name, id): (&'static str, u64),
-    cpu: u32,
-    opts: Opts,
-    clock: &Counter,
-) -> Result<Counter, Error> {
-    let counter = open_event(name, Tracepoint { id }, cpu, &opts)?;
-    redirect(counter.file(), clock.file()).map_err(|errno| redirect_error(cpu, errno))?;
-    Ok(counter)
+impl Tracepoints {
+    /// The tracepoint of a CPU for these records, which go into the ring of its clock.
+    fn open(
+        self,
+        kinds: &mut FxHashMap<u64, Kind>,
+        kind: Kind,
+        stack_bytes: u32,
+        (cpu, clock): (u32, &Counter),
+    ) -> Result<Counter, Error> {
+        let (name, id) = match kind {
+            Kind::Waking => (WAKING, self.waking),
+            _ => (SWITCH, self.switch),
+        };
+        let opts = tracepoint_opts(kind, stack_bytes);
+        let counter = open_event(name, Tracepoint { id }, cpu, &opts)?;
+        redirect(counter.file(), clock.file()).map_err(|errno| redirect_error(cpu, errno))?;
+        learn(kinds, &counter, cpu, kind)?;
+        Ok(counter)
+    }
 }

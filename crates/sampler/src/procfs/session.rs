@@ -1,7 +1,7 @@
 //! One recording by looks alone, from start to end.
 
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -229,32 +229,24 @@ impl Session {
 
     /// Until a process has ended, `stop` asks, or so long.
     fn wait(&self, stop: &Stop, left_ns: u64) -> Result<(), Error> {
-        let timeout = nix::sys::time::TimeSpec::from(PATIENCE.min(Duration::from_nanos(left_ns)));
-        let mut fds = self.ends();
-        fds.extend(stop.bell().map(|bell| PollFd::new(bell, PollFlags::POLLIN)));
-        let woken = nix::poll::ppoll(&mut fds, Some(timeout), None);
-        stop.heard();
-        match woken {
-            Ok(_) | Err(Errno::EINTR) => Ok(()),
-            Err(errno) => Err(Error::System { action: "wait for the target", errno }),
-        }
+        let timeout = PATIENCE.min(Duration::from_nanos(left_ns));
+        stop.wait(self.ends(), timeout, "wait for the target")
     }
 
-    fn ends(&self) -> Vec<PollFd<'_>> {
+    fn ends(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         let ends = self.poller.processes.values().filter_map(|process| process.end.as_ref());
-        let ends = ends.map(AsFd::as_fd).chain(self.child.iter().filter_map(Child::end));
-        ends.map(|end| PollFd::new(end, PollFlags::POLLIN)).collect()
+        ends.map(AsFd::as_fd).chain(self.child.iter().filter_map(Child::end))
     }
 
     /// Whether a process of the target has ended.
     fn someone_ended(&self) -> Result<bool, Error> {
-        any_ready(&mut self.ends())
+        any_ready(self.ends())
     }
 
     fn child_has_ended(&mut self) -> Result<bool, Error> {
         let Some(child) = &mut self.child else { return Ok(false) };
         match child.end() {
-            Some(end) => any_ready(&mut [PollFd::new(end, PollFlags::POLLIN)]),
+            Some(end) => any_ready(std::iter::once(end)),
             None => Ok(child.ended().is_some()),
         }
     }
@@ -286,8 +278,9 @@ impl Session {
     }
 }
 
-fn any_ready(fds: &mut [PollFd<'_>]) -> Result<bool, Error> {
-    match poll(fds, PollTimeout::ZERO) {
+fn any_ready<'a>(fds: impl Iterator<Item = BorrowedFd<'a>>) -> Result<bool, Error> {
+    let mut fds: Vec<PollFd<'_>> = fds.map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
+    match poll(&mut fds, PollTimeout::ZERO) {
         Ok(ready) => Ok(ready > 0),
         Err(Errno::EINTR) => Ok(false),
         Err(errno) => Err(Error::System { action: "wait for the target", errno }),

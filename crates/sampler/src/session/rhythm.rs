@@ -4,9 +4,6 @@
 use std::os::fd::AsFd;
 use std::time::Duration;
 
-use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-
 use super::{Rein, Session, Stop, now};
 use crate::Error;
 use crate::target::Child;
@@ -34,21 +31,10 @@ impl Session {
     /// Until a ring has filled up, the child has ended, `stop` asks, or a round
     /// is over.
     pub(super) fn wait_for_records(&self, stop: &Stop, left_ns: u64) -> Result<(), Error> {
-        let timeout = self.round()?.min(Duration::from_nanos(left_ns));
-        let timeout = PollTimeout::try_from(timeout).unwrap_or(PollTimeout::ZERO);
         let rings = self.rings.files().map(AsFd::as_fd);
         let ends = self.child.iter().filter_map(Child::end);
-        let mut fds: Vec<PollFd<'_>> = rings
-            .chain(ends)
-            .chain(stop.bell())
-            .map(|fd| PollFd::new(fd, PollFlags::POLLIN))
-            .collect();
-        let woken = poll(&mut fds, timeout);
-        stop.heard();
-        match woken {
-            Ok(_) | Err(Errno::EINTR) => Ok(()),
-            Err(errno) => Err(Error::System { action: "wait for records", errno }),
-        }
+        let timeout = self.round()?.min(Duration::from_nanos(left_ns));
+        stop.wait(rings.chain(ends), timeout, "wait for records")
     }
 
     fn round(&self) -> Result<Duration, Error> {

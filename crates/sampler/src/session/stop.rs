@@ -3,9 +3,15 @@
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, AtomicU8, Ordering};
+use std::time::Duration;
 
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::sys::signal::Signal;
+use nix::sys::time::TimeSpec;
+
+use crate::Error;
 
 /// Asks a recording to end, from a signal handler or another thread.
 #[derive(Clone, Debug)]
@@ -52,17 +58,27 @@ impl Stop {
         }
     }
 
-    /// A descriptor that is readable when something was asked since
-    /// [`Stop::heard`], if we may have one.
-    pub(crate) fn bell(&self) -> Option<BorrowedFd<'_>> {
-        self.bell.as_ref().map(|bell| bell.as_fd())
-    }
-
-    /// What was asked so far is about to be looked at.
-    pub(crate) fn heard(&self) {
+    /// Until one of `fds` is readable, something is asked, or so long.
+    ///
+    /// # Errors
+    /// When the kernel refuses to wait for `what`.
+    pub(crate) fn wait<'a>(
+        &'a self,
+        fds: impl Iterator<Item = BorrowedFd<'a>>,
+        timeout: Duration,
+        what: &'static str,
+    ) -> Result<(), Error> {
+        let bell = self.bell.as_ref().map(|bell| bell.as_fd());
+        let mut fds: Vec<PollFd<'_>> =
+            fds.chain(bell).map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
+        let woken = ppoll(&mut fds, Some(TimeSpec::from(timeout)), None);
         if let Some(bell) = &self.bell {
-            // It fails when it has not rung.
+            // What was asked so far is about to be looked at. It fails when nothing was.
             let _ = bell.read();
+        }
+        match woken {
+            Ok(_) | Err(Errno::EINTR) => Ok(()),
+            Err(errno) => Err(Error::System { action: what, errno }),
         }
     }
 
@@ -84,7 +100,7 @@ impl Stop {
 
 #[cfg(test)]
 mod tests {
-    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+    use nix::poll::{PollTimeout, poll};
 
     use super::*;
 
@@ -92,14 +108,15 @@ mod tests {
     fn who_waits_is_woken_once_for_what_was_asked() {
         let stop = Stop::default();
         let rung = || {
-            let bell = stop.bell().unwrap();
+            let bell = stop.bell.as_ref().unwrap().as_fd();
             poll(&mut [PollFd::new(bell, PollFlags::POLLIN)], PollTimeout::ZERO).unwrap() > 0
         };
         assert!(!rung());
         stop.clone().end();
         stop.clone().forward(15);
         assert!(rung());
-        stop.heard();
+        // What has rung ends the wait.
+        stop.wait(std::iter::empty(), Duration::from_secs(1000), "wait").unwrap();
         assert!(!rung() && stop.cuts_short(false) && !stop.cuts_short(true));
         assert_eq!(stop.forwarded(), Some(Signal::SIGTERM));
     }

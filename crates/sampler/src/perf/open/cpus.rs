@@ -8,10 +8,7 @@ use nix::errno::Errno;
 use perf_event_open::event::sw::Software;
 
 use super::whose::{Filters, filters};
-use super::{
-    CpuEvents, Rings, SWITCH, WAKING, clock_opts, event_error, learn, open_event, redirect_error,
-    tracepoint, tracepoint_opts,
-};
+use super::{CpuEvents, Rings, clock_opts, event_error, learn, open_event, redirect_error};
 use crate::Error;
 use crate::error::errno_of;
 use crate::perf::record::Kind;
@@ -47,15 +44,10 @@ impl Rings {
         let clock = open_event("cpu-clock", Software::CpuClock, cpu, &opts)?;
         redirect(clock.file(), events.clock.file()).map_err(|errno| redirect_error(cpu, errno))?;
         learn(&mut self.kinds, &clock, cpu, Kind::Clock)?;
-        let mut open = |name, id, kind| {
-            let opts = tracepoint_opts(kind, stack_bytes);
-            let counter = tracepoint((name, id), cpu, opts, &events.clock)?;
-            learn(&mut self.kinds, &counter, cpu, kind)?;
-            Ok::<_, Error>(counter)
-        };
-        let switch = open(SWITCH, self.switch, Kind::Switch)?;
-        let waking = open(WAKING, self.waking, Kind::Waking)?;
-        let stacks = open(SWITCH, self.switch, Kind::Stack)?;
+        let ring = (cpu, &events.clock);
+        let [switch, waking, stacks] = [Kind::Switch, Kind::Waking, Kind::Stack]
+            .map(|kind| self.tracepoints.open(&mut self.kinds, kind, stack_bytes, ring));
+        let (switch, waking, stacks) = (switch?, waking?, stacks?);
         if let Some(threads) = &self.threads {
             let Filters { left, woken } = filters(threads);
             let fail = event_error("filter an event", cpu);

@@ -4,7 +4,7 @@
 use std::ffi::CString;
 
 use super::cpus::unless_off;
-use super::{Rings, SWITCH, WAKING, event_error, learn, tracepoint, tracepoint_opts};
+use super::{Rings, event_error};
 use crate::Error;
 use crate::perf::record::Kind;
 use crate::perf::threads::Threads;
@@ -50,24 +50,20 @@ impl Rings {
             }
             // An event takes one filter and no other. A wakeup that both the old and
             // the new one tell of is told twice.
-            for (name, id, kind, filter) in [
-                (WAKING, self.waking, Kind::Waking, &woken),
-                (SWITCH, self.switch, Kind::Stack, &left),
-            ] {
-                let opts = tracepoint_opts(kind, self.stack_bytes);
-                let renewed =
-                    tracepoint((name, id), cpu, opts, &events.clock).and_then(|counter| {
-                        counter.with_ftrace_filter(filter).map_err(&fail)?;
-                        learn(&mut self.kinds, &counter, cpu, kind)?;
-                        if kind == Kind::Waking || events.takes_stacks {
-                            counter.enable().map_err(event_error("enable an event", cpu))?;
-                        }
-                        match kind {
-                            Kind::Waking => events.waking = counter,
-                            _ => events.stacks = counter,
-                        }
-                        Ok(())
-                    });
+            for (kind, filter) in [(Kind::Waking, &woken), (Kind::Stack, &left)] {
+                let ring = (cpu, &events.clock);
+                let opened = self.tracepoints.open(&mut self.kinds, kind, self.stack_bytes, ring);
+                let renewed = opened.and_then(|counter| {
+                    counter.with_ftrace_filter(filter).map_err(&fail)?;
+                    if kind == Kind::Waking || events.takes_stacks {
+                        counter.enable().map_err(event_error("enable an event", cpu))?;
+                    }
+                    match kind {
+                        Kind::Waking => events.waking = counter,
+                        _ => events.stacks = counter,
+                    }
+                    Ok(())
+                });
                 unless_off(events, renewed)?;
             }
         }

@@ -170,7 +170,7 @@ impl Tracker {
     }
 
     /// What the event loop is at whose thread was read just now.
-    fn note_turn(&mut self, tid: Tid, clock: &impl Fn() -> u64) {
+    pub(super) fn note_turn(&mut self, tid: Tid, clock: &impl Fn() -> u64) {
         if let Some(turn) = self.scripts.loop_turn() {
             self.looks.put(clock(), Reading::Note(Event::LoopTurn { tid, turn }));
         }

@@ -10,7 +10,6 @@ use whyslow_events::{
     SpaceId, Tid,
 };
 
-use super::looks::Reading;
 use super::precise::Precise;
 use super::{Doing, Tracker};
 use crate::inspect::Process;
@@ -180,14 +179,12 @@ impl Tracker {
         let read = self.read_script(tid, held.is_some());
         let stood = held.is_some();
         self.release(held, clock);
-        let Some(thread) = self.threads.get_mut(&tid) else { return };
         match read {
             None => {}
             Some(Err(Moved)) => self.scripts.reads.rejected += 1,
             Some(Ok(script)) => {
-                if let Some(turn) = self.scripts.loop_turn() {
-                    self.looks.put(clock(), Reading::Note(Event::LoopTurn { tid, turn }));
-                }
+                self.note_turn(tid, clock);
+                let Some(thread) = self.threads.get_mut(&tid) else { return };
                 // What a thread waits in says nothing of what it computes before.
                 let ran = stood || self.waits.inspector().runs(thread.pid.0, tid.0);
                 self.scripts.reads.accepted += u64::from(ran);
