@@ -7,6 +7,7 @@ mod handover;
 mod objects;
 mod parked;
 mod syscalls;
+mod turns;
 
 #[cfg(test)]
 mod tests;

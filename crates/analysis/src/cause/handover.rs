@@ -12,9 +12,10 @@ use rustc_hash::FxHashMap;
 use whyslow_events::{CodeId, Object, Pid, SiteId, StackId};
 
 use super::parked::{Parked, parked};
+use super::turns::{Change, Turns};
 use crate::State;
 use crate::tables::Tables;
-use crate::timeline::{Doing, Timeline, Waker};
+use crate::timeline::{Doing, Thread, Timeline, Waker};
 
 /// The mutexes of glibc, Rust and Go wait while their value is this: locked,
 /// with waiters. A counter only passes through it.
@@ -54,13 +55,14 @@ struct Guessed {
 struct Use {
     /// A wait expected another value than [`CONTENDED`].
     varies: bool,
-    waiters: HashSet<u32>,
+    /// Each, and since when: the start of its first wait.
+    waiters: FxHashMap<u32, u64>,
     wakers: FxHashMap<u32, u64>,
     /// Waits that a timer ended, and those that somebody outside may have ended.
     expired: u64,
     foreign: u64,
-    /// For how long so many waited at once, ns, where nobody tells who wakes.
-    at_once: FxHashMap<i32, u64>,
+    /// Where nobody tells who wakes.
+    turns: Turns,
     /// How many waits were of a [`magnitude`], there.
     lengths: BTreeMap<i32, u64>,
 }
@@ -72,7 +74,7 @@ impl Handovers {
         // Who ended a wait is only guessed then: of many that are woken at once each
         // would seem to have woken the next.
         let unheard = !tables.header.capabilities.wakeups;
-        let mut edges: FxHashMap<(Pid, What), Vec<(u64, i32)>> = FxHashMap::default();
+        let mut changes: FxHashMap<(Pid, What), Vec<Change>> = FxHashMap::default();
         for thread in &timeline.threads {
             let mut begun = open.get(&thread.number).copied().unwrap_or(0);
             for (start, end, interval) in thread.spans() {
@@ -91,9 +93,10 @@ impl Handovers {
                 let key = (thread.pid, what);
                 let used = self.uses.entry(key).or_default();
                 used.varies |= varies;
-                used.waiters.insert(thread.number);
+                used.waiters.entry(thread.number).or_insert(start);
                 if unheard {
-                    edges.entry(key).or_default().extend([(start, 1), (end, -1)]);
+                    let change = |time, waiting| Change { time, waiting, users: 0 };
+                    changes.entry(key).or_default().extend([change(start, 1), change(end, -1)]);
                     *used.lengths.entry(magnitude(ns)).or_default() += u64::from(ended);
                     let guessed = self.guessed.entry(thread.pid).or_default();
                     guessed.waiters.insert(thread.number);
@@ -110,8 +113,16 @@ impl Handovers {
                 }
             }
         }
-        for (key, edges) in edges {
-            self.uses.entry(key).or_default().count(edges);
+        let lives: FxHashMap<u32, (u64, u64)> =
+            timeline.threads.iter().filter_map(|it| Some((it.number, life(it)?))).collect();
+        for (key, mut changes) in changes {
+            let used = self.uses.entry(key).or_default();
+            let change = |time, users| Change { time, waiting: 0, users };
+            for (number, &since) in &used.waiters {
+                let Some(&(from, to)) = lives.get(number) else { continue };
+                changes.extend([change(from.max(since), 1), change(to, -1)]);
+            }
+            used.turns.count(changes);
         }
     }
 
@@ -159,29 +170,16 @@ impl Use {
         if !self.varies {
             return true;
         }
-        if !self.at_once.is_empty() {
-            return self.takes_turns();
+        if let Some(taken) = self.turns.are_taken() {
+            return taken;
         }
         let by_waiters: u64 = self
             .wakers
             .iter()
-            .filter(|(waker, _)| self.waiters.contains(waker))
+            .filter(|(waker, _)| self.waiters.contains_key(waker))
             .map(|(_, times)| times)
             .sum();
         by_waiters * 2 > self.wakers.values().sum()
-    }
-
-    /// Waits began (+1) and ended (−1) then.
-    fn count(&mut self, mut edges: Vec<(u64, i32)>) {
-        edges.sort_unstable();
-        let (mut waiting, mut since) = (0, 0);
-        for (time, change) in edges {
-            if waiting > 0 {
-                *self.at_once.entry(waiting).or_default() += time - since;
-            }
-            waiting += change;
-            since = time;
-        }
     }
 
     /// Where nobody tells who wakes: nearly all waits are equally long, as a time limit
@@ -193,15 +191,11 @@ impl Use {
         let alike = self.lengths.keys().map(|&magnitude| of(magnitude) + of(magnitude + 1)).max();
         all >= REGULAR && alike.unwrap_or_default() * 5 >= all * 4
     }
+}
 
-    /// Somebody always has a lock: of those who want it, all but one wait, and
-    /// hardly ever all.
-    fn takes_turns(&self) -> bool {
-        let users = i32::try_from(self.waiters.len()).unwrap_or(i32::MAX);
-        let any: u64 = self.at_once.values().sum();
-        let of = |waiting: i32| self.at_once.get(&waiting).copied().unwrap_or_default();
-        users > 1 && of(users - 1) * 2 > any && of(users) * 4 < any
-    }
+/// From when to when a thread was there, in this segment.
+fn life(thread: &Thread) -> Option<(u64, u64)> {
+    Some((thread.intervals.first()?.start, thread.end))
 }
 
 fn magnitude(ns: u64) -> i32 {
