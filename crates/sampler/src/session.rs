@@ -31,7 +31,7 @@ pub(crate) use header::{begin_window, header};
 use rein::{Costs, Rein};
 pub(crate) use seeds::comm_of;
 use seeds::threads_of;
-use stir::stir_cpus;
+use stir::stir;
 pub use stop::Stop;
 use thinning::Thinning;
 use upkeep::Upkeep;
@@ -326,24 +326,34 @@ impl Session {
     }
 
     /// Looks before the window whether every switch is heard of: each CPU is
-    /// made to leave idleness once.
+    /// made to leave idleness, which one that is busy does not at once.
     fn check_continuity(&mut self) -> Result<(), Error> {
+        const TIMES: usize = 5;
         if self.rings.is_of_tasks() {
             return Ok(());
         }
-        stir_cpus();
-        let mut batch = vec![];
-        // A round gives out what was there before the round before.
-        for _ in 0..2 {
-            self.merge.round(&self.rings, now()?, &mut batch);
+        for _ in 0..TIMES {
+            let cpus = self.rings.samplers().map(|(cpu, _)| cpu);
+            let unknown: Vec<u32> = cpus.filter(|cpu| !self.continuity.knows(*cpu)).collect();
+            if unknown.is_empty() {
+                break;
+            }
+            stir(unknown);
+            let mut batch = vec![];
+            // A round gives out what was there before the round before.
+            for _ in 0..2 {
+                self.merge.round(&self.rings, now()?, &mut batch);
+            }
+            batch.iter().for_each(|(cpu, record)| self.continuity.see(*cpu, record));
         }
-        batch.iter().for_each(|(cpu, record)| self.continuity.see(*cpu, record));
         self.mend_continuity()
     }
 
     fn mend_continuity(&mut self) -> Result<(), Error> {
-        let mut broken = self.continuity.broken().to_vec();
-        broken.retain(|cpu| self.tracker.may_run_on(*cpu));
+        let cpus = self.rings.samplers().map(|(cpu, _)| cpu);
+        let broken: Vec<u32> = cpus
+            .filter(|cpu| self.continuity.may_miss(*cpu) && self.tracker.may_run_on(*cpu))
+            .collect();
         self.rings.record_switches_of(&broken)?;
         if !broken.is_empty() && !std::mem::replace(&mut self.mended, true) {
             let header = (!self.begun).then_some(&mut self.header);

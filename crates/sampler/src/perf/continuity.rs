@@ -6,16 +6,21 @@
 //! on, which are the switches that end idleness. Seen on Linux 6.18, where it
 //! lasts until the machine is restarted. `PERF_RECORD_SWITCH` is not affected.
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use whyslow_events::Fallback;
 
 use super::record::{Body, Record};
+
+/// The thread number of every idle task.
+const IDLE: u32 = 0;
 
 /// Who runs on each CPU, by the switches so far.
 #[derive(Debug, Default)]
 pub(crate) struct Continuity {
     current: FxHashMap<u32, u32>,
-    broken: Vec<u32>,
+    broken: FxHashSet<u32>,
+    /// Told of a switch out of idleness.
+    sound: FxHashSet<u32>,
 }
 
 impl Continuity {
@@ -24,9 +29,11 @@ impl Continuity {
         match record.body {
             Body::Switch { previous, next, .. } => {
                 let expected = self.current.insert(cpu, next);
-                let broken = expected.is_some_and(|expected| expected != previous);
-                if broken && !self.broken.contains(&cpu) {
-                    self.broken.push(cpu);
+                if expected.is_some_and(|expected| expected != previous) {
+                    self.broken.insert(cpu);
+                }
+                if previous == IDLE {
+                    self.sound.insert(cpu);
                 }
             }
             Body::Lost { .. } => {
@@ -36,9 +43,15 @@ impl Continuity {
         }
     }
 
-    /// The CPUs on which a switch has been missing, those found last at the end.
-    pub(crate) fn broken(&self) -> &[u32] {
-        &self.broken
+    /// Whether it is known of this CPU if it tells of every switch.
+    pub(crate) fn knows(&self, cpu: u32) -> bool {
+        self.broken.contains(&cpu) || self.sound.contains(&cpu)
+    }
+
+    /// Whether this CPU may keep a switch to itself. Where one does, so may those that have
+    /// not left idleness yet.
+    pub(crate) fn may_miss(&self, cpu: u32) -> bool {
+        self.broken.contains(&cpu) || !self.broken.is_empty() && !self.sound.contains(&cpu)
     }
 }
 
@@ -70,10 +83,14 @@ mod tests {
         {
             whole.see(cpu, &record);
         }
-        assert!(whole.broken().is_empty());
+        assert!([0, 1].iter().all(|cpu| !whole.may_miss(*cpu)));
+        assert!(whole.knows(0) && !whole.knows(1));
         whole.see(1, &switch(7, 0));
         whole.see(1, &switch(8, 0));
-        assert_eq!(whole.broken(), [1]);
+        // Of the last nothing is known.
+        assert_eq!([0, 1, 2].map(|cpu| whole.may_miss(cpu)), [false, true, true]);
+        whole.see(0, &switch(1, 2));
+        assert!(whole.may_miss(0), "what was sound is so no more");
     }
 
     #[test]
@@ -83,6 +100,6 @@ mod tests {
         let body = Body::Lost { records: 1 };
         continuity.see(0, &Record { time: 0, tid: 0, body });
         continuity.see(0, &switch(7, 2));
-        assert!(continuity.broken().is_empty());
+        assert!(!continuity.may_miss(0));
     }
 }
