@@ -31,7 +31,7 @@ pub(crate) use header::{begin_window, header};
 use rein::{Costs, Rein};
 pub(crate) use seeds::comm_of;
 use seeds::threads_of;
-use stir::stir;
+use stir::stir_cpus;
 pub use stop::Stop;
 use thinning::Thinning;
 use upkeep::Upkeep;
@@ -325,37 +325,33 @@ impl Session {
         Ok(())
     }
 
-    /// Looks before the window whether every switch is heard of: each CPU is
-    /// made to leave idleness, which one that is busy does not at once.
+    /// Looks before the window whether every switch is heard of: each CPU is made to leave
+    /// idleness once.
     fn check_continuity(&mut self) -> Result<(), Error> {
-        const TIMES: usize = 5;
         if self.rings.is_of_tasks() {
             return Ok(());
         }
-        for _ in 0..TIMES {
-            let cpus = self.rings.samplers().map(|(cpu, _)| cpu);
-            let unknown: Vec<u32> = cpus.filter(|cpu| !self.continuity.knows(*cpu)).collect();
-            if unknown.is_empty() {
-                break;
-            }
-            stir(unknown);
-            let mut batch = vec![];
-            // A round gives out what was there before the round before.
-            for _ in 0..2 {
-                self.merge.round(&self.rings, now()?, &mut batch);
-            }
-            batch.iter().for_each(|(cpu, record)| self.continuity.see(*cpu, record));
+        stir_cpus();
+        let mut batch = vec![];
+        // A round gives out what was there before the round before.
+        for _ in 0..2 {
+            self.merge.round(&self.rings, now()?, &mut batch);
         }
+        batch.iter().for_each(|(cpu, record)| self.continuity.see(*cpu, record));
         self.mend_continuity()
     }
 
+    /// Has switch records of the CPUs that may keep a switch to themselves.
     fn mend_continuity(&mut self) -> Result<(), Error> {
+        if self.rings.is_of_tasks() {
+            return Ok(());
+        }
         let cpus = self.rings.samplers().map(|(cpu, _)| cpu);
-        let broken: Vec<u32> = cpus
-            .filter(|cpu| self.continuity.may_miss(*cpu) && self.tracker.may_run_on(*cpu))
-            .collect();
-        self.rings.record_switches_of(&broken)?;
-        if !broken.is_empty() && !std::mem::replace(&mut self.mended, true) {
+        let used: Vec<u32> = cpus.filter(|cpu| self.tracker.may_run_on(*cpu)).collect();
+        let doubted = used.iter().copied().filter(|cpu| !self.continuity.is_sound(*cpu));
+        self.rings.record_switches_of(&doubted.collect::<Vec<u32>>())?;
+        let broken = used.iter().any(|cpu| self.continuity.is_broken(*cpu));
+        if broken && !std::mem::replace(&mut self.mended, true) {
             let header = (!self.begun).then_some(&mut self.header);
             do_without(continuity_fallback(), header, &mut self.tracker, self.merge.given());
         }

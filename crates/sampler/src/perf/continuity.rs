@@ -43,15 +43,15 @@ impl Continuity {
         }
     }
 
-    /// Whether it is known of this CPU if it tells of every switch.
-    pub(crate) fn knows(&self, cpu: u32) -> bool {
-        self.broken.contains(&cpu) || self.sound.contains(&cpu)
+    /// Whether this CPU is known to tell of every switch. One that has not left idleness yet
+    /// is not.
+    pub(crate) fn is_sound(&self, cpu: u32) -> bool {
+        self.sound.contains(&cpu) && !self.is_broken(cpu)
     }
 
-    /// Whether this CPU may keep a switch to itself. Where one does, so may those that have
-    /// not left idleness yet.
-    pub(crate) fn may_miss(&self, cpu: u32) -> bool {
-        self.broken.contains(&cpu) || !self.broken.is_empty() && !self.sound.contains(&cpu)
+    /// Whether a switch of this CPU has been missing.
+    pub(crate) fn is_broken(&self, cpu: u32) -> bool {
+        self.broken.contains(&cpu)
     }
 }
 
@@ -83,14 +83,13 @@ mod tests {
         {
             whole.see(cpu, &record);
         }
-        assert!([0, 1].iter().all(|cpu| !whole.may_miss(*cpu)));
-        assert!(whole.knows(0) && !whole.knows(1));
+        assert_eq!([0, 1].map(|cpu| whole.is_broken(cpu)), [false; 2]);
+        assert_eq!([0, 1].map(|cpu| whole.is_sound(cpu)), [true, false]);
         whole.see(1, &switch(7, 0));
         whole.see(1, &switch(8, 0));
-        // Of the last nothing is known.
-        assert_eq!([0, 1, 2].map(|cpu| whole.may_miss(cpu)), [false, true, true]);
+        assert_eq!([0, 1].map(|cpu| whole.is_broken(cpu)), [false, true]);
         whole.see(0, &switch(1, 2));
-        assert!(whole.may_miss(0), "what was sound is so no more");
+        assert!(!whole.is_sound(0), "what was sound is so no more");
     }
 
     #[test]
@@ -100,6 +99,6 @@ mod tests {
         let body = Body::Lost { records: 1 };
         continuity.see(0, &Record { time: 0, tid: 0, body });
         continuity.see(0, &switch(7, 2));
-        assert!(!continuity.may_miss(0));
+        assert!(!continuity.is_broken(0));
     }
 }
