@@ -119,10 +119,18 @@ fn integration_tests(tally: &mut Tally) -> Result<()> {
     cargo_test("test --package whyslow-tests --locked", set_binary, tally)
 }
 
-fn accuracy(_: &mut Tally) -> Result<()> {
-    let mut accuracy = cargo("xtask accuracy --filter");
-    accuracy.arg(ACCURACY_FILTER).env("WHYSLOW_BIN", release_binary()?);
-    check(accuracy)
+/// What measures gets a second try here, too.
+fn accuracy(tally: &mut Tally) -> Result<()> {
+    let binary = release_binary()?;
+    let attempt = || {
+        let mut accuracy = cargo("xtask accuracy --filter");
+        accuracy.arg(ACCURACY_FILTER).env("WHYSLOW_BIN", &binary);
+        check(accuracy)
+    };
+    attempt().or_else(|error| {
+        tally.notes.push(format!("accuracy: not at the first try: {error:#}"));
+        attempt()
+    })
 }
 
 /// Runs `cargo test` and adds what its tests say. A few that failed run again alone,
