@@ -30,6 +30,7 @@ struct Said {
     passed: u64,
     failed: Vec<String>,
     skips: Vec<String>,
+    left_out: Vec<String>,
 }
 
 type Step = (&'static str, fn(&mut Tally) -> Result<()>);
@@ -161,6 +162,7 @@ fn cargo_test(arguments: &str, prepare: impl Fn(&mut Command), tally: &mut Tally
     tally.passed += said.passed;
     tally.failed += said.failed.len() as u64;
     tally.skips.extend(said.skips);
+    tally.notes.extend(said.left_out);
     result
 }
 
@@ -177,7 +179,12 @@ impl Said {
             match outcome {
                 "FAILED" => self.failed.push(name.to_owned()),
                 "ignored" => self.skips.push(format!("{name}: ignored")),
-                _ => {}
+                // Told why, it is left out on purpose.
+                _ => {
+                    let reason = outcome.strip_prefix("ignored, ");
+                    self.left_out
+                        .extend(reason.map(|reason| format!("{name}: left out: {reason}")));
+                }
             }
         }
     }
@@ -204,9 +211,11 @@ mod tests {
         said.read("test result: ok. 4 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out");
         said.read("SKIP attach: not root");
         said.read("test slow ... ignored");
+        said.read("test alone ... ignored, needs a machine");
         said.read("test quick ... ok");
         said.read("test wrong ... FAILED");
         assert_eq!((said.passed, said.failed), (16, vec!["wrong".to_owned()]));
         assert_eq!(said.skips, ["attach: not root", "slow: ignored"]);
+        assert_eq!(said.left_out, ["alone: left out: needs a machine"]);
     }
 }

@@ -20,7 +20,8 @@ const ENGINES: [&str; 2] = ["perf", "procfs"];
 /// Starts when the window has begun.
 const ATTACH: &str = "\
 mkfifo go && exec 3<>go && ./reuse \"$1\" <go & ./whyslow record -q --force --engine \"$0\" \
--o r.json -o r.whyslow -p $! & until [ -s r.whyslow ]; do sleep 0.02; done; echo >go; wait";
+-o r.json -o r.whyslow -p $! & recorder=$!; until [ -s r.whyslow ] || ! kill -0 $recorder; \
+do sleep 0.02; done; echo >go; wait $recorder";
 
 /// The threads of this number, in the order in which they began: their names and states.
 fn of_number(report: &Value, tid: u64) -> Vec<(&str, &Value)> {

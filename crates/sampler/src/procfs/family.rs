@@ -119,14 +119,15 @@ impl Poller {
         }
     }
 
-    /// Takes in threads and processes that began since the last round.
-    pub(super) fn find_newcomers(&mut self) {
+    /// Takes in threads and processes that began since the last round; `left`: one has ended
+    /// since.
+    pub(super) fn find_newcomers(&mut self, left: bool) {
         let newest = self.proc.newest();
-        let known = newest == self.newest && newest != 0;
-        if known || !self.any_has_run() {
+        let may_be = self.newest.may_be_another(newest);
+        if !left && (!may_be || !self.any_has_run()) {
             return;
         }
-        self.newest = newest;
+        self.newest.look(newest);
         self.forget_ended();
         let time = self.rounded;
         let mut pids: Vec<Pid> = self.processes.keys().copied().collect();

@@ -8,6 +8,7 @@
 //! kernel's own; where a thread waited in between two looks is a sample.
 
 mod family;
+mod newest;
 mod pace;
 mod poller;
 mod session;

@@ -8,6 +8,7 @@ use whyslow_events::{
 };
 
 use super::family::Process;
+use super::newest::Newest;
 use super::pace::{Calm, Pace};
 use super::stacks::Stacks;
 use super::surroundings::Surroundings;
@@ -56,8 +57,7 @@ pub(super) struct Poller {
     pub(super) threads: HashMap<Tid, Thread>,
     pub(super) spaces: Spaces,
     pub(super) seen_processes: usize,
-    /// The youngest process or thread of the host when we looked for new ones.
-    pub(super) newest: u32,
+    pub(super) newest: Newest,
     /// Those that have ended and that nobody has waited for yet, and when they began.
     pub(super) ended: HashMap<Tid, u64>,
     /// When the last round ended.
@@ -74,7 +74,7 @@ impl Poller {
     pub(super) fn new(proc: Proc, inherit: bool, readers: Option<Readers>) -> Self {
         let facts = system_facts();
         Poller {
-            newest: proc.newest(),
+            newest: Newest::new(proc.newest()),
             proc,
             inherit,
             tick: 1_000_000_000 / facts.clock_ticks.max(1),
@@ -124,9 +124,10 @@ impl Poller {
     /// Looks at whoever is due, and around.
     pub(super) fn round(&mut self, pace: &Pace) -> Result<(), Error> {
         let asked = self.ask_clocks(pace)?;
-        if !self.all_still() {
-            // Nobody starts anything without a CPU.
-            self.find_newcomers();
+        let left = self.newest.has_left();
+        // Nobody starts anything without a CPU.
+        if left || !self.all_still() {
+            self.find_newcomers(left);
         }
         let mut due: Vec<Tid> = self
             .threads
@@ -309,8 +310,7 @@ impl Poller {
     fn leave(&mut self, time: u64, tid: Tid) {
         self.count(time, tid);
         self.threads.remove(&tid);
-        // Another may have its number, and be the newest again.
-        self.newest = 0;
+        self.newest.left(tid);
     }
 
     /// The kernel's count of what a thread ran in the window.
