@@ -44,6 +44,7 @@ fn reach_of<'a>(tables: &Tables, pieces: impl Iterator<Item = &'a (Key, Amount)>
         let time = *thread_ns as f64;
         let end = match key.place {
             Place::Stack(stack) => tables.stacks.get(&stack).map_or(StackEnd::None, |it| it.end),
+            Place::NotBegun => StackEnd::Complete,
             Place::NoStack | Place::NotSampled | Place::Nowhere => StackEnd::None,
         };
         match (end, reason(end)) {

@@ -88,6 +88,7 @@ pub(crate) fn fold(
                 chain.extend(ids.into_iter().map(|id| frames.shown(id)));
             }
             Place::NoStack => chain.push("[no stack]".to_owned()),
+            Place::NotBegun => chain.push("[not begun]".to_owned()),
             Place::NotSampled => chain.push("[not sampled]".to_owned()),
             Place::Nowhere => {}
         }

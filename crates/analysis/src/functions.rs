@@ -70,7 +70,7 @@ pub(crate) fn functions(
         total.count(*state, *thread_ns);
         let chain = match place {
             Place::Stack(stack) => frames.of(*stack),
-            Place::NoStack | Place::NotSampled | Place::Nowhere => Vec::new(),
+            Place::NoStack | Place::NotBegun | Place::NotSampled | Place::Nowhere => Vec::new(),
         };
         let named: Vec<&Named> = chain.iter().map(|id| frames.get(*id)).collect();
         let calls = if native { native_calls(&named) } else { calls(&named) };

@@ -22,6 +22,8 @@ pub(crate) enum Place {
     Stack(StackId),
     /// No call chain was taken, nor lent by a like wait.
     NoStack,
+    /// A thread that has not had a CPU yet has no call chain.
+    NotBegun,
     /// The thread ran, and no sample hit it.
     NotSampled,
     /// Time we know nothing of.
@@ -182,13 +184,16 @@ struct Walk<'a> {
     last: Option<Sample>,
     pending: Pending,
     quota: Quota,
+    /// When the thread began, if it did so in the window.
+    born: Option<u64>,
 }
 
 impl<'a> Walk<'a> {
     fn new(sums: &'a mut Sums, thread: &'a Thread, quota: Quota) -> Self {
         let samples = thread.samples.iter().peekable();
         let Open { last, pending } = sums.open.remove(&thread.number).unwrap_or_default();
-        Walk { sums, thread: thread.number as usize, samples, last, pending, quota }
+        let born = thread.born.then_some(thread.start);
+        Walk { sums, thread: thread.number as usize, samples, last, pending, quota, born }
     }
 
     fn leave_open(self, number: u32) {
@@ -207,6 +212,8 @@ impl<'a> Walk<'a> {
         let place = match interval.doing {
             Doing::OnCpu { stolen } => return self.on_cpu(start..end, stolen, rate),
             Doing::Runq { queue, .. } => {
+                let begins = interval.stack.is_none() && self.born == Some(start);
+                let place = if begins { Place::NotBegun } else { place };
                 return self.in_queue(queue.parts(end - start), account, place, rate);
             }
             Doing::Unknown | Doing::Undetermined => Place::Nowhere,

@@ -176,6 +176,31 @@ fn cpu_time_goes_to_the_sample_that_ends_it() {
 }
 
 #[test]
+fn a_thread_that_waits_for_its_first_cpu_has_no_stack_to_be_had() {
+    let (tid, cpu, name) = (Tid(101), Cpu(0), "next".to_owned());
+    let born = Event::Thread { tid, pid: Pid(100), name, entrance: Entrance::Born };
+    let preempted = Event::SwitchOut { tid, cpu, off: Off::Preempted, stack: None };
+    let analysis = play(
+        vec![],
+        &[
+            (0, wakes()),
+            (2, born),
+            (4, sleeps(None)),
+            (4, Event::SwitchIn { tid, cpu }),
+            (5, preempted),
+            (5, wakes()),
+            (7, end()),
+        ],
+    );
+    let found = lines(&analysis, View::OffCpu);
+    assert!(found.contains(&"prog;next;[not begun];[runq.waking] 2".to_owned()), "{found:?}");
+    assert!(found.contains(&"prog;next;[no stack];[runq.preempted] 2".to_owned()), "{found:?}");
+    // Two of five: of the other waits a stack could have been had.
+    let reach = &analysis.report.quality.stacks.waits;
+    assert_eq!((reach.complete, reach.none), (0.4, 0.6));
+}
+
+#[test]
 fn a_wait_without_a_stack_borrows_that_of_its_site() {
     let definitions = vec![stack(901, &[], &[0xa]), symbol(Some(SPACE), 0xa, vec![function("a")])];
     let wakeup = Event::Wakeup { tid: Tid(100), by: Wakener::Interrupt };

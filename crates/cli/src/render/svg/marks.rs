@@ -12,7 +12,7 @@ use super::frame;
 use crate::render::palette::{KERNEL, ROOT, Rgb, USER, fill, state_of};
 
 /// What the analysis writes where it has no frames.
-const MISSING: [&str; 2] = ["[no stack]", "[not sampled]"];
+const MISSING: [&str; 3] = ["[no stack]", "[not begun]", "[not sampled]"];
 /// How many shades of one hue tell neighbouring functions apart.
 const SHADES: u32 = 5;
 
