@@ -8,5 +8,6 @@ mod java;
 mod program;
 mod reach;
 mod renumbered;
+mod requests;
 mod shares;
 mod trampoline;

@@ -69,7 +69,7 @@ pub(crate) fn analyze_segments(
     let Judged { tables, totals, recent, accounts, apart, disagreements, damage } =
         judged(source, events);
     let Totals { roll, sums, waits, idle, locked, slices, stolen, compared } = totals;
-    let pieces = sums.finish(&roll.threads);
+    let pieces = sums.finish(&tables, &roll.threads);
     let mut frames = Frames::new(&tables, detail.native);
     let by_thread = ledger::by_thread(&roll, &pieces);
     let threads = ledger::total(&by_thread);
@@ -81,7 +81,7 @@ pub(crate) fn analyze_segments(
     let detailed = match apart {
         None => detailed(&tables, (&recent, &accounts), &pieces, context, &mut frames),
         Some(apart) => {
-            let pieces = apart.sums.finish(&recent.threads);
+            let pieces = apart.sums.finish(&tables, &recent.threads);
             let (shares, hot) =
                 (self::shares(&recent, &pieces, apart.idle), hot::hot(&pieces, &mut frames));
             let context = Context { hot: &hot, shares: &shares, ..context };

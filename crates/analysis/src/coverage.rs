@@ -14,7 +14,7 @@ pub(crate) fn named(pieces: &[(Key, Amount)], frames: &mut Frames<'_>) -> f64 {
     let (mut named, mut all) = (0, 0);
     for (key, amount) in at_work(pieces) {
         all += amount.thread_ns;
-        if let Place::Stack(stack) = key.place
+        if let Some(stack) = key.place.stack()
             && frames.place(stack).is_some()
         {
             named += amount.thread_ns;
@@ -42,19 +42,19 @@ fn reach_of<'a>(tables: &Tables, pieces: impl Iterator<Item = &'a (Key, Amount)>
     for (key, Amount { thread_ns, .. }) in pieces {
         all += thread_ns;
         let time = *thread_ns as f64;
+        let stack = key.place.stack().and_then(|stack| tables.stacks.get(&stack));
         let end = match key.place {
-            Place::Stack(stack) => tables.stacks.get(&stack).map_or(StackEnd::None, |it| it.end),
             Place::NotBegun => StackEnd::Complete,
-            Place::NoStack | Place::NotSampled | Place::Nowhere => StackEnd::None,
+            _ => stack.map_or(StackEnd::None, |stack| stack.end),
         };
         match (end, reason(end)) {
             (StackEnd::None, _) => reach.none += time,
             (_, Some(reason)) => *reach.truncated.entry(reason.to_owned()).or_default() += time,
             (end, None) => {
                 reach.complete += time;
-                match end {
-                    StackEnd::Extended => reach.extended += time,
-                    StackEnd::SamePlace => reach.lent += time,
+                match (end, key.place) {
+                    (StackEnd::SamePlace, _) | (_, Place::Lent(_)) => reach.lent += time,
+                    (StackEnd::Extended, _) => reach.extended += time,
                     _ => {}
                 }
             }

@@ -83,7 +83,7 @@ pub(crate) fn fold(
     for (key, amount) in pieces {
         let mut chain = roots[key.thread].clone();
         match key.place {
-            Place::Stack(stack) => {
+            Place::Stack(stack) | Place::Lent(stack) => {
                 let ids: Vec<FrameId> = frames.of(stack);
                 chain.extend(ids.into_iter().map(|id| frames.shown(id)));
             }

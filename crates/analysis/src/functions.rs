@@ -18,7 +18,7 @@ pub use column::{Column, Side};
 use crate::State;
 use crate::frames::{Frames, Named};
 use crate::interpreter::is_evaluation;
-use crate::pieces::{Amount, Key, Place};
+use crate::pieces::{Amount, Key};
 use crate::report::{self, Functions, Spent};
 
 /// What is asked of the table.
@@ -68,10 +68,7 @@ pub(crate) fn functions(
             continue;
         }
         total.count(*state, *thread_ns);
-        let chain = match place {
-            Place::Stack(stack) => frames.of(*stack),
-            Place::NoStack | Place::NotBegun | Place::NotSampled | Place::Nowhere => Vec::new(),
-        };
+        let chain = place.stack().map(|stack| frames.of(stack)).unwrap_or_default();
         let named: Vec<&Named> = chain.iter().map(|id| frames.get(*id)).collect();
         let calls = if native { native_calls(&named) } else { calls(&named) };
         if !add(&mut sums, &calls, *state, *thread_ns) {

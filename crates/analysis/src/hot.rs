@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::frames::{FrameId, Frames};
-use crate::pieces::{Amount, Key, Place};
+use crate::pieces::{Amount, Key};
 use crate::report::Hot;
 use crate::{Group, State};
 
@@ -24,7 +24,7 @@ struct Time {
 pub(crate) fn hot(pieces: &[(Key, Amount)], frames: &mut Frames<'_>) -> Vec<Hot> {
     let mut sums: BTreeMap<Function, Time> = BTreeMap::new();
     for (key, amount) in pieces {
-        let Place::Stack(stack) = key.place else { continue };
+        let Some(stack) = key.place.stack() else { continue };
         if key.state == State::Idle || amount.thread_ns == 0 {
             continue;
         }

@@ -4,22 +4,29 @@
 //! Time on the CPU goes to the thread's samples: each carries what passed
 //! since the one before, the last one the tail, too.
 
+mod unsampled;
+
+use std::mem;
 use std::ops::{AddAssign, Range};
 
 use rustc_hash::FxHashMap;
 use whyslow_events::{Pid, StackId};
 
+use self::unsampled::{Samples, lend};
 use crate::State;
 use crate::account::Account;
 use crate::bottleneck::FairShare;
 use crate::quota::{Quota, Quotas};
 use crate::split::Split;
+use crate::tables::Tables;
 use crate::timeline::{Doing, Interval, Sample, Thread, Timeline};
 
 /// Where in the code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Place {
     Stack(StackId),
+    /// No sample hit the thread, but such as are like it, there.
+    Lent(StackId),
     /// No call chain was taken, nor lent by a like wait.
     NoStack,
     /// A thread that has not had a CPU yet has no call chain.
@@ -28,6 +35,19 @@ pub(crate) enum Place {
     NotSampled,
     /// Time we know nothing of.
     Nowhere,
+}
+
+impl Place {
+    pub(crate) fn stack(self) -> Option<StackId> {
+        match self {
+            Place::Stack(stack) | Place::Lent(stack) => Some(stack),
+            Place::NoStack | Place::NotBegun | Place::NotSampled | Place::Nowhere => None,
+        }
+    }
+
+    fn lent(self) -> Place {
+        self.stack().map_or(self, Place::Lent)
+    }
 }
 
 /// Time of a thread, and its share of the wall-clock time, both in ns.
@@ -63,6 +83,7 @@ pub(crate) struct Key {
 #[derive(Debug, Default)]
 pub(crate) struct Sums {
     pieces: FxHashMap<Key, Amount>,
+    samples: Samples,
     /// CPU time of threads without a sample.
     unsampled: Vec<(usize, Amount)>,
     /// By number of those threads that go on.
@@ -93,7 +114,10 @@ impl Sums {
     }
 
     /// All pieces, those with the same key added up, in the order of their keys.
-    pub(crate) fn finish(mut self, threads: &[Thread]) -> Vec<(Key, Amount)> {
+    pub(crate) fn finish(mut self, tables: &Tables, threads: &[Thread]) -> Vec<(Key, Amount)> {
+        let program = |thread: usize| tables.process_name(threads[thread].pid);
+        let unsampled = mem::take(&mut self.unsampled);
+        self.unsampled = lend(&mut self.pieces, unsampled, &self.samples, program);
         self.split_unsampled(threads);
         let mut pieces: Vec<(Key, Amount)> = self.pieces.into_iter().collect();
         pieces.sort_unstable_by_key(|(key, _)| *key);
@@ -114,7 +138,7 @@ impl Sums {
             ratio.count(key.state, amount.thread_ns);
             all.count(key.state, amount.thread_ns);
         }
-        for (thread, amount) in std::mem::take(&mut self.unsampled) {
+        for (thread, amount) in mem::take(&mut self.unsampled) {
             let process = by_process.get(&threads[thread].pid).copied().unwrap_or_default();
             let ratio = if process.is_known() { process } else { all };
             let [user, kernel] = ratio.split(amount);
@@ -230,6 +254,7 @@ impl<'a> Walk<'a> {
             self.pend(to - from, &mut stolen, rate);
             from = to;
             self.last = Some(*sample);
+            *self.sums.samples.entry(self.thread).or_default() += 1;
             self.settle();
         }
         self.pend(span.end - from, &mut stolen, rate);
@@ -280,7 +305,7 @@ impl<'a> Walk<'a> {
         let Some(sample) = self.last else { return };
         let state = if sample.kernel { State::CpuKernel } else { State::CpuUser };
         let place = sample.stack.map_or(Place::NoStack, Place::Stack);
-        let Pending { ran, stolen } = std::mem::take(&mut self.pending);
+        let Pending { ran, stolen } = mem::take(&mut self.pending);
         self.sums.add(self.thread, state, place, ran);
         self.stolen(stolen, place);
     }

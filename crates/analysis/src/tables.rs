@@ -211,6 +211,11 @@ impl Tables {
         names.insert(place, (since, frames));
     }
 
+    /// What a process was called last; empty when it is unknown.
+    pub(crate) fn process_name(&self, pid: Pid) -> &str {
+        self.processes.get(&pid).map_or("", |process| &process.name)
+    }
+
     /// Takes in what `event` says anew, and counts of processes and of the recording.
     fn count(&mut self, event: Event) {
         match event {

@@ -12,6 +12,7 @@ mod frame_pointer;
 pub mod fuzzing;
 mod image;
 mod java;
+mod leaf;
 mod lost;
 mod memory;
 mod modules;

@@ -46,19 +46,35 @@ impl Language {
         command.arg("-o").arg(case.path("calls"));
         command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join(source));
         command.env("GOCACHE", case.path("cache"));
-        match command.output() {
-            Ok(output) => {
-                let complaints = String::from_utf8_lossy(&output.stderr);
-                assert!(output.status.success(), "{command:?}: {complaints}");
-                Some(())
-            }
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                let thread = std::thread::current();
-                println!("SKIP {}: no {compiler}", thread.name().unwrap_or("test"));
-                None
-            }
-            Err(error) => panic!("{command:?}: {error}"),
+        compiled(command)
+    }
+}
+
+/// Compiles `fixtures/stacks/NAME.c` into the folder of `case`; `None`, and the skip is
+/// printed, where there is no compiler.
+pub(super) fn compile(case: &Case, name: &str) -> Option<()> {
+    let (compiler, options, extension) = Language::C.compiler();
+    let source = format!("../fixtures/stacks/{name}.{extension}");
+    let mut command = Command::new(compiler);
+    command.args(options).arg("-g").arg("-o").arg(case.path(name));
+    command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join(source));
+    compiled(command)
+}
+
+fn compiled(mut command: Command) -> Option<()> {
+    match command.output() {
+        Ok(output) => {
+            let complaints = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success(), "{command:?}: {complaints}");
+            Some(())
         }
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            let compiler = command.get_program().to_string_lossy();
+            let thread = std::thread::current();
+            println!("SKIP {}: no {compiler}", thread.name().unwrap_or("test"));
+            None
+        }
+        Err(error) => panic!("{command:?}: {error}"),
     }
 }
 

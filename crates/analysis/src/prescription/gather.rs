@@ -229,12 +229,12 @@ impl Look<'_, '_> {
         // Where no call is known, the rest says what it was.
         let (mut known, mut callbacks, mut heaviest) = (0, 0, None);
         for (place, ns) in computed {
-            let Place::Stack(stack) = place else { continue };
-            let kind = calls.kind(*stack);
+            let Some(stack) = place.stack() else { continue };
+            let kind = calls.kind(stack);
             known += if kind == Kind::Unknown { 0 } else { *ns };
             if kind == Kind::Callback {
                 callbacks += ns;
-                heaviest = heaviest.max(Some((*ns, *stack)));
+                heaviest = heaviest.max(Some((*ns, stack)));
             }
         }
         let all: u64 = computed.iter().map(|(_, ns)| ns).sum();

@@ -33,7 +33,7 @@ pub(crate) fn frame_pointer(
     stack: StackMemory<'_>,
 ) -> Option<u64> {
     let sp = frame.registers.get(SP)?;
-    if frame.from == From::Exactly && !sleeps(code, frame.executing()) {
+    if frame.from == From::Exactly && !follows_system_call(code, frame.executing()) {
         return None;
     }
     let saved = rule.saved_below_frame_pointer()?;
@@ -47,7 +47,7 @@ pub(crate) fn frame_pointer(
 
 /// Whether a system call ends before `pc`. Elsewhere the stack pointer may be
 /// anywhere in the frame, which is being made or taken down.
-fn sleeps(code: &mut impl Code, pc: u64) -> bool {
+pub(crate) fn follows_system_call(code: &mut impl Code, pc: u64) -> bool {
     const SYSCALL: [u8; 2] = [0x0f, 0x05];
     let before = pc.checked_sub(SYSCALL.len() as u64);
     before.and_then(|before| code.bytes(before, &mut [0; 2]).map(|bytes| bytes == SYSCALL))

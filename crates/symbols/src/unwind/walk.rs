@@ -9,7 +9,7 @@ use crate::unwind::java::Keeps;
 use crate::unwind::memory::Piece;
 use crate::unwind::registers::{BP, PC, Registers, SP};
 use crate::unwind::rule::{Rule, Stop};
-use crate::unwind::{frame_pointer, java, lost, way_out};
+use crate::unwind::{frame_pointer, java, leaf, lost, way_out};
 
 /// Frames that are kept, innermost first.
 pub(crate) const DEEPEST: usize = 1024;
@@ -178,6 +178,9 @@ fn without_rule(
     stack: StackMemory<'_>,
 ) -> Result<Frame, StackEnd> {
     if let Some(caller) = java::caller(code, frame, stack) {
+        return caller;
+    }
+    if let Some(caller) = leaf::caller(code, frame, stack) {
         return caller;
     }
     let straight = code

@@ -79,12 +79,12 @@ impl<'a> Calls<'a> {
         let mut through: BTreeMap<CodeId, u64> = BTreeMap::new();
         let mut alone: BTreeMap<CodeId, u64> = BTreeMap::new();
         for (place, ns) in computed {
-            let Place::Stack(stack) = place else { continue };
-            if self.kind(*stack) < Kind::Own {
+            let Some(stack) = place.stack() else { continue };
+            if self.kind(stack) < Kind::Own {
                 continue;
             }
             all += ns;
-            let codes: Vec<CodeId> = self.codes(*stack).map(|(id, _)| id).collect();
+            let codes: Vec<CodeId> = self.codes(stack).map(|(id, _)| id).collect();
             if let Some(innermost) = codes.first() {
                 *alone.entry(*innermost).or_default() += ns;
             }

@@ -12,8 +12,15 @@ impl Code for Bare {
         if self.0.contains(&address) { Known::Code } else { Known::Nothing }
     }
 
-    fn bytes<'a>(&mut self, _: u64, _: &'a mut [u8]) -> Option<&'a [u8]> {
-        None
+    /// A system call before 0x1080, and a call before 0x1100.
+    fn bytes<'a>(&mut self, address: u64, bytes: &'a mut [u8]) -> Option<&'a [u8]> {
+        let code: &[u8] = match address + bytes.len() as u64 {
+            IN_CALL => &[0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x0f, 0x05],
+            CALLED => &[0x90, 0x90, 0x90, 0xe8, 1, 2, 3, 4],
+            _ => return None,
+        };
+        bytes.copy_from_slice(&code[code.len() - bytes.len()..]);
+        Some(bytes)
     }
 
     /// A trampoline at one address.
@@ -29,6 +36,8 @@ impl Code for Bare {
 }
 
 const TRAMPOLINE: u64 = 0x1a00;
+const IN_CALL: u64 = 0x1080;
+const CALLED: u64 = 0x1100;
 
 const CODE: Bare = Bare(0x1000..0x2000);
 const STACK: u64 = 0x8000;
@@ -142,4 +151,23 @@ fn what_was_read_later_does_not_belong_to_a_copy_when_no_call_leads_to_it() {
     assert_eq!(walked(32), (2, StackEnd::BadUnwindInfo));
     assert_eq!(walked(24), (2, StackEnd::BadUnwindInfo));
     assert_eq!(walked(16), (1, StackEnd::BadUnwindInfo));
+}
+
+#[test]
+fn a_system_call_without_a_rule_returns_to_the_top_of_the_stack() {
+    let chain = |pc, words: &[u64]| {
+        let mut user = UserRegisters::new(pc, STACK);
+        user.set(BP.into(), 0);
+        let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
+        let stack = StackMemory { start: STACK, bytes: &bytes, whole: true, later: None };
+        let Unwound { addresses, end } = walk(&mut { CODE }, Registers::from(&user), stack);
+        (addresses, end)
+    };
+    let known = StackEnd::NoUnwindInfo;
+    assert_eq!(chain(IN_CALL, &[CALLED, 7]), (vec![IN_CALL, CALLED], known));
+    // The new thread.
+    assert_eq!(chain(IN_CALL, &[0, 7]), (vec![IN_CALL], StackEnd::Complete));
+    // No call ends there, and no system call.
+    assert_eq!(chain(IN_CALL, &[CALLED + 1, 7]), (vec![IN_CALL], known));
+    assert_eq!(chain(IN_CALL - 8, &[CALLED, 7]), (vec![IN_CALL - 8], known));
 }
