@@ -17,6 +17,9 @@ const EPOLL_BELIEVED: u64 = 1_000_000_000;
 /// With many sites, each is looked at less often, ns for each site.
 const PER_SITE: u64 = 100_000;
 
+/// Calls that do not return to the program that makes them.
+const ENDING: [&str; 4] = ["execve", "execveat", "exit", "exit_group"];
+
 /// What tells one site from another without looking at the target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Key {
@@ -91,6 +94,12 @@ impl Waits {
             Call::Fault
         };
         self.site(now, pid, call, registers.pc, registers.arguments, false, define)
+    }
+
+    /// Whether the kernel half of a stack is in a call that does not return to the program.
+    pub(crate) fn ends_program(&self, kernel: &[u64]) -> bool {
+        let name = self.kernel.of_stack(kernel).and_then(syscall_name);
+        name.is_some_and(|name| ENDING.contains(&name))
     }
 
     /// Looks at a thread that is blocked now; its site, if it could be read.

@@ -140,6 +140,7 @@ impl Tracker {
         let (_, space) = self.space_of(tid)?;
         let (kernel, by_pointers) = halves(chain);
         let mut user = match user {
+            stack if self.has_no_program(&kernel, stack.as_deref(), &by_pointers) => no_program(),
             Some(stack) => {
                 let user = self.unwind_copy(time, tid, space, &stack, &by_pointers);
                 self.copies.all += 1;
@@ -177,7 +178,10 @@ impl Tracker {
         }
         let kernel: Option<Rc<[u64]>> = halves.as_ref().map(|(kernel, _)| kernel[..].into());
         let by_pointers = halves.as_ref().map_or(&[][..], |(_, user)| user);
-        let copied = copy.map(|stack| self.unwind_copy(time, tid, space, stack, by_pointers));
+        let copied = match &kernel {
+            Some(kernel) if self.has_no_program(kernel, copy, by_pointers) => Some(no_program()),
+            _ => copy.map(|stack| self.unwind_copy(time, tid, space, stack, by_pointers)),
+        };
         let Some(thread) = self.threads.get_mut(&tid) else { return (None, Known::Exactly) };
         thread.left = registers.map(|registers| registers.user());
         thread.kernel = kernel.clone().unwrap_or_default();
@@ -283,6 +287,18 @@ impl Tracker {
         UserHalf { addresses, end, script: Rc::default() }
     }
 
+    /// Whether the kernel has taken the program's memory away from a thread: it ends, or
+    /// another program is about to begin.
+    fn has_no_program(
+        &self,
+        kernel: &[u64],
+        copy: Option<&UserStack>,
+        by_pointers: &[u64],
+    ) -> bool {
+        let nothing = copy.map_or(by_pointers.is_empty(), |stack| stack.bytes.is_empty());
+        nothing && self.waits.ends_program(kernel)
+    }
+
     /// Unwinds a copy that the kernel made. Where that leads nowhere, the kernel's own
     /// way along the frame pointers may. Where it was too short, the rest of the stack is
     /// read now: its frames are older than those in the copy, and
@@ -384,6 +400,11 @@ impl Tracker {
 fn not_read_on(user: UserHalf) -> UserHalf {
     let short = user.end == StackEnd::CopyTooShort;
     UserHalf { end: if short { StackEnd::OverBudget } else { user.end }, ..user }
+}
+
+/// All there is of a thread without a program.
+fn no_program() -> UserHalf {
+    UserHalf { addresses: Rc::default(), end: StackEnd::Complete, script: Rc::default() }
 }
 
 /// A program counter of which nothing more was read.

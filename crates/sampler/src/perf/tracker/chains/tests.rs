@@ -67,10 +67,19 @@ impl ReadScripts for NoScripts {
     }
 }
 
+/// The kernel's function that executes a program, and the one behind it.
+const KALLSYMS: &str = "\
+0000000000e00000 T __x64_sys_execve
+0000000000e00100 T __x64_sys_read
+0000000000e00200 T other
+";
+const EXECUTES: u64 = 0xe00010;
+const READS_FILE: u64 = 0xe00110;
+
 /// A tracker of this very process, as if it had one thread.
 fn tracker() -> (Tracker, u32) {
     let pid = std::process::id();
-    let mut tracker = Tracker::new(KernelCalls::default(), true, START);
+    let mut tracker = Tracker::new(KernelCalls::parse(KALLSYMS.as_bytes()), true, START);
     tracker.read_with(Readers { unwinder: Box::new(Words), scripts: Box::new(NoScripts) });
     let process = Attached { pid, parent: None, name: "prog".into(), mappings: vec![] };
     tracker.adopt(START, process);
@@ -185,6 +194,29 @@ fn a_sample_has_its_copied_stack_and_without_one_no_user_half() {
     let clock = |user| Body::Clock { kernel: true, chain: Box::from([KERNEL, 0xf1]), user };
     let found = stacks(vec![runs(pid), clock(copy(0x7000, &[0x11, 0])), clock(None)]);
     assert_eq!(found, [whole(&[0xf1], &[PC, 0x11]), Some((vec![0xf1], vec![], StackEnd::None))]);
+}
+
+#[test]
+fn a_thread_whose_program_is_gone_has_no_user_half_to_be_had() {
+    let pid = std::process::id();
+    let clock = |function, user| Body::Clock {
+        kernel: true,
+        chain: Box::from([KERNEL, 0xf1, function]),
+        user,
+    };
+    let found = stacks(vec![
+        runs(pid),
+        clock(EXECUTES, copy(0x7000, &[])),
+        clock(EXECUTES, None),
+        clock(EXECUTES, copy(0x7000, &[0x11, 0])),
+        clock(READS_FILE, copy(8, &[])),
+        stack(EXECUTES, 0x7000, &[]),
+        waits(pid, 0x7000),
+    ]);
+    let gone = whole(&[0xf1, EXECUTES], &[]);
+    let there = whole(&[0xf1, EXECUTES], &[PC, 0x11]);
+    let hidden = Some((vec![0xf1, READS_FILE], vec![PC], StackEnd::CopyTooShort));
+    assert_eq!(found, [gone.clone(), gone, there, hidden, whole(&[EXECUTES], &[])]);
 }
 
 #[test]
