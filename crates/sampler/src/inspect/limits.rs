@@ -8,6 +8,7 @@ use whyslow_events::{Event, Ns, Tid};
 
 use super::call::InCall;
 use crate::arch::{Subject, subject_of};
+use crate::clock;
 
 /// `FUTEX_WAIT`, whose limit is a span, and `FUTEX_WAIT_BITSET`, whose limit is an
 /// instant (linux/futex.h). The C library and Rust wait by the latter.
@@ -73,8 +74,10 @@ pub(super) fn timespec(bytes: [u8; TIMESPEC_BYTES]) -> Option<u64> {
     seconds.checked_mul(1_000_000_000)?.checked_add(nanoseconds).filter(|_| plausible)
 }
 
-/// By how many ns the clock of the day is ahead of `now`.
-pub(super) fn real_time_ahead(now: u64) -> Option<i64> {
+/// By how many ns the clock of the day is ahead of that of events; rather too many than too
+/// few, since no wait ends before its limit.
+pub(super) fn real_time_ahead() -> Option<i64> {
+    let now = clock::now().ok()?;
     let real = clock_gettime(ClockId::CLOCK_REALTIME).ok()?.num_nanoseconds();
     real.checked_sub_unsigned(now)
 }

@@ -61,9 +61,9 @@ impl Inspector {
         self.proc.syscall(pid, tid) == Call::Running
     }
 
-    /// The time limit of the wait of a thread that is in `call` at `now`; `None` where
-    /// it is not known.
-    pub(crate) fn limit(&self, pid: u32, call: InCall, now: u64) -> Option<Limit> {
+    /// The time limit of the wait of a thread that is in `call` now; `None` where it is
+    /// not known.
+    pub(crate) fn limit(&self, pid: u32, call: InCall) -> Option<Limit> {
         let (address, real_time) = match limits::told(call)? {
             limits::Told::Endless => return Some(Limit::Endless),
             limits::Told::At { address, real_time } => (address, real_time),
@@ -71,7 +71,7 @@ impl Inspector {
         let mut bytes = [0; limits::TIMESPEC_BYTES];
         Self::memory(pid, address, &mut bytes)?;
         let ahead = match real_time {
-            true => limits::real_time_ahead(now)?,
+            true => limits::real_time_ahead()?,
             false => self.proc.clock_ahead(pid),
         };
         limits::timespec(bytes)?.checked_add_signed(ahead.checked_neg()?).map(Limit::Until)

@@ -246,7 +246,7 @@ impl Poller {
     fn note_limit(&mut self, time: u64, tid: Tid, call: Call) {
         let Some(thread) = self.threads.get(&tid).filter(|thread| !thread.running) else { return };
         let Some(call) = call.waiting() else { return };
-        if let Some(limit) = self.waits.inspector().limit(thread.pid.0, call, time) {
+        if let Some(limit) = self.waits.inspector().limit(thread.pid.0, call) {
             self.emit(time, limit.event(tid));
         }
     }

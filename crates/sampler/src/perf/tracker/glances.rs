@@ -117,7 +117,7 @@ impl Tracker {
         };
         // In the order of the stream, not of the clock.
         self.report_sites(self.now, space, new);
-        let limit = self.waits.inspector().limit(pid.0, call, start);
+        let limit = self.waits.inspector().limit(pid.0, call);
         let registers = UserRegisters::new(call.pc, call.sp);
         let stack = match self.known_stack(tid, &registers) {
             Some(user) if !self.scripts.may_run_in(space) => Some((registers, user)),
