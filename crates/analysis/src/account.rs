@@ -289,6 +289,8 @@ impl Evidence {
             State::Idle => Level::Idles,
             State::Sleep => Level::Sleeps,
             State::SyncThread | State::LockGil => Level::Follows,
+            // Whatever it is for: none of these holds the program up.
+            State::Unknown if tables.is_futex(wait.site) => Level::Follows,
             State::LockUser | State::LockKernel if self.inside(tables, state, wait, pid) => {
                 Level::Locked
             }

@@ -6,8 +6,8 @@ use std::rc::Rc;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 use whyslow_events::{
-    CodeId, Event, ExitStatus, Frame, GilId, GilPlace, Header, Pid, ScriptFrame, ScriptReads, Site,
-    SiteId, SpaceId, StackEnd, StackId, SymbolKey, Thinned,
+    CodeId, Event, ExitStatus, Frame, GilId, GilPlace, Header, Object, Pid, ScriptFrame,
+    ScriptReads, Site, SiteId, SpaceId, StackEnd, StackId, SymbolKey, Thinned,
 };
 
 use crate::frames::base;
@@ -296,6 +296,12 @@ impl Tables {
             .filter_map(|space| space.runtime.as_ref()?.gil);
         runtimes.any(|(start, end)| (start..end).contains(&address))
             || self.gil_at(pid, address).is_some()
+    }
+
+    /// Whether it is a futex that is waited on there.
+    pub(crate) fn is_futex(&self, site: Option<SiteId>) -> bool {
+        let site = site.and_then(|site| self.sites.get(&site));
+        site.is_some_and(|site| matches!(site.object, Object::Futex { .. }))
     }
 
     /// The interpreter lock of `pid` that `address` lies in.

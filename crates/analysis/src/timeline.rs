@@ -70,6 +70,8 @@ pub(crate) struct Thread {
     pub(crate) turns: Vec<Turn>,
     /// Looks at the GIL of its interpreter.
     pub(crate) gil: Vec<GilSeen>,
+    /// Waits of whose time limit something is known.
+    pub(crate) limited: Vec<Limited>,
     /// It began at `start`, and was not only found then.
     pub(crate) born: bool,
     /// It lives on in the next segment.
@@ -84,6 +86,26 @@ pub(crate) struct Thread {
     pub(crate) sampling: Sampling,
     /// The CPUs it may use.
     pub(crate) cpus: CpuSet,
+}
+
+/// What is known of the time limit of a wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Limited {
+    pub(crate) site: SiteId,
+    pub(crate) stack: Option<StackId>,
+    pub(crate) limit: Limit,
+}
+
+/// A time limit, and whether the wait ended with it, by all that was seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Limit {
+    /// There is none.
+    Endless,
+    /// Somebody ended the wait before.
+    Spared,
+    Reached,
+    /// It may be either.
+    Untold,
 }
 
 /// A stretch of one doing, from `start` to the start of the next interval.

@@ -410,4 +410,11 @@ pub enum Event {
         /// The functions there, innermost inlined first.
         frames: Vec<Frame>,
     },
+    /// What was read of the time limit of the wait that a thread was just seen in.
+    Limit {
+        /// The thread.
+        tid: Tid,
+        /// When the wait ends at the latest; `None` when its call has no time limit.
+        until: Option<Ns>,
+    },
 }

@@ -3,7 +3,11 @@
 //! release it, so the threads that wake are threads that wait; what is handed
 //! over (a join, a queue, a condition) comes from another. Where nobody ever wakes, and
 //! waits end all the same, they ended by their time limit: a JVM sleeps that way. Where
+//! the limits were read, it is known which waits have one and which end with it. Where
 //! each that waits has a futex of its own, those at one line belong together.
+
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, HashSet};
 use std::mem;
@@ -15,13 +19,13 @@ use super::parked::{Parked, parked};
 use super::turns::{Change, Turns};
 use crate::State;
 use crate::tables::Tables;
-use crate::timeline::{Doing, Thread, Timeline, Waker};
+use crate::timeline::{Doing, Limit, Thread, Timeline, Waker};
 
 /// The mutexes of glibc, Rust and Go wait while their value is this: locked,
 /// with waiters. A counter only passes through it.
 const CONTENDED: u32 = 2;
 
-/// So many waits show whether they are equally long.
+/// So many waits show whether they are equally long, or end with their limits.
 const REGULAR: u64 = 5;
 /// Lengths of a magnitude differ by less than this factor.
 const ALIKE: f64 = 1.25;
@@ -65,6 +69,12 @@ struct Use {
     turns: Turns,
     /// How many waits were of a [`magnitude`], there.
     lengths: BTreeMap<i32, u64>,
+    /// Of those whose time limit was known: how many had none, ...
+    endless: u64,
+    /// ... and how the others ended.
+    spared: u64,
+    reached: u64,
+    untold: u64,
 }
 
 impl Handovers {
@@ -76,19 +86,14 @@ impl Handovers {
         let unheard = !tables.header.capabilities.wakeups;
         let mut changes: FxHashMap<(Pid, What), Vec<Change>> = FxHashMap::default();
         for thread in &timeline.threads {
+            self.add_limits(tables, thread);
             let mut begun = open.get(&thread.number).copied().unwrap_or(0);
             for (start, end, interval) in thread.spans() {
                 let ns = mem::take(&mut begun) + (end - start);
                 let Doing::Blocked(wait) = interval.doing else { continue };
                 let ended = wait.waker != Waker::Unseen;
-                let futex = wait.site.and_then(|site| futex(tables, site));
-                let parked = interval.stack.and_then(|stack| self.parked(tables, stack));
-                let (what, varies) = match (parked, futex) {
-                    (Some(Parked::Own), _) | (None, None) => continue,
-                    (Some(Parked::At(line)), _) => (What::Parked(line), true),
-                    (None, Some((address, expected))) => {
-                        (What::Futex(address), expected != CONTENDED)
-                    }
+                let Some((what, varies)) = self.what(tables, wait.site, interval.stack) else {
+                    continue;
                 };
                 let key = (thread.pid, what);
                 let used = self.uses.entry(key).or_default();
@@ -126,6 +131,36 @@ impl Handovers {
         }
     }
 
+    fn add_limits(&mut self, tables: &Tables, thread: &Thread) {
+        for wait in &thread.limited {
+            let Some((what, _)) = self.what(tables, Some(wait.site), wait.stack) else { continue };
+            let used = self.uses.entry((thread.pid, what)).or_default();
+            match wait.limit {
+                Limit::Endless => used.endless += 1,
+                Limit::Spared => used.spared += 1,
+                Limit::Reached => used.reached += 1,
+                Limit::Untold => used.untold += 1,
+            }
+        }
+    }
+
+    /// What a wait is for, and whether it expects another value than [`CONTENDED`].
+    fn what(
+        &mut self,
+        tables: &Tables,
+        site: Option<SiteId>,
+        stack: Option<StackId>,
+    ) -> Option<(What, bool)> {
+        let futex = site.and_then(|site| futex(tables, site));
+        match (stack.and_then(|stack| self.parked(tables, stack)), futex) {
+            (Some(Parked::Own), _) | (None, None) => None,
+            (Some(Parked::At(line)), _) => Some((What::Parked(line), true)),
+            (None, Some((address, expected))) => {
+                Some((What::Futex(address), expected != CONTENDED))
+            }
+        }
+    }
+
     fn parked(&mut self, tables: &Tables, stack: StackId) -> Option<Parked> {
         *self.parked.entry(stack).or_insert_with(|| parked(tables, stack))
     }
@@ -155,15 +190,23 @@ impl Handovers {
         match used {
             Some(used) if used.is_timer() => State::Sleep,
             Some(used) if used.is_lock() => State::LockUser,
-            Some(used) if used.is_regular() && self.expires(pid) => State::Sleep,
-            _ => State::SyncThread,
+            Some(used) => match used.limit() {
+                Some(Limit::Reached) => State::Sleep,
+                None | Some(Limit::Untold) if used.is_regular() && self.expires(pid) => {
+                    State::Sleep
+                }
+                Some(Limit::Untold) => State::Unknown,
+                None | Some(Limit::Endless | Limit::Spared) => State::SyncThread,
+            },
+            None => State::SyncThread,
         }
     }
 }
 
 impl Use {
     fn is_timer(&self) -> bool {
-        self.varies && self.expired > 0 && self.wakers.is_empty() && self.foreign == 0
+        let told = self.endless + self.spared > 0;
+        self.varies && !told && self.expired > 0 && self.wakers.is_empty() && self.foreign == 0
     }
 
     fn is_lock(&self) -> bool {
@@ -180,6 +223,20 @@ impl Use {
             .map(|(_, times)| times)
             .sum();
         by_waiters * 2 > self.wakers.values().sum()
+    }
+
+    /// What nearly all waits have in common whose time limit was known; `None` where
+    /// hardly any was.
+    fn limit(&self) -> Option<Limit> {
+        let limited = self.spared + self.reached;
+        if self.endless > limited + self.untold {
+            Some(Limit::Endless)
+        } else if limited >= REGULAR {
+            let reached = self.reached * 5 >= limited * 4;
+            Some(if reached { Limit::Reached } else { Limit::Spared })
+        } else {
+            (limited + self.untold >= REGULAR).then_some(Limit::Untold)
+        }
     }
 
     /// Where nobody tells who wakes: nearly all waits are equally long, as a time limit

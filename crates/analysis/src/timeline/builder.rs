@@ -142,6 +142,9 @@ impl Builder {
             Event::RunDelay { tid, delay_ns } => {
                 self.with(*tid, |track, _| track.delayed(time, *delay_ns));
             }
+            Event::Limit { tid, until } => {
+                self.with(*tid, |track, _| track.limited(time, until.map(|until| until.0)));
+            }
             Event::Polled(polled) => {
                 self.with(polled.tid, |track, _| track.polled(time, polled));
                 if polled.seen == Seen::Off(Off::Dead) {

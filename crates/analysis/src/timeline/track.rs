@@ -1,6 +1,7 @@
 //! One thread's state machine. Time is passed in and never goes back; what an
 //! event contradicts is unknown, not guessed.
 
+mod limits;
 mod polled;
 
 use whyslow_events::{Cpu, LoopTurn, Off, SiteId, StackId};
@@ -8,6 +9,7 @@ use whyslow_events::{Cpu, LoopTurn, Off, SiteId, StackId};
 use super::counts::Counted;
 use super::occupancy::{MaskId, Occupancy};
 use super::{Doing, GilSeen, Interval, Queue, Sample, Thread, Turn, Wait, Waker};
+use limits::Pending;
 use polled::Polling;
 
 /// A waker on another CPU can be faster than the switch it answers. An older
@@ -42,6 +44,8 @@ pub(super) struct Track {
     mark: Queue,
     contradictions: u64,
     polling: Polling,
+    /// Of the wait it was last seen in.
+    limit: Option<Pending>,
 }
 
 impl Track {
@@ -62,6 +66,7 @@ impl Track {
             mark: cpus.totals(MaskId::ALL, since),
             contradictions: 0,
             polling: Polling::default(),
+            limit: None,
         }
     }
 
@@ -91,6 +96,7 @@ impl Track {
 
     pub(super) fn switch_in(&mut self, time: u64, cpu: Cpu, cpus: &mut Occupancy) {
         let at = self.seen(time);
+        self.ended_before(at);
         match self.doing {
             Doing::OnCpu { .. } => self.doubt(at, cpus),
             Doing::Undetermined => {
@@ -122,6 +128,7 @@ impl Track {
         }
         self.cpu = None;
         self.stack = stack;
+        self.limit = None;
         let ahead = self.ahead.take().filter(|(woken, _)| at - woken <= WAKEUP_AHEAD_NS);
         self.doing = doing_after(off);
         if off == Off::Dead {

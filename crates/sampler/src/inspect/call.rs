@@ -7,6 +7,8 @@ pub(crate) struct InCall {
     pub(crate) number: Option<u32>,
     /// First three arguments.
     pub(crate) arguments: [u64; 3],
+    /// The one behind them.
+    pub(crate) fourth: u64,
     /// Where the call returns to.
     pub(crate) pc: u64,
     /// The stack pointer.
@@ -52,11 +54,13 @@ fn in_call(text: &str) -> Option<InCall> {
     let number: i64 = fields.next()?.parse().ok()?;
     let numbers: Vec<u64> = fields.take(FIELDS + 1).map(hexadecimal).collect::<Option<_>>()?;
     match (u32::try_from(number), numbers.as_slice()) {
-        (Ok(number), &[a, b, c, _, _, _, sp, pc]) => {
-            Some(InCall { number: Some(number), arguments: [a, b, c], pc, sp })
+        (Ok(number), &[a, b, c, fourth, _, _, sp, pc]) => {
+            Some(InCall { number: Some(number), arguments: [a, b, c], fourth, pc, sp })
         }
         // Without a stack there is no program: a thread of the kernel's own.
-        (Err(_), &[sp, pc]) if sp != 0 => Some(InCall { number: None, arguments: [0; 3], pc, sp }),
+        (Err(_), &[sp, pc]) if sp != 0 => {
+            Some(InCall { number: None, arguments: [0; 3], fourth: 0, pc, sp })
+        }
         _ => None,
     }
 }
@@ -72,10 +76,11 @@ mod tests {
     #[test]
     fn a_thread_runs_waits_in_a_call_or_outside_or_is_hidden() {
         assert_eq!(Call::parse("running\n"), Call::Running);
-        let call = InCall { number: Some(230), arguments: [1, 0, 2], pc: 0x4000, sp: 0x7f00 };
+        let call =
+            InCall { number: Some(230), arguments: [1, 0, 2], fourth: 3, pc: 0x4000, sp: 0x7f00 };
         let text = "230 0x1 0x0 0x2 0x3 0x0 0x0 0x7f00 0x4000\n";
         assert_eq!(Call::parse(text), Call::In(call));
-        let fault = InCall { number: None, arguments: [0; 3], pc: 0x4000, sp: 0x7f00 };
+        let fault = InCall { number: None, arguments: [0; 3], fourth: 0, pc: 0x4000, sp: 0x7f00 };
         assert_eq!(Call::parse("-1 0x7f00 0x4000\n"), Call::In(fault));
         for hidden in ["", "0", "-1 0x0 0x0", "1 0x7f00 0x4000", "-1 7f00 4000", "running away"] {
             assert_eq!(Call::parse(hidden), Call::Hidden, "{hidden}");

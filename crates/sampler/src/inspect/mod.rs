@@ -5,6 +5,7 @@ mod call;
 mod ends;
 mod fds;
 pub(crate) mod fuzzing;
+mod limits;
 mod process;
 mod sets;
 mod sockets;
@@ -12,6 +13,7 @@ mod sockets;
 use whyslow_events::{Event, Object, Pid};
 
 pub(crate) use call::{Call, InCall};
+pub(crate) use limits::Limit;
 pub(crate) use process::{Process, can_read_memory};
 
 use crate::arch::CODE_BEFORE;
@@ -57,6 +59,22 @@ impl Inspector {
     /// Whether a thread runs, or wants to.
     pub(crate) fn runs(&self, pid: u32, tid: u32) -> bool {
         self.proc.syscall(pid, tid) == Call::Running
+    }
+
+    /// The time limit of the wait of a thread that is in `call` now; `None` where it is
+    /// not known.
+    pub(crate) fn limit(&self, pid: u32, call: InCall) -> Option<Limit> {
+        let (address, real_time) = match limits::told(call)? {
+            limits::Told::Endless => return Some(Limit::Endless),
+            limits::Told::At { address, real_time } => (address, real_time),
+        };
+        let mut bytes = [0; limits::TIMESPEC_BYTES];
+        Self::memory(pid, address, &mut bytes)?;
+        let ahead = match real_time {
+            true => limits::real_time_ahead()?,
+            false => self.proc.clock_ahead(pid),
+        };
+        limits::timespec(bytes)?.checked_add_signed(ahead.checked_neg()?).map(Limit::Until)
     }
 
     /// The bytes of code that end at `pc`.

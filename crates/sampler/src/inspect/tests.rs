@@ -81,3 +81,33 @@ fn a_pipe_we_hold_both_ends_of_wakes_ourselves() {
     drop(writer);
     assert_eq!(watched(&[&reader]), [look(&reader)]);
 }
+
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn a_limit_is_read_by_the_clock_of_events() {
+    let call = |operation, address| InCall {
+        number: Some(202),
+        arguments: [0x1000, operation, 0],
+        fourth: address,
+        pc: 1,
+        sp: 2,
+    };
+    let limit = |call| Inspector::default().limit(std::process::id(), call);
+    let now = crate::clock::now().unwrap();
+    let in_a_second = |clock| {
+        let time = nix::time::clock_gettime(clock).unwrap();
+        [time.tv_sec() + 1, time.tv_nsec()]
+    };
+    for (clock, flag) in
+        [(nix::time::ClockId::CLOCK_MONOTONIC, 0), (nix::time::ClockId::CLOCK_REALTIME, 256)]
+    {
+        let timespec = in_a_second(clock);
+        let read = limit(call(9 | 128 | flag, timespec.as_ptr() as u64));
+        let Some(Limit::Until(until)) = read else { panic!("{read:?}") };
+        // The clocks were read one after the other; wrong by a clock is wrong by years.
+        let ahead = until - now;
+        assert!((900_000_000..60_000_000_000).contains(&ahead), "{clock:?} {ahead}");
+    }
+    assert_eq!(limit(call(9, 0)), Some(Limit::Endless));
+    assert_eq!(limit(call(9, 8)), None, "nothing is there");
+}

@@ -239,7 +239,17 @@ impl Poller {
             self.leave(time, tid);
         }
         self.emit(time, Event::Polled(polled));
+        self.note_limit(time, tid, call);
         Ok(())
+    }
+
+    /// Until when a thread that was seen in this call waits at the latest.
+    fn note_limit(&mut self, time: u64, tid: Tid, call: Call) {
+        let Some(thread) = self.threads.get(&tid).filter(|thread| !thread.running) else { return };
+        let Some(call) = call.waiting() else { return };
+        if let Some(limit) = self.waits.inspector().limit(thread.pid.0, call) {
+            self.emit(time, limit.event(tid));
+        }
     }
 
     /// What a thread does that shows this.

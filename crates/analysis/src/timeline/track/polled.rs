@@ -62,6 +62,9 @@ impl Track {
         };
         let (was_off, is_off) = (is_off(self.doing), is_off(next));
         let unmoved = was_off && is_off && polled.switches == 0 && polled.cpu_ns == 0;
+        if !unmoved {
+            self.ended_between(polled.since.0, at);
+        }
         self.polling.sampling.look(!unmoved, at - from);
         if unmoved {
             self.look_again(next, polled.stack);

@@ -6,6 +6,7 @@ use whyslow_events::{Event, Fallback, SiteId, SpaceId, StackId, Tid, UserRegiste
 
 use super::looks::Reading;
 use super::{Doing, Tracker};
+use crate::inspect::Limit;
 use crate::perf::interner::UserHalf;
 
 /// Threads looked at in one round at most: some 10 µs each.
@@ -39,6 +40,7 @@ pub(super) struct Glance {
     pub(super) tid: Tid,
     pub(super) site: SiteId,
     pub(super) stack: Option<(UserRegisters, UserHalf)>,
+    pub(super) limit: Option<Limit>,
 }
 
 /// How the looks go.
@@ -115,6 +117,7 @@ impl Tracker {
         };
         // In the order of the stream, not of the clock.
         self.report_sites(self.now, space, new);
+        let limit = self.waits.inspector().limit(pid.0, call);
         let registers = UserRegisters::new(call.pc, call.sp);
         let stack = match self.known_stack(tid, &registers) {
             Some(user) if !self.scripts.may_run_in(space) => Some((registers, user)),
@@ -124,7 +127,7 @@ impl Tracker {
             }
             _ => None,
         };
-        let reading = Reading::Glance(Glance { start, tid, site, stack });
+        let reading = Reading::Glance(Glance { start, tid, site, stack, limit });
         self.looks.put(clock(), reading);
     }
 
@@ -144,7 +147,7 @@ impl Tracker {
 
     /// A look that ended at `read`, before which every record has been taken in.
     pub(super) fn place_glance(&mut self, read: u64, glance: Glance) {
-        let Glance { start, tid, site, stack } = glance;
+        let Glance { start, tid, site, stack, limit } = glance;
         let Some(thread) = self.threads.get_mut(&tid) else { return };
         if thread.doing != Doing::Waiting || thread.asleep > start {
             return;
@@ -154,6 +157,9 @@ impl Tracker {
         let stack: Option<StackId> =
             stack.and_then(|(registers, user)| self.stack_of_look(read, tid, &registers, user));
         self.emit(read, Event::Look { tid, site, stack });
+        if let Some(limit) = limit {
+            self.emit(read, limit.event(tid));
+        }
     }
 
     /// The wait that ends at `time` is remembered, if somebody looked; if not,

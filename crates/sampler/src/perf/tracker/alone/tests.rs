@@ -44,7 +44,7 @@ const BLOCK: Body = Body::SwitchedOut { preempted: false };
 
 fn look(tracker: &mut Tracker, from: u64, to: u64, site: u32) {
     let (tid, site) = (Tid(ROOT), SiteId(site));
-    let glance = Glance { start: START + from, tid, site, stack: None };
+    let glance = Glance { start: START + from, tid, site, stack: None, limit: None };
     tracker.looks.put(START + to, Reading::Glance(glance));
 }
 
