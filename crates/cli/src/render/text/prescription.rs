@@ -42,6 +42,10 @@ fn gain(prescription: &Prescription, room: usize) -> String {
     let [slow, fast] = speedup.map(significant);
     let times = if slow == fast { fast } else { format!("{slow} to {fast}") };
     let gain = format!("{model}{with}: {times} times as fast");
-    let whole = format!("{gain} ({} to {})", span(low), span(high));
+    let [low, high] = [span(low), span(high)];
+    let whole = match low == high {
+        true => format!("{gain} ({low})"),
+        false => format!("{gain} ({low} to {high})"),
+    };
     if columns(&whole) <= room { whole } else { gain }
 }

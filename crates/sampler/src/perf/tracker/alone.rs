@@ -50,8 +50,12 @@ impl Tracker {
     /// `tid` has ended, and its events with it, before its last switch. Of a
     /// process that we wait for ourselves we hear when it is really gone.
     pub(super) fn ended(&mut self, time: u64, tid: Tid) {
-        if self.is_withdrawn(tid) {
-            self.withdraw(time, tid);
+        let withdrawn = self.is_withdrawn(tid);
+        if withdrawn {
+            self.tell_of_withdrawn(time, tid);
+        }
+        if withdrawn && self.awaited == Some(tid) {
+            self.lose_sight_of(time, tid);
         } else {
             self.exit(time, tid);
         }
@@ -67,17 +71,23 @@ impl Tracker {
         self.glances.is_some() && process.is_some_and(|process| process.bare)
     }
 
-    fn withdraw(&mut self, time: u64, tid: Tid) {
+    fn tell_of_withdrawn(&mut self, time: u64, tid: Tid) {
+        let Some(thread) = self.threads.get(&tid) else { return };
+        let name = self.processes.get(&thread.pid).map_or("", |process| &process.name);
+        let told = withdrawn(name, thread.pid);
+        self.emit(time, Event::Fallback(told));
+    }
+
+    /// What `tid` does from now on until it is gone is not known.
+    fn lose_sight_of(&mut self, time: u64, tid: Tid) {
         let on_cpu = self.cpus.iter().find(|(_, on_cpu)| on_cpu.current == Some(tid));
         if let Some((cpu, _)) = on_cpu {
             self.switched_out(time, *cpu, tid, false);
         }
-        let Some(thread) = self.threads.get_mut(&tid) else { return };
         // Nobody tells of its exit any more.
-        thread.exiting = true;
-        let name = self.processes.get(&thread.pid).map_or("", |process| &process.name);
-        let told = withdrawn(name, thread.pid);
-        self.emit(time, Event::Fallback(told));
+        if let Some(thread) = self.threads.get_mut(&tid) {
+            thread.exiting = true;
+        }
     }
 
     /// Somebody waits for the process of which `tid` is the first thread.
