@@ -302,11 +302,11 @@ pub struct Prescription {
 pub struct Predicted {
     /// Workers.
     pub workers: u32,
-    /// Wall-clock time, lowest and highest.
+    /// Wall-clock time, lowest and highest, ns.
     pub wall_ns: [u64; 2],
-    /// Speed-up, lowest and highest.
+    /// Speed-up, lowest and highest: as many times as fast.
     pub speedup: [f64; 2],
-    /// Memory cost.
+    /// Memory cost, bytes.
     pub memory_bytes: Option<u64>,
 }
 

@@ -102,8 +102,20 @@ pub(crate) struct Judged {
     pub(crate) active: Active,
 }
 
+impl Judged {
+    fn nothing() -> Judged {
+        let (class, cause) = (Class::Inconclusive, "unknown".to_owned());
+        let active = Active { class, cause: cause.clone(), share: 0.0 };
+        Judged { class, cause, share: 0.0, active }
+    }
+}
+
 pub(crate) fn verdict(facts: &Facts<'_>) -> Verdict {
-    let mut judged = judge(facts.shares, facts.margin());
+    let mut judged = match facts.threads.total() {
+        // Nobody was seen, which is not that they had nothing to do.
+        0 => Judged::nothing(),
+        _ => judge(facts.shares, facts.margin()),
+    };
     if facts.gil() {
         blame_gil(judged.class, &mut judged.cause);
         blame_gil(judged.active.class, &mut judged.active.cause);

@@ -16,6 +16,8 @@ use std::process::ExitCode;
 use nix::sys::resource::{Resource, setrlimit};
 use whyslow_events::ExitStatus;
 
+use crate::sanitize::clean;
+
 /// whyslow itself failed.
 pub(crate) const FAILURE: u8 = 125;
 /// The command cannot be executed.
@@ -80,6 +82,17 @@ pub(crate) fn code_of(error: &anyhow::Error) -> u8 {
     }
 }
 
+/// What went wrong, and what to do on lines of their own. Names and paths in it come from
+/// outside, and are made safe to print.
+#[must_use]
+pub(crate) fn message(error: &anyhow::Error) -> String {
+    let said = format!("{error:#}");
+    let remedy = error.downcast_ref().and_then(whyslow_sampler::Error::remedy);
+    let lines: Vec<_> =
+        said.lines().chain(remedy.iter().flat_map(|it| it.lines())).map(clean).collect();
+    lines.join("\n")
+}
+
 /// Whether the reader of our output went away, which is no failure.
 #[must_use]
 pub(crate) fn is_broken_pipe(error: &anyhow::Error) -> bool {
@@ -108,6 +121,18 @@ mod tests {
         assert_eq!(code_of(&refused.into()), 126);
         assert_eq!(code_of(&anyhow::anyhow!("anything")), 125);
         assert_eq!(code_of(&not_found().context("more")), 127);
+    }
+
+    #[test]
+    fn a_message_ends_with_what_to_do_and_has_no_escapes_of_others() {
+        use whyslow_sampler::Error;
+        let zombie = Error::Zombie { pid: 7, name: "\u{1b}]0;mine\u{7}".to_owned() };
+        let message = message(&zombie.into());
+        assert!(message.contains("process 7") && !message.contains('\u{1b}'), "{message}");
+        let errno = nix::errno::Errno::EACCES;
+        let refused = Error::Proc { path: "/proc/1/maps".into(), errno };
+        let message = super::message(&refused.into());
+        assert_eq!(message.lines().count(), 2, "{message}");
     }
 
     #[test]

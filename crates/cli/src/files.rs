@@ -11,7 +11,7 @@ use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 
 pub(crate) use draft::Draft;
 
@@ -98,8 +98,9 @@ pub(crate) fn publish_recording(
 }
 
 fn new_draft(folder: &Path) -> anyhow::Result<Draft> {
-    Draft::in_folder(folder).with_context(|| {
-        format!("cannot write in the folder {}\nuse -o to choose another", folder.display())
+    Draft::in_folder(folder).map_err(|error| {
+        let folder = folder.display();
+        anyhow!("cannot write in the folder {folder}: {error}\nuse -o to choose another")
     })
 }
 
@@ -211,7 +212,10 @@ mod tests {
         let folder = tempdir().unwrap();
         let path = folder.path().join("none/x.svg");
         let error = check(&path, Existing::Keep).unwrap_err();
-        assert!(error.to_string().contains("none"), "{error}");
+        let message = format!("{error:#}");
+        let (what, remedy) = message.split_once('\n').unwrap();
+        assert!(what.contains("none: No such file or directory (os error 2)"), "{what}");
+        assert!(remedy.starts_with("use -o"), "{remedy}");
     }
 
     #[test]

@@ -37,10 +37,7 @@ fn main() -> ExitCode {
         Ok(ending) => ending.conclude(),
         Err(error) if exit::is_broken_pipe(&error) => Ending::SUCCESS.conclude(),
         Err(error) => {
-            anstream::eprintln!("{}: {error:#}", output::error_label());
-            if let Some(remedy) = error.downcast_ref().and_then(whyslow_sampler::Error::remedy) {
-                anstream::eprintln!("{remedy}");
-            }
+            anstream::eprintln!("{}: {}", output::error_label(), exit::message(&error));
             Ending::Code(exit::code_of(&error)).conclude()
         }
     }

@@ -47,8 +47,13 @@ pub struct Fallback {
     pub wanted: String,
     /// What is used in its place.
     pub got: String,
-    /// The name of the error the kernel gave, such as `EACCES`.
+    /// The name of the error the kernel gave, such as `EACCES`, or [`Fallback::NO_ERROR`].
     pub errno: String,
     /// What the reader can do about it.
     pub remedy: String,
+}
+
+impl Fallback {
+    /// The `errno` of what the kernel did not refuse, and is not to be had all the same.
+    pub const NO_ERROR: &'static str = "no error";
 }

@@ -101,6 +101,19 @@ pub enum Object {
     SelfPipe,
 }
 
+impl Object {
+    /// Whether its name leads to something outside, and is no number that means nothing
+    /// once the program has ended.
+    fn tells_where(&self) -> bool {
+        match self {
+            Object::Pipe(_) | Object::SelfPipe => false,
+            Object::EventFd | Object::TimerFd | Object::SignalFd => false,
+            Object::Unix { path, .. } => !path.is_empty(),
+            _ => true,
+        }
+    }
+}
+
 impl fmt::Display for Object {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -136,6 +149,9 @@ impl fmt::Display for Object {
             Object::Set { members, .. } if members.is_empty() => f.write_str("timer"),
             Object::Set { members, complete } => {
                 const SHOWN: usize = 3;
+                let mut members: Vec<&Object> = members.iter().collect();
+                // Stable: those that tell a reader something come first.
+                members.sort_by_key(|member| !member.tells_where());
                 for (i, member) in members.iter().take(SHOWN).enumerate() {
                     if i > 0 {
                         f.write_str(", ")?;
@@ -161,6 +177,20 @@ mod tests {
         let members = (1..=5).map(Object::Pipe).collect();
         let set = Object::Set { members, complete: true };
         assert_eq!(set.to_string(), "pipe:[1], pipe:[2], pipe:[3] and 2 more");
+    }
+
+    #[test]
+    fn the_members_of_a_set_that_say_most_are_named() {
+        let unnamed = Object::Unix { inode: 9, path: String::new(), listening: false };
+        let server = Object::Tcp {
+            local: "127.0.0.1:50000".parse().unwrap(),
+            remote: "127.0.0.1:8765".parse().unwrap(),
+            role: TcpRole::Opened,
+        };
+        let pipes = [1, 2].map(Object::Pipe);
+        let members = [&[unnamed][..], &pipes, &[server]].concat();
+        let set = Object::Set { members, complete: true };
+        assert_eq!(set.to_string(), "tcp 127.0.0.1:8765, unix:[9], pipe:[1] and 1 more");
     }
 
     #[test]

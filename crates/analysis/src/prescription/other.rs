@@ -142,20 +142,18 @@ fn starved(facts: &Facts<'_>) -> Prescription {
     let kept = facts.share(|state| state.group() == Group::Starved);
     let quota = facts.share(|state| state == State::RunqThrottled) * 2.0 >= kept;
     let wanted = span(kept * facts.wall_ns as f64);
+    let cpus = format!("{:.1}", facts.cpus);
+    let cpus = cpus.trim_end_matches(".0");
     let (model, because) = match quota {
         true => (
             "raise-quota",
             format!(
-                "it could have computed for {wanted} more, but its quota of {:.1} CPUs was used up",
-                facts.cpus
+                "it could have computed for {wanted} more, but its quota of {cpus} CPUs was used up"
             ),
         ),
         false => (
             "more-cpus",
-            format!(
-                "it was ready to compute for {wanted}, while others had its {:.1} CPUs",
-                facts.cpus
-            ),
+            format!("it was ready to compute for {wanted}, while others had its {cpus} CPUs"),
         ),
     };
     let mut prescription = prescribed(model, vec![because]);

@@ -16,6 +16,8 @@ pub(crate) struct Builder {
     start: u64,
     /// Time of the latest event.
     now: u64,
+    /// When a thread ended last.
+    last_end: u64,
     ended: bool,
     cpus: Occupancy,
     live: FxHashMap<Tid, Track>,
@@ -44,6 +46,7 @@ impl Builder {
         Builder {
             start,
             now: start,
+            last_end: start,
             ended: false,
             cpus: Occupancy::new(header.facts.cpus, start),
             live: FxHashMap::default(),
@@ -187,6 +190,10 @@ impl Builder {
     }
 
     pub(crate) fn finish(mut self) -> Timeline {
+        if self.live.is_empty() && self.known > 0 {
+            // The program is over: what is told of the machine afterwards is none of its time.
+            self.now = self.last_end.max(self.from);
+        }
         for tid in self.tids() {
             self.leave(tid, self.now);
         }
@@ -260,6 +267,7 @@ impl Builder {
         self.contradictions += track.contradictions();
         let cpus = self.cpus.cpus_of(track.mask()).clone();
         let thread = track.finish(time, &mut self.cpus);
+        self.last_end = self.last_end.max(thread.end);
         self.finished.push(Thread { cpus, ..thread });
     }
 

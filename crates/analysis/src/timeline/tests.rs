@@ -13,7 +13,7 @@ use whyslow_events::{
     Cpu, Entrance, Event, Header, InMemory, Ns, Off, Pid, Seen, SiteId, SpaceId, Tid, Wakener,
 };
 
-use crate::report::ThreadLedger;
+use crate::report::{Class, ThreadLedger};
 use crate::script::{MS, START, Script, header};
 use crate::{Analysis, analyze};
 
@@ -110,8 +110,8 @@ fn the_ordinary_turn() {
         "cpu.user 13 runq.preempted 5 runq.waking 3 sleep 4 stopped 5",
     );
     assert_eq!(analysis.report.ledger.threads[0].lifetime_ns, 30 * MS);
-    assert_eq!(analysis.report.window.duration_ns, 40 * MS);
-    assert_eq!(analysis.report.bottleneck.shares["idle"], 0.25);
+    assert_eq!(analysis.report.window.duration_ns, 30 * MS);
+    assert_eq!(analysis.report.bottleneck.shares.get("idle"), None);
     assert_eq!(analysis.anomalies, crate::Anomalies::default());
 }
 
@@ -305,4 +305,30 @@ fn exec_and_renaming() {
 fn the_window_starts_at_the_headers_time() {
     let window = check(&[(0, found(Seen::Off(Off::Stopped))), (1, end())], "stopped 1");
     assert_eq!(window.report.window.start, "2023-11-14T22:13:20Z");
+}
+
+#[test]
+fn the_window_of_a_program_that_is_over_ends_with_its_last_thread() {
+    let dies = [(0, found(Seen::Runnable)), (1, sample()), (4, switch_out(Off::Dead))];
+    let afterwards = [(6, Event::Occupant { cpu: CPU, busy: false }), (9, end())];
+    let over = play(&[&dies[..], &afterwards].concat()).report;
+    assert_eq!(over.window.duration_ns, 4 * MS);
+    assert_eq!(over.bottleneck.shares["cpu.user"], 1.0);
+    let other = Event::Thread {
+        tid: Tid(101),
+        pid: Pid(100),
+        name: "b".to_owned(),
+        entrance: Entrance::Born,
+    };
+    let alive = play(&[&dies[..], &[(4, other)], &afterwards].concat()).report;
+    assert_eq!(alive.window.duration_ns, 9 * MS, "another goes on");
+}
+
+#[test]
+fn where_nobody_was_seen_nothing_is_known() {
+    for events in [&[][..], &[(0, end())], &[(50, end())]] {
+        let verdict = play(events).report.verdict;
+        assert_eq!(verdict.class, Class::Inconclusive, "{}", verdict.summary);
+        assert!(verdict.summary.contains("no thread was seen"), "{}", verdict.summary);
+    }
 }

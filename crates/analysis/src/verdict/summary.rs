@@ -50,6 +50,9 @@ pub(super) fn sentence(facts: &Facts<'_>, judged: &Judged) -> String {
 }
 
 fn inconclusive(facts: &Facts<'_>, wall: &str) -> String {
+    if facts.threads.total() == 0 {
+        return "Inconclusive: no thread was seen, so there is nothing to judge.".to_owned();
+    }
     let remedy = if facts.lost {
         "records were lost, so record again with less load or a lower --freq"
     } else {

@@ -45,6 +45,7 @@ fn open(path: &Path) -> anyhow::Result<(String, BufReader<File>)> {
         let file = File::open(path).with_context(|| format!("cannot open {name}"))?;
         // Of a pipe nothing can be read twice.
         let pipe = !file.metadata().is_ok_and(|of| of.is_file());
+        let kept = |file| kept(file).with_context(|| format!("cannot read {name}"));
         let file = if pipe { kept(file)? } else { file };
         (name, file)
     };

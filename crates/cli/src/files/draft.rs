@@ -38,7 +38,7 @@ impl Draft {
         match nameless {
             // Without `/proc` it could not get a name.
             Ok(file) if open_file(&file).exists() => Ok(Draft { file, hidden: None }),
-            Err(error) if !has_no_nameless_files(&error) => Err(error),
+            Err(error) if !has_no_nameless_files(&error) || !folder.is_dir() => Err(error),
             _ => {
                 let (file, path) = names().tempfile_in(folder)?.into_parts();
                 Ok(Draft { file, hidden: Some(path) })

@@ -59,8 +59,8 @@ impl Continuity {
 pub(crate) fn fallback() -> Fallback {
     Fallback {
         wanted: "sched_switch out of idleness".to_owned(),
-        got: "switch records, and wakeups during idleness go unseen".to_owned(),
-        errno: "no error".to_owned(),
+        got: "switch records without wakeups".to_owned(),
+        errno: Fallback::NO_ERROR.to_owned(),
         remedy: "this kernel drops its idle task's tracepoints; a restart brings them back"
             .to_owned(),
     }

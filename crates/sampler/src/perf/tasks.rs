@@ -214,7 +214,7 @@ fn no_perf(errno: Errno) -> Error {
 
 fn fallback(refused: &Error) -> Fallback {
     let errno = refused.errno();
-    let errno = errno.map_or_else(|| "no error".to_owned(), |errno| format!("{errno:?}"));
+    let errno = errno.map_or_else(|| Fallback::NO_ERROR.to_owned(), |errno| format!("{errno:?}"));
     Fallback {
         wanted: "system-wide scheduler events".to_owned(),
         got: "own threads' switch records: no wakeups, no neighbours, no kernel frames; \

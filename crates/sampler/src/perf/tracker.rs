@@ -124,6 +124,8 @@ struct Process {
     space: SpaceId,
     name: String,
     alive: usize,
+    /// It has executed a program of which nothing is mapped yet.
+    bare: bool,
     habits: Habits,
 }
 

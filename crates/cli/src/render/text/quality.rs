@@ -1,7 +1,8 @@
 //! How far the numbers can be trusted, and what they cost.
 
 use anstyle::Style;
-use whyslow_analysis::report::{Fallback, Reach, Report, Scripts, Thinned};
+use whyslow_analysis::report::{Engine, Fallback, Reach, Report, Scripts, Thinned};
+use whyslow_events as events;
 
 use super::line::{Line, columns, dim, warning, wrap};
 use crate::render::Origin;
@@ -50,7 +51,11 @@ fn cut(of: &str, reach: &Reach) -> Option<Line> {
 
 fn note(fallback: &Fallback, width: usize, lines: usize) -> Vec<Line> {
     let Fallback { wanted, got, errno, remedy } = fallback;
-    let text = format!("{wanted} refused ({errno}), using {got}: {remedy}");
+    let refused = match errno.as_str() {
+        events::Fallback::NO_ERROR => "not to be had".to_owned(),
+        errno => format!("refused ({errno})"),
+    };
+    let text = format!("{wanted} {refused}, using {got}: {remedy}");
     wrap(&clean(&text), width, lines)
         .into_iter()
         .map(|text| Line::new().push(warning(), text))
@@ -59,11 +64,11 @@ fn note(fallback: &Fallback, width: usize, lines: usize) -> Vec<Line> {
 
 fn items(report: &Report, origin: &Origin) -> Vec<(Style, String)> {
     let quality = &report.quality;
-    let mut items = vec![
-        (dim(), format!("{} {} Hz", report.engine.name, origin.frequency)),
+    let mut items = engine(&report.engine, origin.frequency);
+    items.extend([
         (dim(), format!("{} events", count(quality.overhead.events))),
         (marked(quality.lost > 0), format!("{} lost", count(quality.lost))),
-    ];
+    ]);
     if quality.late > 0 {
         items.push((warning(), format!("{} late", count(quality.late))));
     }
@@ -108,6 +113,31 @@ fn items(report: &Report, origin: &Origin) -> Vec<(Style, String)> {
     });
     items.push((dim(), overhead));
     items
+}
+
+/// What is seen by the names of capabilities, as a reader calls it.
+const SEEN: [(&str, &str); 7] = [
+    ("exact-switches", "single switches"),
+    ("wakeups", "wakers"),
+    ("neighbours", "other programs"),
+    ("cpu-samples", "CPU samples"),
+    ("kernel-stacks", "kernel code"),
+    ("user-stacks", "stacks"),
+    ("causes", "causes of waits"),
+];
+
+/// The engine, at what rate it samples, and what it does not see.
+fn engine(engine: &Engine, frequency: u32) -> Vec<(Style, String)> {
+    let has = |name: &str| engine.capabilities.iter().any(|it| it == name);
+    let name = if has("cpu-samples") {
+        format!("{} {frequency} Hz", engine.name)
+    } else {
+        engine.name.clone()
+    };
+    let unseen: Vec<&str> =
+        SEEN.iter().filter(|(name, _)| !has(name)).map(|(_, called)| *called).collect();
+    let unseen = (!unseen.is_empty()).then(|| (dim(), format!("not seen: {}", unseen.join(", "))));
+    [(dim(), name)].into_iter().chain(unseen).collect()
 }
 
 /// What a limit of cost has left out.

@@ -106,3 +106,47 @@ fn stolen_time_is_told_when_it_matters() {
     report.quality.stolen_ns = thread_time / 40;
     assert!(plain(&report, USUAL).contains("2.5 % stolen by the hypervisor"));
 }
+
+#[test]
+fn what_an_engine_does_not_see_is_said_and_no_rate_that_it_does_not_have() {
+    let mut report = fixture("server");
+    let all = ["exact-switches", "wakeups", "neighbours", "cpu-samples", "kernel-stacks"];
+    let all = all.into_iter().chain(["user-stacks", "causes"]).map(str::to_owned);
+    report.engine.capabilities = all.collect();
+    let screen = plain(&report, USUAL);
+    assert!(screen.contains("perf 499 Hz") && !screen.contains("not seen"), "{screen}");
+    report.engine.name = "procfs".to_owned();
+    report.engine.capabilities = vec!["user-stacks".to_owned(), "causes".to_owned()];
+    let screen = plain(&report, USUAL);
+    assert!(screen.contains("not seen: single switches, wakers, other programs"), "{screen}");
+    assert!(screen.contains("procfs ·") || screen.contains("procfs\n"), "{screen}");
+}
+
+#[test]
+fn what_was_not_refused_is_not_said_to_be() {
+    let mut report = fixture("damaged");
+    report.engine.fallbacks.truncate(1);
+    report.engine.fallbacks[0].errno = whyslow_events::Fallback::NO_ERROR.to_owned();
+    let screen = plain(&report, USUAL);
+    assert!(screen.contains("not to be had, using") && !screen.contains("refused"), "{screen}");
+}
+
+#[test]
+fn a_prediction_is_whole_or_shorter_and_never_cut() {
+    use whyslow_analysis::report::{Predicted, Prescription};
+    let (speedup, wall_ns) = ([1.56, 2.3], [899_000_000, 1_320_000_000]);
+    let prescription = Prescription {
+        model: "multiprocessing".to_owned(),
+        because: Vec::new(),
+        predicted: Some(Predicted { workers: 2, wall_ns, speedup, memory_bytes: None }),
+        rejected: Vec::new(),
+        antipatterns: Vec::new(),
+    };
+    let report = Report { prescription: Some(prescription), ..fixture("server") };
+    let heading = |width| {
+        let screen = plain(&report, Layout { width, ..USUAL });
+        screen.lines().find(|line| line.starts_with("To do")).unwrap().to_owned()
+    };
+    assert!(heading(100).ends_with("(899 ms to 1.32 s)"), "{}", heading(100));
+    assert!(heading(80).ends_with("times as fast"), "{}", heading(80));
+}

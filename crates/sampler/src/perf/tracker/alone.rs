@@ -2,7 +2,7 @@
 //! cannot be had: when each leaves its CPU and gets one, but neither where it
 //! waits nor who else runs.
 
-use whyslow_events::{Cpu, Event, Off, Tid};
+use whyslow_events::{Cpu, Event, Fallback, Off, Pid, Tid};
 
 use super::glances::Glances;
 use super::looks::Reading;
@@ -50,9 +50,43 @@ impl Tracker {
     /// `tid` has ended, and its events with it, before its last switch. Of a
     /// process that we wait for ourselves we hear when it is really gone.
     pub(super) fn ended(&mut self, time: u64, tid: Tid) {
-        self.exit(time, tid);
+        let withdrawn = self.is_withdrawn(tid);
+        if withdrawn {
+            self.tell_of_withdrawn(time, tid);
+        }
+        if withdrawn && self.awaited == Some(tid) {
+            self.lose_sight_of(time, tid);
+        } else {
+            self.exit(time, tid);
+        }
         if self.glances.is_some() && self.awaited != Some(tid) {
             self.dead(tid);
+        }
+    }
+
+    /// Whether it is not `tid` that has ended, but what we are told of it: with a program that
+    /// changes the user, or that he may not read, before anything of it is mapped.
+    fn is_withdrawn(&self, tid: Tid) -> bool {
+        let process = self.threads.get(&tid).and_then(|thread| self.processes.get(&thread.pid));
+        self.glances.is_some() && process.is_some_and(|process| process.bare)
+    }
+
+    fn tell_of_withdrawn(&mut self, time: u64, tid: Tid) {
+        let Some(thread) = self.threads.get(&tid) else { return };
+        let name = self.processes.get(&thread.pid).map_or("", |process| &process.name);
+        let told = withdrawn(name, thread.pid);
+        self.emit(time, Event::Fallback(told));
+    }
+
+    /// What `tid` does from now on until it is gone is not known.
+    fn lose_sight_of(&mut self, time: u64, tid: Tid) {
+        let on_cpu = self.cpus.iter().find(|(_, on_cpu)| on_cpu.current == Some(tid));
+        if let Some((cpu, _)) = on_cpu {
+            self.switched_out(time, *cpu, tid, false);
+        }
+        // Nobody tells of its exit any more.
+        if let Some(thread) = self.threads.get_mut(&tid) {
+            thread.exiting = true;
         }
     }
 
@@ -86,6 +120,17 @@ impl Tracker {
         if self.glances.is_some() {
             self.note_at(time, Event::RunDelay { tid, delay_ns });
         }
+    }
+}
+
+fn withdrawn(name: &str, pid: Pid) -> Fallback {
+    Fallback {
+        wanted: format!("events of {name} (process {pid})"),
+        got: "nothing from the start of that program on".to_owned(),
+        errno: Fallback::NO_ERROR.to_owned(),
+        remedy: "it changes its user or may not be read, and the kernel hides what such \
+                 programs do from others than root: record it as root"
+            .to_owned(),
     }
 }
 

@@ -215,7 +215,7 @@ impl Tracker {
         let fallback = Fallback {
             wanted: "the cause of each wait".to_owned(),
             got,
-            errno: "no error".to_owned(),
+            errno: Fallback::NO_ERROR.to_owned(),
             remedy: "short waits are over before a look; with privilege each is recorded"
                 .to_owned(),
         };

@@ -29,7 +29,8 @@ impl Tracker {
         }
         self.define(time, Event::Process { pid, parent, space, name: name.clone() });
         self.seen_processes += 1;
-        self.processes.insert(pid, Process { space, name, alive: 0, habits: Habits::default() });
+        self.processes
+            .insert(pid, Process { space, name, alive: 0, bare: false, habits: Habits::default() });
     }
 
     /// Takes in a thread of an adopted process as it was looked at, before the
@@ -211,7 +212,7 @@ impl Tracker {
             );
             self.seen_processes += 1;
             let (name, habits) = (name.clone(), Habits::default());
-            self.processes.insert(pid, Process { space, name, alive: 0, habits });
+            self.processes.insert(pid, Process { space, name, alive: 0, bare: false, habits });
         }
         if time < self.start {
             let born = Found { time, pid: pid.0, tid: tid.0, name, seen: Seen::Runnable };
@@ -252,6 +253,7 @@ impl Tracker {
         let space = self.spaces.create(pid);
         let Some(process) = self.processes.get_mut(&pid) else { return };
         let old = std::mem::replace(&mut process.space, space);
+        process.bare = true;
         name.clone_into(&mut process.name);
         self.waits.remove(pid, old);
         self.spaces.remove(old);
@@ -260,7 +262,8 @@ impl Tracker {
     }
 
     pub(super) fn mapped(&mut self, time: u64, pid: Pid, mapping: Mapping) {
-        let Some(process) = self.processes.get(&pid) else { return };
+        let Some(process) = self.processes.get_mut(&pid) else { return };
+        process.bare = false;
         if let Some(event) = self.spaces.map(process.space, mapping) {
             self.define(time, event);
         }

@@ -147,3 +147,32 @@ fn a_stopped_thread_has_a_site_of_its_own() {
     let [Event::Site { site: Site { entry, .. }, .. }] = &sites[..] else { panic!("{sites:?}") };
     assert_eq!(*entry, whyslow_events::Entry::Stopped);
 }
+
+#[test]
+fn who_is_hidden_from_us_when_it_changes_its_user_neither_ends_nor_computes() {
+    let begun = || {
+        let mut tracker = tracker();
+        record(&mut tracker, 0, Body::SwitchedIn);
+        tracker
+    };
+    let mut tracker = begun();
+    tracker.await_end_of(Tid(ROOT));
+    let exec = Body::Comm { pid: ROOT, tid: ROOT, exec: true, name: "su".into() };
+    record(&mut tracker, 5, exec.clone());
+    record(&mut tracker, 10, Body::Exit { tid: ROOT });
+    let told = taken(&mut tracker);
+    assert!(told.contains(&(10, out(BLOCKED))), "{told:?}");
+    let named = |event: &Event| matches!(event, Event::Fallback(it) if it.wanted.contains("su"));
+    assert!(told.iter().any(|(_, event)| named(event)), "{told:?}");
+    assert!(!told.iter().any(|(_, event)| matches!(event, Event::Exit { .. })), "{told:?}");
+    tracker.gone(START + 20);
+    tracker.settle(START + 30);
+    assert!(tracker.is_over());
+    assert_eq!(taken(&mut tracker).last(), Some(&(20, out(Off::Dead))));
+    // Of whom nobody waits for no end is ever heard: it is in the recording no longer.
+    let mut tracker = begun();
+    record(&mut tracker, 5, exec);
+    record(&mut tracker, 10, Body::Exit { tid: ROOT });
+    assert!(tracker.is_over());
+    assert!(taken(&mut tracker).contains(&(10, Event::Exit { tid: Tid(ROOT) })));
+}
