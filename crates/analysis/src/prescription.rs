@@ -14,10 +14,15 @@ mod words;
 
 pub(crate) use gather::Inputs;
 
+use std::fmt::Display;
+
 use crate::frames::Frames;
 use crate::report::Prescription;
 use facts::{Facts, Process, Worker};
+use words::span;
 
+/// Shorter programs tell nothing of what a longer one would do.
+const TOO_SHORT: u64 = 100_000_000;
 /// From this part of all work on, in CPython, the program is one of Python.
 const PYTHON: f64 = 0.5;
 
@@ -26,6 +31,9 @@ pub(crate) fn prescribe(inputs: &Inputs<'_>, frames: &mut Frames<'_>) -> Prescri
 }
 
 fn prescription(facts: &Facts<'_>) -> Prescription {
+    if facts.wall_ns < TOO_SHORT {
+        return unknown(format!("too short: {} of it", span(facts.wall_ns as f64)));
+    }
     let work = |process: &Process| process.sum(Worker::work) as f64;
     let all: f64 = facts.processes.iter().map(work).sum();
     let python: f64 = facts.processes.iter().filter(|it| it.python).map(work).sum();
@@ -45,4 +53,8 @@ fn prescribed(model: &str, because: Vec<String>) -> Prescription {
         rejected: Vec::new(),
         antipatterns: Vec::new(),
     }
+}
+
+fn unknown(why: impl Display) -> Prescription {
+    prescribed("unknown", vec![format!("not enough evidence: {why}")])
 }

@@ -4,8 +4,8 @@
 
 use super::antipatterns;
 use super::facts::{Facts, Process, Worker};
-use super::prescribed;
 use super::words::{share, span};
+use super::{prescribed, unknown};
 use crate::report::{Class, Predicted, Prescription, Rejected};
 use crate::{Group, State};
 
@@ -45,10 +45,6 @@ pub(super) fn prescription(facts: &Facts<'_>) -> Prescription {
 
 fn keep(because: String) -> Prescription {
     prescribed("keep", vec![because])
-}
-
-fn unknown(why: &str) -> Prescription {
-    prescribed("unknown", vec![format!("not enough evidence: {why}")])
 }
 
 /// At best so much of the wall-clock time is gone.

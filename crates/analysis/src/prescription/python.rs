@@ -4,11 +4,9 @@ use super::antipatterns::{self, Found};
 use super::facts::{EventLoop, Facts, Process, Repeats, Worker};
 use super::model::{Machine, Model, Prediction, Work};
 use super::words::{bytes, range, share, span};
-use super::{other, prescribed};
+use super::{other, prescribed, unknown};
 use crate::report::{Class, Predicted, Prescription, Rejected};
 
-/// Shorter programs tell nothing of what a longer one would do.
-const TOO_SHORT: u64 = 100_000_000;
 /// Fewer waits may depend on one another.
 const FEW: u64 = 3;
 /// From this part of the wall-clock time on, waits matter.
@@ -21,6 +19,8 @@ const MOSTLY_WAIT: f64 = 0.2;
 const LOOP: f64 = 0.2;
 /// Threads that each mostly wait: from here on, tasks of one are cheaper.
 const THOUSANDS: usize = 1000;
+/// Fewer processes need no more memory than threads of one to speak of.
+const SEVERAL: usize = 3;
 /// What gains less is not worth it.
 const WORTH: f64 = 1.15;
 /// Of models that gain about the same, the simplest.
@@ -30,9 +30,6 @@ pub(super) fn prescription(facts: &Facts<'_>) -> Prescription {
     let class = facts.verdict.class;
     let python: Vec<&Process> = facts.processes.iter().filter(|it| it.python).collect();
     let Some(main) = python.first() else { return other::prescription(facts) };
-    if facts.wall_ns < TOO_SHORT {
-        return unknown(format!("too short: {} of it", span(facts.wall_ns as f64)));
-    }
     let situation = situation(&python, main);
     let nothing_to_do = class == Class::Idle && !matches!(situation, Situation::Loop(..));
     match situation {
@@ -60,10 +57,6 @@ fn situation<'a>(python: &[&'a Process], main: &'a Process) -> Situation<'a> {
         (None, [worker]) => Situation::Sequential(worker),
         _ => Situation::Threads,
     }
-}
-
-fn unknown(why: String) -> Prescription {
-    prescribed("unknown", vec![format!("not enough evidence: {why}")])
 }
 
 // ---- one thread, one thing after another
@@ -334,6 +327,11 @@ fn processes(facts: &Facts<'_>, python: &[&Process]) -> Prescription {
     let work = shared_work(facts, python);
     let cpu = work.cpu;
     let count = python.len();
+    if count < SEVERAL {
+        let because =
+            format!("{count} processes: as threads of one they would hardly need less memory");
+        return prescribed("keep", vec![because, measured(main, &work)]);
+    }
     if cpu / all >= MOSTLY_WAIT || work.waits / all < 0.5 {
         let cpus = cpu / facts.wall_ns.max(1) as f64;
         let because = format!("{count} processes compute on {cpus:.1} of {:.1} CPUs", facts.cpus);
