@@ -195,6 +195,42 @@ fn a_wait_without_a_stack_borrows_that_of_its_site() {
 }
 
 #[test]
+fn a_wait_that_began_unseen_goes_into_the_kernel_as_others_do() {
+    let definitions = vec![
+        stack(901, &[], &[0xa, 0xc]),
+        stack(902, &[0xf0], &[0xa, 0xc]),
+        stack(903, &[0xf1], &[0xa, 0xc]),
+        stack(904, &[], &[0xa, 0xd]),
+        stack(905, &[0xf0], &[0xb, 0xc]),
+        stack(906, &[], &[0xb, 0xd]),
+    ];
+    let names = [(0xa, "a"), (0xb, "b"), (0xc, "c"), (0xd, "d")];
+    let users = names.map(|(at, name)| symbol(Some(SPACE), at, vec![function(name)]));
+    let kernel = [(0xf0, "nap"), (0xf1, "other")];
+    let kernel = kernel.map(|(at, name)| symbol(None, at, vec![in_libc(name)]));
+    let definitions = definitions.into_iter().chain(users).chain(kernel).collect();
+    // With 0xa two ways are known, with 0xb one.
+    let waits = [(901, 4), (902, 3), (903, 1), (904, 2), (905, 1), (906, 2)];
+    let mut now = 0;
+    let mut turns = vec![];
+    for (stack, ms) in waits {
+        turns.extend([(now, sleeps(Some(stack))), (now + ms, wakes())]);
+        now += ms;
+    }
+    turns.extend([(now, sample(Some(904))), (now + 1, end())]);
+    let analysis = play(definitions, &turns);
+    let expected = [
+        "prog;c;a;nap_[k];[sleep] 7",
+        "prog;c;a;other_[k];[sleep] 1",
+        "prog;c;b;nap_[k];[sleep] 1",
+        "prog;d;a;[sleep] 2",
+        "prog;d;b;nap_[k];[sleep] 2",
+    ];
+    assert_eq!(lines(&analysis, View::OffCpu), expected);
+    assert_eq!(lines(&analysis, View::Cpu), ["prog;d;a 1"]);
+}
+
+#[test]
 fn a_stack_without_a_user_half_is_lent_a_whole_one() {
     let definitions = || {
         let symbol = |at, name| symbol(Some(SPACE), at, vec![function(name)]);
