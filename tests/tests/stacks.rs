@@ -3,6 +3,7 @@
 
 mod elsewhere;
 mod folded;
+mod found;
 mod gdb;
 mod java;
 mod program;

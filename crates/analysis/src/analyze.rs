@@ -17,7 +17,7 @@ use crate::tables::Tables;
 use crate::timeline::Timeline;
 use crate::totals::Totals;
 use crate::verdict::{Facts, verdict};
-use crate::{Group, State, coverage, event_loop, gil, hot, prescription};
+use crate::{Group, State, coverage, event_loop, gil, halves, hot, prescription};
 
 /// What a recording says.
 #[derive(Clone, Debug)]
@@ -66,10 +66,11 @@ pub(crate) fn analyze_segments(
     detail: Detail,
     events: usize,
 ) -> Analysis {
-    let Judged { tables, totals, recent, accounts, apart, disagreements, damage } =
+    let Judged { mut tables, totals, recent, accounts, apart, disagreements, damage } =
         judged(source, events);
     let Totals { roll, sums, waits, idle, locked, slices, stolen, compared } = totals;
     let pieces = sums.finish(&tables, &roll.threads);
+    let pieces = halves::joined(&mut tables, pieces);
     let mut frames = Frames::new(&tables, detail.native);
     let by_thread = ledger::by_thread(&roll, &pieces);
     let threads = ledger::total(&by_thread);

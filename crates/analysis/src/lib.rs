@@ -20,6 +20,7 @@ mod fold;
 mod frames;
 mod functions;
 mod gil;
+mod halves;
 mod hot;
 mod interpreter;
 mod ledger;

@@ -50,6 +50,8 @@ enum Kin {
     Site,
     /// It is of the same thread, before.
     Thread,
+    /// It is the same, and goes into the kernel as this one does.
+    Kernel(StackId),
     /// It is the same, with the names of this time, ns.
     Named(u64),
 }
@@ -404,6 +406,14 @@ impl Tables {
             let first = *stack.user.last().filter(|_| stack.end.is_whole())?;
             let (kernel, user, script) = (vec![], vec![first], vec![]);
             Some(Stack { kernel, user, script, end: StackEnd::SamePlace, ..*stack })
+        })
+    }
+
+    /// `stack`, of which only the user half is known, with the kernel half of another.
+    pub(crate) fn with_kernel(&mut self, stack: StackId, other: StackId) -> Option<StackId> {
+        let kernel = self.stacks.get(&other)?.kernel.clone();
+        self.like(stack, Kin::Kernel(other), |stack| {
+            Some(Stack { kernel: kernel.clone(), ..stack.clone() })
         })
     }
 

@@ -1,6 +1,7 @@
 //! What flamegraphs and tables show of one small program.
 
 mod functions;
+mod places;
 
 use whyslow_events::{
     CodeId, Cpu, Entrance, Event, Frame, InMemory, Ns, Off, Pid, ScriptFrame, Seen, SiteId,
@@ -147,60 +148,6 @@ fn an_address_without_a_symbol_is_shown_by_its_module() {
 }
 
 #[test]
-fn cpu_time_goes_to_the_sample_that_ends_it() {
-    let definitions = || {
-        let symbol = |at, name| symbol(Some(SPACE), at, vec![function(name)]);
-        vec![stack(901, &[], &[0xa]), stack(902, &[], &[0xb]), symbol(0xa, "a"), symbol(0xb, "b")]
-    };
-    let analysis = play(
-        definitions(),
-        &[
-            (3, sample(Some(901))),
-            (5, sleeps(Some(901))),
-            (10, wakes()),
-            (11, sample(Some(902))),
-            (18, end()),
-        ],
-    );
-    assert_eq!(lines(&analysis, View::Wall), ["prog;a 3", "prog;a;[sleep] 5", "prog;b 10"]);
-    let last_instants = [
-        (5, sample(Some(901))),
-        (5, sleeps(Some(901))),
-        (7, wakes()),
-        (8, sample(Some(902))),
-        (8, sleeps(Some(901))),
-    ];
-    assert_eq!(lines(&play(definitions(), &last_instants), View::Cpu), ["prog;a 5", "prog;b 1"]);
-    let analysis = play(definitions(), &[(0, wakes()), (5, sleeps(None)), (9, end())]);
-    assert_eq!(lines(&analysis, View::Wall), ["prog;[no stack];[sleep] 4", "prog;[not sampled] 5"]);
-}
-
-#[test]
-fn a_thread_that_waits_for_its_first_cpu_has_no_stack_to_be_had() {
-    let (tid, cpu, name) = (Tid(101), Cpu(0), "next".to_owned());
-    let born = Event::Thread { tid, pid: Pid(100), name, entrance: Entrance::Born };
-    let preempted = Event::SwitchOut { tid, cpu, off: Off::Preempted, stack: None };
-    let analysis = play(
-        vec![],
-        &[
-            (0, wakes()),
-            (2, born),
-            (4, sleeps(None)),
-            (4, Event::SwitchIn { tid, cpu }),
-            (5, preempted),
-            (5, wakes()),
-            (7, end()),
-        ],
-    );
-    let found = lines(&analysis, View::OffCpu);
-    assert!(found.contains(&"prog;next;[not begun];[runq.waking] 2".to_owned()), "{found:?}");
-    assert!(found.contains(&"prog;next;[no stack];[runq.preempted] 2".to_owned()), "{found:?}");
-    // Two of five: of the other waits a stack could have been had.
-    let reach = &analysis.report.quality.stacks.waits;
-    assert_eq!((reach.complete, reach.none), (0.4, 0.6));
-}
-
-#[test]
 fn a_wait_without_a_stack_borrows_that_of_its_site() {
     let definitions = vec![stack(901, &[], &[0xa]), symbol(Some(SPACE), 0xa, vec![function("a")])];
     let wakeup = Event::Wakeup { tid: Tid(100), by: Wakener::Interrupt };
@@ -217,6 +164,42 @@ fn a_wait_without_a_stack_borrows_that_of_its_site() {
     let analysis = play(definitions, &turns);
     let expected = ["prog;a;[runq.waking] 3", "prog;a;[sleep] 6"];
     assert_eq!(lines(&analysis, View::OffCpu), expected);
+}
+
+#[test]
+fn a_wait_that_began_unseen_goes_into_the_kernel_as_others_do() {
+    let definitions = vec![
+        stack(901, &[], &[0xa, 0xc]),
+        stack(902, &[0xf0], &[0xa, 0xc]),
+        stack(903, &[0xf1], &[0xa, 0xc]),
+        stack(904, &[], &[0xa, 0xd]),
+        stack(905, &[0xf0], &[0xb, 0xc]),
+        stack(906, &[], &[0xb, 0xd]),
+    ];
+    let names = [(0xa, "a"), (0xb, "b"), (0xc, "c"), (0xd, "d")];
+    let users = names.map(|(at, name)| symbol(Some(SPACE), at, vec![function(name)]));
+    let kernel = [(0xf0, "nap"), (0xf1, "other")];
+    let kernel = kernel.map(|(at, name)| symbol(None, at, vec![in_libc(name)]));
+    let definitions = definitions.into_iter().chain(users).chain(kernel).collect();
+    // With 0xa two ways are known, with 0xb one.
+    let waits = [(901, 4), (902, 3), (903, 1), (904, 2), (905, 1), (906, 2)];
+    let mut now = 0;
+    let mut turns = vec![];
+    for (stack, ms) in waits {
+        turns.extend([(now, sleeps(Some(stack))), (now + ms, wakes())]);
+        now += ms;
+    }
+    turns.extend([(now, sample(Some(904))), (now + 1, end())]);
+    let analysis = play(definitions, &turns);
+    let expected = [
+        "prog;c;a;nap_[k];[sleep] 7",
+        "prog;c;a;other_[k];[sleep] 1",
+        "prog;c;b;nap_[k];[sleep] 1",
+        "prog;d;a;[sleep] 2",
+        "prog;d;b;nap_[k];[sleep] 2",
+    ];
+    assert_eq!(lines(&analysis, View::OffCpu), expected);
+    assert_eq!(lines(&analysis, View::Cpu), ["prog;d;a 1"]);
 }
 
 #[test]

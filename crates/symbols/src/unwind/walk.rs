@@ -11,8 +11,9 @@ use crate::unwind::registers::{BP, PC, Registers, SP};
 use crate::unwind::rule::{Rule, Stop};
 use crate::unwind::{frame_pointer, java, leaf, lost, way_out};
 
-/// Frames that are kept, innermost first.
-pub(crate) const DEEPEST: usize = 1024;
+/// Frames that are kept, innermost first: as many as the largest copy can hold, and
+/// some more. The garbage collector of a compiler may be as deep in its trees.
+pub(crate) const DEEPEST: usize = 4096;
 
 /// What is known of the code at an address.
 #[derive(Clone, Debug)]

@@ -76,7 +76,7 @@ impl<T> Ways<T> {
     }
 }
 
-/// Samples after which it is clear whether copies are large enough.
+/// Samples after which it is clear that copies are large enough.
 const ENOUGH: u32 = 128;
 
 /// How often copies for samples were too short, and what lay beyond unknown.
@@ -120,13 +120,15 @@ impl Tracker {
     }
 
     /// Whether more than one in a hundred of the last samples would have had its
-    /// whole stack if more of it had been copied.
+    /// whole stack if more of it had been copied. That so many will be is known
+    /// before the last of them has come.
     pub(crate) fn copies_are_short(&mut self) -> bool {
-        if self.copies.all < ENOUGH {
-            return false;
+        let Copies { all, short } = self.copies;
+        let are_short = short * 100 > all.max(ENOUGH);
+        if are_short || all >= ENOUGH {
+            self.copies = Copies::default();
         }
-        let Copies { all, short } = std::mem::take(&mut self.copies);
-        short * 100 > all
+        are_short
     }
 
     /// The stack of a thread that the sampling clock hit.

@@ -87,6 +87,16 @@ fn a_copy_that_is_too_short_says_so() {
 }
 
 #[test]
+fn all_frames_of_the_largest_copy_are_kept() {
+    /// What the recorder copies at most, in frames as small as they can be.
+    const FRAMES: u64 = (60 << 10) / 16;
+    let above = |frame| if frame == FRAMES { 0 } else { STACK + 16 * frame };
+    let words: Vec<u64> = (1..=FRAMES).flat_map(|frame| [above(frame), 0x1100]).collect();
+    let unwound = chain(Some(STACK), &words, false);
+    assert_eq!((unwound.addresses.len() as u64, unwound.end), (1 + FRAMES, StackEnd::Complete));
+}
+
+#[test]
 fn a_stack_without_end_is_cut() {
     let frames = 3 * DEEPEST as u64;
     let words: Vec<u64> =

@@ -315,6 +315,28 @@ fn no_more_of_large_stacks_is_read_than_the_recorder_can_pay_for() {
 }
 
 #[test]
+fn copies_are_too_short_as_soon_as_that_is_certain_and_large_enough_after_a_while() {
+    let (mut tracker, pid) = tracker();
+    let mut time = START;
+    let mut are_short = |copies: &[&[u64]]| {
+        for words in copies {
+            time += 1;
+            // Nothing can be read there.
+            let body = Body::Clock { kernel: false, chain: Box::from([]), user: copy(8, words) };
+            tracker.record(0, Record { time, tid: pid, body });
+        }
+        tracker.copies_are_short()
+    };
+    let (short, whole): (&[u64], &[u64]) = (&[1, 2], &[1, 0]);
+    assert!(!are_short(&[short]), "one in a hundred may be");
+    assert!(are_short(&[short]), "of the first 128 more than one in a hundred are");
+    assert!(!are_short(&[short]), "it is counted anew");
+    assert!(!are_short(&[whole; 127]));
+    assert!(!are_short(&[short]), "the one before was of other samples");
+    assert!(are_short(&[whole, short]));
+}
+
+#[test]
 fn what_proves_a_copy_is_its_outermost_call_and_without_one_its_end() {
     let bytes: Vec<u8> = [5_u64, 8, 9, 7].iter().flat_map(|word| word.to_ne_bytes()).collect();
     assert_eq!(proof(&bytes, &[PC, 5, 8]), Some(8..16));
