@@ -204,8 +204,8 @@ for thread in threads:
     assert!(report["target"]["threads"].as_u64().unwrap() >= 1000);
     let total = report["functions"]["total"]["total_ns"].as_u64().unwrap();
     let attending = spent(&report, "attend");
-    // They are read in turns, which take a while beside other programs.
-    assert!(attending * 5 > total, "{attending} of {total}");
+    // They are read in turns, and those that the interpreter listed late a second later.
+    assert!(attending * 5 > total * 3, "{attending} of {total}");
 }
 
 /// Points the frame it is in at something else than the caller for most of its life: this

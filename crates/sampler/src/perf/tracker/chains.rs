@@ -272,7 +272,7 @@ impl Tracker {
         Some(self.number(time, space, &chain))
     }
 
-    fn space_of(&self, tid: Tid) -> Option<(u32, SpaceId)> {
+    pub(super) fn space_of(&self, tid: Tid) -> Option<(u32, SpaceId)> {
         let pid = self.threads.get(&tid)?.pid;
         Some((pid.0, self.processes.get(&pid)?.space))
     }

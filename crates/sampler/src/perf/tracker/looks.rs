@@ -15,6 +15,11 @@ use crate::perf::interner::UserHalf;
 const LONG_WAIT: u64 = 1_000_000;
 /// A wait this long deserves one even though its place is known, ns.
 const VERY_LONG_WAIT: u64 = 20_000_000;
+/// Calls that could not be read are tried again after so long, ns: where an interpreter has
+/// many threads, those that are new to its list are not known at once.
+const READ_AGAIN: u64 = 1_000_000_000;
+/// So often, for others may never have any.
+const TRIES: u8 = 3;
 /// Looks in one round at most: some 15 µs each, and 30 more with the stack.
 const LOOKS_PER_ROUND: usize = 32;
 /// The same of places that are known.
@@ -34,6 +39,19 @@ struct Wish {
     site: bool,
     /// The stack is to be read.
     stack: bool,
+    /// How often its interpreted calls were not to be read.
+    tries: u8,
+}
+
+/// Why a look is wanted, the most urgent first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Why {
+    /// Something is not known at all.
+    New,
+    /// The stack is known from before.
+    Known,
+    /// The interpreted calls could not be read.
+    Unread,
 }
 
 #[derive(Debug)]
@@ -51,6 +69,8 @@ pub(super) struct Looks {
     first: VecDeque<Wish>,
     /// Those whose stack is known from before.
     second: VecDeque<Wish>,
+    /// Those to be read again, since when.
+    again: VecDeque<Wish>,
     readings: VecDeque<(u64, Reading)>,
 }
 
@@ -64,10 +84,15 @@ impl Looks {
         }
         let first = site || known == Known::No;
         let wishes = if first { &mut self.first } else { &mut self.second };
-        if wishes.len() == WISHES {
-            wishes.pop_front();
+        keep(wishes, Wish { since, tid, wait, site, stack, tries: 0 });
+    }
+
+    /// Asks for another look, as its calls could not be read at `now`.
+    fn read_again(&mut self, now: u64, wish: Wish) {
+        if wish.tries < TRIES {
+            let tries = wish.tries + 1;
+            keep(&mut self.again, Wish { since: now, site: false, tries, ..wish });
         }
-        wishes.push_back(Wish { since, tid, wait, site, stack });
     }
 
     /// Keeps what was read at `time` until the records have come so far.
@@ -81,12 +106,22 @@ impl Looks {
     }
 
     /// The next wish that is due at `now`.
-    fn due(&mut self, first: bool, now: u64) -> Option<Wish> {
-        let (wishes, age) =
-            if first { (&mut self.first, LONG_WAIT) } else { (&mut self.second, VERY_LONG_WAIT) };
+    fn due(&mut self, why: Why, now: u64) -> Option<Wish> {
+        let (wishes, age) = match why {
+            Why::New => (&mut self.first, LONG_WAIT),
+            Why::Known => (&mut self.second, VERY_LONG_WAIT),
+            Why::Unread => (&mut self.again, READ_AGAIN),
+        };
         let due = wishes.front().is_some_and(|wish| wish.since.saturating_add(age) <= now);
         if due { wishes.pop_front() } else { None }
     }
+}
+
+fn keep(wishes: &mut VecDeque<Wish>, wish: Wish) {
+    if wishes.len() == WISHES {
+        wishes.pop_front();
+    }
+    wishes.push_back(wish);
 }
 
 impl Tracker {
@@ -96,8 +131,9 @@ impl Tracker {
         if self.glances.is_some() {
             return self.glance(now, &clock);
         }
-        self.look_at(true, now, LOOKS_PER_ROUND, &clock);
-        self.look_at(false, now, SECOND_LOOKS_PER_ROUND, &clock);
+        self.look_at(Why::New, now, LOOKS_PER_ROUND, &clock);
+        self.look_at(Why::Known, now, SECOND_LOOKS_PER_ROUND, &clock);
+        self.look_at(Why::Unread, now, LOOKS_PER_ROUND, &clock);
     }
 
     /// Looks once more before the window ends.
@@ -107,13 +143,13 @@ impl Tracker {
         }
         // The rings fill up meanwhile.
         while clock().saturating_sub(now) < LAST_LOOKS && self.looks.has_due(now) {
-            self.look_at(true, now, LOOKS_PER_ROUND, &clock);
+            self.look_at(Why::New, now, LOOKS_PER_ROUND, &clock);
         }
     }
 
-    fn look_at(&mut self, first: bool, now: u64, mut left: usize, clock: &impl Fn() -> u64) {
+    fn look_at(&mut self, why: Why, now: u64, mut left: usize, clock: &impl Fn() -> u64) {
         while left > 0
-            && let Some(wish) = self.looks.due(first, now)
+            && let Some(wish) = self.looks.due(why, now)
         {
             let Wish { tid, wait, .. } = wish;
             let Some(thread) = self.threads.get(&tid) else { continue };
@@ -129,6 +165,11 @@ impl Tracker {
             let stack = if wish.stack { self.look_for_stack(tid) } else { None };
             if stack.is_some() {
                 self.note_turn(tid, clock);
+            }
+            if stack.as_ref().is_some_and(|(_, user)| user.script.is_empty())
+                && self.space_of(tid).is_some_and(|(_, space)| self.scripts.may_run_in(space))
+            {
+                self.looks.read_again(now, wish);
             }
             if let Some(site) = site
                 && (known.is_none() || stack.is_some())
