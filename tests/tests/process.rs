@@ -1,7 +1,7 @@
 //! Processes of a test: started, waited for with a deadline, ended by their PID.
 
 use std::{
-    io::Read,
+    io::{ErrorKind, Read},
     os::unix::process::{CommandExt, ExitStatusExt},
     process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio},
     thread::{self, JoinHandle},
@@ -54,7 +54,14 @@ impl Process {
     /// The same, with its standard streams as they are set.
     pub(crate) fn start_as_is(mut command: Command) -> Process {
         command.process_group(0);
-        let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        let mut child = loop {
+            match command.spawn() {
+                // A test beside this one was forking while the program was copied here.
+                Err(error) if error.kind() == ErrorKind::ExecutableFileBusy => thread::yield_now(),
+                Err(error) => panic!("{command:?}: {error}"),
+                Ok(child) => break child,
+            }
+        };
         let stdout: Option<ChildStdout> = child.stdout.take();
         let stderr: Option<ChildStderr> = child.stderr.take();
         Process { child, stdout: gather(stdout), stderr: gather(stderr) }
