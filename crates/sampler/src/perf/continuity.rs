@@ -14,12 +14,17 @@ use super::record::{Body, Record};
 /// The thread number of every idle task.
 const IDLE: u32 = 0;
 
+/// A CPU that switches so often without leaving idleness is too busy to: that each of its
+/// switches is recorded twice would cost more than the first that may be missed.
+const BUSY: u32 = 10_000;
+
 /// Who runs on each CPU, by the switches so far.
 #[derive(Debug, Default)]
 pub(crate) struct Continuity {
     current: FxHashMap<u32, u32>,
+    switches: FxHashMap<u32, u32>,
     broken: FxHashSet<u32>,
-    /// Told of a switch out of idleness.
+    /// Told of a switch out of idleness, or has hardly any.
     sound: FxHashSet<u32>,
 }
 
@@ -32,7 +37,9 @@ impl Continuity {
                 if expected.is_some_and(|expected| expected != previous) {
                     self.broken.insert(cpu);
                 }
-                if previous == IDLE {
+                let switches = self.switches.entry(cpu).or_default();
+                *switches = switches.saturating_add(1);
+                if previous == IDLE || *switches == BUSY {
                     self.sound.insert(cpu);
                 }
             }
@@ -43,7 +50,7 @@ impl Continuity {
         }
     }
 
-    /// Whether this CPU is known to tell of every switch. One that has not left idleness yet
+    /// Whether this CPU is taken to tell of every switch. One that has not left idleness yet
     /// is not.
     pub(crate) fn is_sound(&self, cpu: u32) -> bool {
         self.sound.contains(&cpu) && !self.is_broken(cpu)
@@ -90,6 +97,16 @@ mod tests {
         assert_eq!([0, 1].map(|cpu| whole.is_broken(cpu)), [false, true]);
         whole.see(0, &switch(1, 2));
         assert!(!whole.is_sound(0), "what was sound is so no more");
+    }
+
+    #[test]
+    fn a_cpu_that_is_never_idle_is_doubted_for_a_while() {
+        let mut continuity = Continuity::default();
+        for switches in 1..=BUSY {
+            assert!(!continuity.is_sound(3), "after {switches} switches");
+            continuity.see(3, &switch(1 + switches % 2, 2 - switches % 2));
+        }
+        assert!(continuity.is_sound(3));
     }
 
     #[test]
