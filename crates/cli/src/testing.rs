@@ -50,15 +50,7 @@ pub(crate) fn header() -> Header {
         arch: "x86_64".into(),
         facts: SystemFacts { page_size: 4096, clock_ticks: 100, cpus: 2 },
         engine: EngineName::Perf,
-        capabilities: Capabilities {
-            exact_switches: true,
-            wakeups: true,
-            neighbours: true,
-            cpu_samples: true,
-            kernel_stacks: true,
-            user_stacks: true,
-            causes: true,
-        },
+        capabilities: Capabilities::ALL,
         fallbacks: vec![],
         frequency: 499,
         target: Target {

@@ -22,6 +22,17 @@ pub struct Capabilities {
 }
 
 impl Capabilities {
+    /// All there is.
+    pub const ALL: Capabilities = Capabilities {
+        exact_switches: true,
+        wakeups: true,
+        neighbours: true,
+        cpu_samples: true,
+        kernel_stacks: true,
+        user_stacks: true,
+        causes: true,
+    };
+
     /// The names of what is available, in a fixed order.
     #[must_use]
     pub fn names(&self) -> Vec<&'static str> {

@@ -347,10 +347,11 @@ impl Session {
             return Ok(());
         }
         let cpus = self.rings.samplers().map(|(cpu, _)| cpu);
-        let used: Vec<u32> = cpus.filter(|cpu| self.tracker.may_run_on(*cpu)).collect();
-        let doubted = used.iter().copied().filter(|cpu| !self.continuity.is_sound(*cpu));
-        self.rings.record_switches_of(&doubted.collect::<Vec<u32>>())?;
-        let broken = used.iter().any(|cpu| self.continuity.is_broken(*cpu));
+        let doubted: Vec<u32> = cpus
+            .filter(|cpu| !self.continuity.is_sound(*cpu) && self.tracker.may_run_on(*cpu))
+            .collect();
+        self.rings.record_switches_of(&doubted)?;
+        let broken = doubted.iter().any(|cpu| self.continuity.is_broken(*cpu));
         if broken && !std::mem::replace(&mut self.mended, true) {
             let header = (!self.begun).then_some(&mut self.header);
             do_without(continuity_fallback(), header, &mut self.tracker, self.merge.given());

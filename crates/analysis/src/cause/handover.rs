@@ -118,8 +118,11 @@ impl Handovers {
                 }
             }
         }
+        if changes.is_empty() {
+            return;
+        }
         let lives: FxHashMap<u32, (u64, u64)> =
-            timeline.threads.iter().filter_map(|it| Some((it.number, life(it)?))).collect();
+            timeline.threads.iter().map(|it| (it.number, (it.start, it.end))).collect();
         for (key, mut changes) in changes {
             let used = self.uses.entry(key).or_default();
             let change = |time, users| Change { time, waiting: 0, users };
@@ -248,11 +251,6 @@ impl Use {
         let alike = self.lengths.keys().map(|&magnitude| of(magnitude) + of(magnitude + 1)).max();
         all >= REGULAR && alike.unwrap_or_default() * 5 >= all * 4
     }
-}
-
-/// From when to when a thread was there, in this segment.
-fn life(thread: &Thread) -> Option<(u64, u64)> {
-    Some((thread.intervals.first()?.start, thread.end))
 }
 
 fn magnitude(ns: u64) -> i32 {

@@ -36,12 +36,12 @@ pub(super) fn lend<'a>(
     samples: &Samples,
     program: impl Fn(usize) -> &'a str,
 ) -> Vec<(usize, Amount)> {
-    let period = period(pieces, &unsampled, samples);
+    let ran = ran(pieces);
+    let period = period(&ran, &unsampled, samples);
     let mut pools: BTreeMap<&str, Pool> = BTreeMap::new();
     for (thread, amount) in unsampled {
         pools.entry(program(thread)).or_default().unsampled.push((thread, amount));
     }
-    let ran = ran(pieces);
     for (key, amount) in pieces.iter().filter(|(key, _)| is_cpu(key)) {
         let (Some(pool), Some(count)) =
             (pools.get_mut(program(key.thread)), samples.get(&key.thread))
@@ -66,12 +66,8 @@ pub(super) fn lend<'a>(
 }
 
 /// The time that a sample stands for, ns.
-fn period(
-    pieces: &FxHashMap<Key, Amount>,
-    unsampled: &[(usize, Amount)],
-    samples: &Samples,
-) -> f64 {
-    let sampled: u64 = ran(pieces).values().sum();
+fn period(ran: &FxHashMap<usize, u64>, unsampled: &[(usize, Amount)], samples: &Samples) -> f64 {
+    let sampled: u64 = ran.values().sum();
     let other: u64 = unsampled.iter().map(|(_, amount)| amount.thread_ns).sum();
     (sampled + other) as f64 / samples.values().sum::<u64>().max(1) as f64
 }

@@ -101,15 +101,7 @@ impl Capture {
     /// What can be seen.
     pub(crate) fn capabilities(&self) -> Capabilities {
         match self {
-            Capture::Machine(_) => Capabilities {
-                exact_switches: true,
-                wakeups: true,
-                neighbours: true,
-                cpu_samples: true,
-                kernel_stacks: true,
-                user_stacks: true,
-                causes: true,
-            },
+            Capture::Machine(_) => Capabilities::ALL,
             // The causes are those of the waits that were looked at.
             Capture::Tasks(rings) => Capabilities {
                 exact_switches: true,

@@ -6,7 +6,7 @@
 //! on, which are the switches that end idleness. Seen on Linux 6.18, where it
 //! lasts until the machine is restarted. `PERF_RECORD_SWITCH` is not affected.
 
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::FxHashMap;
 use whyslow_events::Fallback;
 
 use super::record::{Body, Record};
@@ -20,12 +20,15 @@ const BUSY: u32 = 10_000;
 
 /// Who runs on each CPU, by the switches so far.
 #[derive(Debug, Default)]
-pub(crate) struct Continuity {
-    current: FxHashMap<u32, u32>,
-    switches: FxHashMap<u32, u32>,
-    broken: FxHashSet<u32>,
+pub(crate) struct Continuity(FxHashMap<u32, OfCpu>);
+
+#[derive(Debug, Default)]
+struct OfCpu {
+    current: Option<u32>,
+    switches: u32,
+    broken: bool,
     /// Told of a switch out of idleness, or has hardly any.
-    sound: FxHashSet<u32>,
+    sound: bool,
 }
 
 impl Continuity {
@@ -33,18 +36,14 @@ impl Continuity {
     pub(crate) fn see(&mut self, cpu: u32, record: &Record) {
         match record.body {
             Body::Switch { previous, next, .. } => {
-                let expected = self.current.insert(cpu, next);
-                if expected.is_some_and(|expected| expected != previous) {
-                    self.broken.insert(cpu);
-                }
-                let switches = self.switches.entry(cpu).or_default();
-                *switches = switches.saturating_add(1);
-                if previous == IDLE || *switches == BUSY {
-                    self.sound.insert(cpu);
-                }
+                let of = self.0.entry(cpu).or_default();
+                let expected = of.current.replace(next);
+                of.broken |= expected.is_some_and(|expected| expected != previous);
+                of.switches = of.switches.saturating_add(1);
+                of.sound |= previous == IDLE || of.switches >= BUSY;
             }
             Body::Lost { .. } => {
-                self.current.remove(&cpu);
+                self.0.entry(cpu).or_default().current = None;
             }
             _ => {}
         }
@@ -53,12 +52,12 @@ impl Continuity {
     /// Whether this CPU is taken to tell of every switch. One that has not left idleness yet
     /// is not.
     pub(crate) fn is_sound(&self, cpu: u32) -> bool {
-        self.sound.contains(&cpu) && !self.is_broken(cpu)
+        self.0.get(&cpu).is_some_and(|of| of.sound && !of.broken)
     }
 
     /// Whether a switch of this CPU has been missing.
     pub(crate) fn is_broken(&self, cpu: u32) -> bool {
-        self.broken.contains(&cpu)
+        self.0.get(&cpu).is_some_and(|of| of.broken)
     }
 }
 

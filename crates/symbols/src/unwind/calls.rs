@@ -1,5 +1,7 @@
 //! The few x86-64 instructions that tell about frames.
 
+use crate::unwind::walk::Code;
+
 /// Bytes of the longest call instruction, prefix included.
 pub(crate) const LONGEST: usize = 8;
 
@@ -25,6 +27,13 @@ pub(crate) fn ending(bytes: &[u8], return_address: u64) -> Option<Call> {
         matches!(call, Some([0xff, operand, rest @ ..]) if operand >> 3 & 7 == 2 && operand_bytes(*operand, rest.first()) == rest.len())
     });
     indirect.then_some(Call::Indirect)
+}
+
+/// The call that returns to `return_address`.
+pub(crate) fn before(code: &mut impl Code, return_address: u64) -> Option<Call> {
+    let mut bytes = [0; LONGEST];
+    let start = return_address.checked_sub(bytes.len() as u64)?;
+    ending(code.bytes(start, &mut bytes)?, return_address)
 }
 
 /// Bytes of an operand behind its first.

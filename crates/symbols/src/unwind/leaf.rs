@@ -27,9 +27,7 @@ pub(crate) fn caller(
     if return_address == 0 {
         return Some(Err(StackEnd::Complete));
     }
-    let mut bytes = [0; calls::LONGEST];
-    let before = return_address.checked_sub(bytes.len() as u64)?;
-    calls::ending(code.bytes(before, &mut bytes)?, return_address)?;
+    calls::before(code, return_address)?;
     let mut registers = frame.registers;
     registers.set(SP, Some(sp.wrapping_add(WORD)));
     registers.set(PC, Some(return_address));

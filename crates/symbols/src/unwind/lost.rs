@@ -90,8 +90,5 @@ fn call_before(code: &mut impl Code, place: u64, stack: StackMemory<'_>) -> Opti
     if !place.is_multiple_of(ALIGNMENT) {
         return None;
     }
-    let return_address = stack.word(place.checked_add(8)?)?;
-    let mut bytes = [0; calls::LONGEST];
-    let before = return_address.checked_sub(bytes.len() as u64)?;
-    calls::ending(code.bytes(before, &mut bytes)?, return_address)
+    calls::before(code, stack.word(place.checked_add(8)?)?)
 }

@@ -165,11 +165,7 @@ fn crosses(frame: &Frame, caller: &Frame, border: u64) -> bool {
 /// call that only the processor knows proves nothing.
 fn is_call(code: &mut impl Code, of: &Known, caller: &Frame) -> bool {
     let Known::Rule(_, function) = of else { return false };
-    let mut bytes = [0; calls::LONGEST];
-    let address = caller.pc();
-    let before = address.checked_sub(bytes.len() as u64);
-    let bytes = before.and_then(|before| code.bytes(before, &mut bytes));
-    bytes.and_then(|bytes| calls::ending(bytes, address)) == Some(Call::Direct(*function))
+    calls::before(code, caller.pc()) == Some(Call::Direct(*function))
 }
 
 /// By what the code itself tells, and else by the frame pointer.
