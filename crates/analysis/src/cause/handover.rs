@@ -29,6 +29,9 @@ const CONTENDED: u32 = 2;
 const REGULAR: u64 = 5;
 /// Lengths of a magnitude differ by less than this factor.
 const ALIKE: f64 = 1.25;
+/// Who waits for it less than once in so many times that another does is no user of it: a
+/// wait that nobody looked at may have been taken for one of another thread's.
+const SELDOM: u64 = 20;
 
 /// Who waits on and who wakes each futex of the recording.
 #[derive(Debug, Default)]
@@ -59,8 +62,7 @@ struct Guessed {
 struct Use {
     /// A wait expected another value than [`CONTENDED`].
     varies: bool,
-    /// Each, and since when: the start of its first wait.
-    waiters: FxHashMap<u32, u64>,
+    waiters: FxHashMap<u32, Waiter>,
     wakers: FxHashMap<u32, u64>,
     /// Waits that a timer ended, and those that somebody outside may have ended.
     expired: u64,
@@ -77,6 +79,22 @@ struct Use {
     untold: u64,
 }
 
+/// A wait, and the number of its thread.
+#[derive(Clone, Copy, Debug)]
+struct Waited {
+    by: u32,
+    start: u64,
+    end: u64,
+}
+
+/// The waits of one thread.
+#[derive(Debug)]
+struct Waiter {
+    /// The start of the first.
+    since: u64,
+    waits: u64,
+}
+
 impl Handovers {
     /// The next segment. `open`: how long the waits are so far that a cut fell into, by
     /// number of the thread.
@@ -84,7 +102,7 @@ impl Handovers {
         // Who ended a wait is only guessed then: of many that are woken at once each
         // would seem to have woken the next.
         let unheard = !tables.header.capabilities.wakeups;
-        let mut changes: FxHashMap<(Pid, What), Vec<Change>> = FxHashMap::default();
+        let mut waits: FxHashMap<(Pid, What), Vec<Waited>> = FxHashMap::default();
         for thread in &timeline.threads {
             self.add_limits(tables, thread);
             let mut begun = open.get(&thread.number).copied().unwrap_or(0);
@@ -98,10 +116,10 @@ impl Handovers {
                 let key = (thread.pid, what);
                 let used = self.uses.entry(key).or_default();
                 used.varies |= varies;
-                used.waiters.entry(thread.number).or_insert(start);
+                let first = Waiter { since: start, waits: 0 };
+                used.waiters.entry(thread.number).or_insert(first).waits += 1;
                 if unheard {
-                    let change = |time, waiting| Change { time, waiting, users: 0 };
-                    changes.entry(key).or_default().extend([change(start, 1), change(end, -1)]);
+                    waits.entry(key).or_default().push(Waited { by: thread.number, start, end });
                     *used.lengths.entry(magnitude(ns)).or_default() += u64::from(ended);
                     let guessed = self.guessed.entry(thread.pid).or_default();
                     guessed.waiters.insert(thread.number);
@@ -118,17 +136,29 @@ impl Handovers {
                 }
             }
         }
-        if changes.is_empty() {
-            return;
+        if !waits.is_empty() {
+            self.count_turns(timeline, waits);
         }
+    }
+
+    fn count_turns(&mut self, timeline: &Timeline, waits: FxHashMap<(Pid, What), Vec<Waited>>) {
         let lives: FxHashMap<u32, (u64, u64)> =
             timeline.threads.iter().map(|it| (it.number, (it.start, it.end))).collect();
-        for (key, mut changes) in changes {
+        for (key, waits) in waits {
             let used = self.uses.entry(key).or_default();
-            let change = |time, users| Change { time, waiting: 0, users };
-            for (number, &since) in &used.waiters {
+            let most = used.waiters.values().map(|it| it.waits).max().unwrap_or_default();
+            let uses_it = |waiter: &Waiter| waiter.waits * SELDOM >= most;
+            let mut changes = Vec::new();
+            for Waited { by, start, end } in waits {
+                if used.waiters.get(&by).is_some_and(uses_it) {
+                    let change = |time, waiting| Change { time, waiting, users: 0 };
+                    changes.extend([change(start, 1), change(end, -1)]);
+                }
+            }
+            for (number, waiter) in used.waiters.iter().filter(|(_, it)| uses_it(it)) {
                 let Some(&(from, to)) = lives.get(number) else { continue };
-                changes.extend([change(from.max(since), 1), change(to, -1)]);
+                let change = |time, users| Change { time, waiting: 0, users };
+                changes.extend([change(from.max(waiter.since), 1), change(to, -1)]);
             }
             used.turns.count(changes);
         }

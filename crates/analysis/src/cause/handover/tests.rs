@@ -120,3 +120,24 @@ fn a_wait_without_a_limit_is_no_timer_whoever_ended_it() {
     assert_eq!(ends_alone(Some(Some(2000))), "sync.thread");
     assert_eq!(ends_alone(Some(Some(900))), "sleep");
 }
+
+#[test]
+fn a_wait_taken_for_another_threads_makes_no_lock_of_it() {
+    let waits = |tid: Tid, _: Seen| {
+        let number = tid.0 - PID.0;
+        let round = |round: u64| {
+            // One runs when the next is woken.
+            let wakes = START + 20 * round * MS + u64::from(number) * MS / 20;
+            let site = SiteId(if round == 1 { number.saturating_sub(1) } else { number });
+            let off = Off::Blocked { site: None, uninterruptible: false };
+            [
+                (wakes, Event::SwitchIn { tid, cpu: Cpu(number) }),
+                (wakes + MS / 10, Event::SwitchOut { tid, cpu: Cpu(number), off, stack: None }),
+                (wakes + MS, Event::Look { tid, site, stack: None }),
+                (wakes + MS, Event::Limit { tid, until: Some(Ns(wakes + 20 * MS)) }),
+            ]
+        };
+        (1..45).flat_map(round).collect()
+    };
+    assert_eq!(state(true, waits), "sleep");
+}

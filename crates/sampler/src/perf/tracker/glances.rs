@@ -18,6 +18,9 @@ const LAST_GLANCES: u64 = 100_000_000;
 /// With more than one part in so many of the time spent in waits that nobody
 /// saw, looks are to come sooner.
 const UNSEEN_PART: u64 = 20;
+/// For so long, ns: looks that come sooner leave less unseen, and that is no
+/// reason to stop.
+const HUNGER: u64 = 100_000_000;
 
 /// Waits, and their time.
 #[derive(Clone, Copy, Debug, Default)]
@@ -51,23 +54,31 @@ pub(super) struct Glances {
     last_round: u64,
     /// Time in waits that ended unseen, since the last round.
     missed: u64,
-    hungry: bool,
+    hungry_until: u64,
     seen: Sum,
     lent: Sum,
     unknown: Sum,
 }
 
+impl Glances {
+    fn are_hungry(&self) -> bool {
+        self.last_round < self.hungry_until
+    }
+}
+
 impl Tracker {
     /// Whether the next round should come soon: many waits end unseen.
     pub(crate) fn wants_looks(&self) -> bool {
-        self.glances.as_ref().is_some_and(|glances| glances.hungry)
+        self.glances.as_ref().is_some_and(Glances::are_hungry)
     }
 
     /// Looks at the threads that may be blocked at `now`.
     pub(super) fn glance(&mut self, now: u64, clock: &impl Fn() -> u64) {
         let Some(glances) = &mut self.glances else { return };
         let passed = now.saturating_sub(std::mem::replace(&mut glances.last_round, now));
-        glances.hungry = std::mem::take(&mut glances.missed) * UNSEEN_PART > passed;
+        if std::mem::take(&mut glances.missed) * UNSEEN_PART > passed {
+            glances.hungry_until = now + HUNGER;
+        }
         let turn = glances.turn;
         let mut wanted = self.unseen();
         let turn = if turn < wanted.len() { turn } else { 0 };
@@ -108,6 +119,8 @@ impl Tracker {
         let pid = thread.pid;
         let Some(space) = self.processes.get(&pid).map(|process| process.space) else { return };
         let Some(call) = self.waits.inspector().call(pid.0, tid.0) else { return };
+        // A short wait is over before its stack is read.
+        let seen = clock();
         let stopped = self.waits.inspector().is_stopped(pid.0, tid.0);
         let mut new = vec![];
         let site = if stopped {
@@ -117,18 +130,21 @@ impl Tracker {
         };
         // In the order of the stream, not of the clock.
         self.report_sites(self.now, space, new);
-        let limit = self.waits.inspector().limit(pid.0, call);
         let registers = UserRegisters::new(call.pc, call.sp);
         let stack = match self.known_stack(tid, &registers) {
             Some(user) if !self.scripts.may_run_in(space) => Some((registers, user)),
-            _ if *stacks > 0 => {
-                *stacks -= 1;
-                self.read_stack_and_script(tid, registers)
-            }
             _ => None,
         };
-        let reading = Reading::Glance(Glance { start, tid, site, stack, limit });
-        self.looks.put(clock(), reading);
+        let to_read = stack.is_none() && *stacks > 0;
+        let glance = Glance { start, tid, site, stack, limit: None };
+        self.looks.put(seen, Reading::Glance(glance));
+        let limit = self.waits.inspector().limit(pid.0, call);
+        let stack = if to_read { self.read_stack_and_script(tid, registers) } else { None };
+        *stacks -= usize::from(to_read);
+        if limit.is_some() || stack.is_some() {
+            let glance = Glance { start, tid, site, stack, limit };
+            self.looks.put(clock(), Reading::Glance(glance));
+        }
     }
 
     /// Reports sites that a look found and, where no wakeup tells, whether the
