@@ -113,8 +113,11 @@ fn waits(facts: &Facts<'_>) -> Prescription {
     let gone = (overlapped.max(0.0) / wall).min(io);
     let because = format!("{told}: they can overlap if none needs what another gave");
     let mut prescription = prescribed("overlap", vec![because]);
-    prescription.predicted =
-        Some(without(facts, gone, u32::try_from(repeats.count).unwrap_or(u32::MAX)));
+    let mut predicted = without(facts, gone, 1);
+    // With more than this, what does not overlap takes longer than the waits.
+    let enough = predicted.speedup[1].round().max(2.0) as u64;
+    predicted.workers = u32::try_from(enough.min(repeats.count)).unwrap_or(u32::MAX);
+    prescription.predicted = Some(predicted);
     prescription.antipatterns.push(antipatterns::sequential_waits(repeats));
     prescription
 }

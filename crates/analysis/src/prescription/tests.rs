@@ -302,6 +302,9 @@ fn other_programs_divide_or_shorten_the_hot_function() {
 fn other_programs_overlap_their_waits() {
     let it = judge(Class::IoBound, 10 * S, 2.0, vec![native(vec![waits(9, S, S)])]);
     assert_eq!((it.model.as_str(), ids(&it)), ("overlap", vec!["sequential-waits"]));
+    assert_eq!(it.predicted.unwrap().workers, 5, "a second of waiting and one of computing");
+    let short = judge(Class::IoBound, 2 * S, 2.0, vec![native(vec![waits(750, 2 * MS, S / 2)])]);
+    assert_eq!(short.predicted.unwrap().workers, 4, "more would wait for the CPU");
     let many = judge(Class::IoBound, 10 * S, 2.0, vec![native(vec![waits(9, S, S); 3])]);
     assert_eq!(many.model, "keep");
 }
