@@ -9,7 +9,7 @@ use crate::{
     case::{Case, needs_root},
     faults::cell::{Cell, ENDS, Mode, Tier},
     process::{Process, until},
-    report::sound,
+    report::{sound, time},
 };
 
 /// Memory of the recorder, KiB.
@@ -104,4 +104,33 @@ fn a_command_line_of_64_kib_is_recorded_and_reported() {
     let report = sound(case.json("r.json"));
     assert_eq!(report["target"]["command"][3], long.as_str());
     assert!(case.text("r.svg").contains("</svg>"));
+}
+
+const CONNECTIONS: &str = "\
+import socket, threading, time
+ends, threads = [], []
+for _ in range(200):
+    ours, theirs = socket.socketpair()
+    ends.append(ours)
+    threads.append(threading.Thread(target=theirs.recv, args=(1,)))
+    threads[-1].start()
+time.sleep(1)
+for end in ends: end.send(b'x')
+for thread in threads: thread.join()";
+
+#[test]
+fn connections_opened_at_once_are_all_known() {
+    needs_root!();
+    for engine in ["auto", "procfs"] {
+        let case = Case::new();
+        let python = ["--", "/usr/bin/python3", "-c", CONNECTIONS];
+        let mut record = vec!["record", "-q", "--engine", engine, "-o", "r.json"];
+        record.extend(python);
+        case.run(&record).ended_with(0);
+        let report = sound(case.json("r.json"));
+        let [all, ipc] = ["", "io.ipc"].map(|state| time(&report, state));
+        let ledger = &report["ledger"]["process"];
+        assert!(report["target"]["threads"].as_u64().unwrap() >= 201, "{}", report["target"]);
+        assert!(ipc * 100 > all * 95, "{engine}: {ledger}");
+    }
 }

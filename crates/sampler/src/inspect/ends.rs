@@ -3,6 +3,7 @@
 //! holds both wakes its own event loop.
 
 use std::collections::HashSet;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, DirEntry};
 use std::path::PathBuf;
 
@@ -32,27 +33,38 @@ pub(super) fn inside(proc: &Proc, site: &Site, processes: impl Iterator<Item = P
     others.any(|pid| holds(proc, pid.0, *inode, wanted))
 }
 
-/// Whether the process holds both ends of a pipe.
-pub(super) fn both_of_pipe(proc: &Proc, pid: u32, inode: u64) -> bool {
-    let held: Vec<u32> = modes(proc, pid, inode).collect();
-    [READ_ONLY, WRITE_ONLY].iter().all(|access| held.contains(access))
-}
+/// What a process has open, read once: the links of its descriptors by their names.
+pub(super) struct Held(Vec<(OsString, PathBuf)>);
 
-/// The socket that is the other of a pair, if the process holds both. `socketpair` numbers
-/// its two one after the other; among others with numbers beside theirs it is not certain
-/// unless all are pairs.
-pub(super) fn other_of_pair(proc: &Proc, pid: u32, inode: u64) -> Option<u64> {
-    let held: HashSet<u64> = links(proc, pid)
-        .filter_map(|(_, target)| match kind(&target.to_string_lossy()) {
-            Kind::Socket(inode) => Some(inode),
-            _ => None,
-        })
-        .collect();
-    let is_held = |inode: u64| held.contains(&inode);
-    let before = (1..RUN).take_while(|back| is_held(inode.wrapping_sub(*back))).count() as u64;
-    let after = (1..RUN).take_while(|on| is_held(inode.wrapping_add(*on))).count() as u64;
-    let are_pairs = (before + 1 + after).is_multiple_of(2);
-    are_pairs.then_some(if before.is_multiple_of(2) { inode + 1 } else { inode - 1 })
+impl Held {
+    pub(super) fn by(proc: &Proc, pid: u32) -> Self {
+        Held(links(proc, pid).map(|(entry, target)| (entry.file_name(), target)).collect())
+    }
+
+    /// Whether these are both ends of a pipe.
+    pub(super) fn both_of_pipe(&self, proc: &Proc, pid: u32, inode: u64) -> bool {
+        let wanted = PathBuf::from(format!("pipe:[{inode}]"));
+        let ends = self.0.iter().filter(|(_, target)| *target == wanted);
+        let held: Vec<u32> = ends.filter_map(|(name, _)| mode(proc, pid, name)).collect();
+        [READ_ONLY, WRITE_ONLY].iter().all(|access| held.contains(access))
+    }
+
+    /// The socket that is the other of a pair, if the process holds both. `socketpair` numbers
+    /// its two one after the other; among others with numbers beside theirs it is not certain
+    /// unless all are pairs.
+    pub(super) fn other_of_pair(&self, inode: u64) -> Option<u64> {
+        let sockets =
+            self.0.iter().filter_map(|(_, target)| match kind(&target.to_string_lossy()) {
+                Kind::Socket(inode) => Some(inode),
+                _ => None,
+            });
+        let held: HashSet<u64> = sockets.collect();
+        let is_held = |inode: u64| held.contains(&inode);
+        let before = (1..RUN).take_while(|back| is_held(inode.wrapping_sub(*back))).count() as u64;
+        let after = (1..RUN).take_while(|on| is_held(inode.wrapping_add(*on))).count() as u64;
+        let are_pairs = (before + 1 + after).is_multiple_of(2);
+        are_pairs.then_some(if before.is_multiple_of(2) { inode + 1 } else { inode - 1 })
+    }
 }
 
 /// The process's descriptors, and where they lead.
@@ -64,21 +76,19 @@ fn links(proc: &Proc, pid: u32) -> impl Iterator<Item = (DirEntry, PathBuf)> {
     })
 }
 
-/// How the process's descriptors of a pipe may be used.
-fn modes(proc: &Proc, pid: u32, inode: u64) -> impl Iterator<Item = u32> {
+fn holds(proc: &Proc, pid: u32, inode: u64, access: u32) -> bool {
     let wanted = PathBuf::from(format!("pipe:[{inode}]"));
-    links(proc, pid).filter(move |(_, target)| *target == wanted).filter_map(move |(entry, _)| {
-        let info = proc.path(pid, "fdinfo").join(entry.file_name());
-        mode(&fs::read_to_string(info).ok()?)
-    })
+    let mut ends = links(proc, pid).filter(|(_, target)| *target == wanted);
+    ends.any(|(entry, _)| mode(proc, pid, &entry.file_name()) == Some(access))
 }
 
-fn holds(proc: &Proc, pid: u32, inode: u64, access: u32) -> bool {
-    modes(proc, pid, inode).any(|mode| mode == access)
+/// How a descriptor may be used.
+fn mode(proc: &Proc, pid: u32, name: &OsStr) -> Option<u32> {
+    access(&fs::read_to_string(proc.path(pid, "fdinfo").join(name)).ok()?)
 }
 
 /// `flags: 0100001` of `/proc/PID/fdinfo/FD`, octal.
-fn mode(fdinfo: &str) -> Option<u32> {
+fn access(fdinfo: &str) -> Option<u32> {
     let flags = fdinfo.lines().find_map(|line| line.strip_prefix("flags:"))?;
     u32::from_str_radix(flags.trim(), 8).ok().map(|flags| flags & ACCESS)
 }
@@ -97,7 +107,8 @@ mod tests {
             std::os::unix::fs::symlink(link, fd.join(inode.to_string())).unwrap();
         }
         let proc = Proc::at(root.path());
-        let other = |inode| other_of_pair(&proc, 7, inode);
+        let held = Held::by(&proc, 7);
+        let other = |inode| held.other_of_pair(inode);
         assert_eq!([20, 21].map(other), [Some(21), Some(20)]);
         assert_eq!([30, 31, 32, 50].map(other), [None; 4]);
         assert_eq!([40, 41, 42, 43].map(other), [Some(41), Some(40), Some(43), Some(42)]);

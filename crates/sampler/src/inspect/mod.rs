@@ -18,7 +18,11 @@ pub(crate) use process::{Process, can_read_memory};
 
 use crate::arch::CODE_BEFORE;
 use crate::proc::Proc;
+use ends::Held;
 use sockets::SocketTables;
+
+/// An event loop wakes itself through one object or a few: more than these are connections.
+const WAKERS: usize = 16;
 
 /// Reads what threads wait on.
 #[derive(Debug, Default)]
@@ -152,9 +156,10 @@ impl Inspector {
             }
         }
         // Beside a connection it would tell nothing.
-        if members.iter().all(wakes_a_loop) {
+        if members.len() <= WAKERS && members.iter().all(wakes_a_loop) {
+            let held = Held::by(&self.proc, pid);
             for member in &mut members {
-                if self.is_own(pid, member) {
+                if self.is_own(pid, &held, member) {
                     *member = Object::SelfPipe;
                 }
             }
@@ -163,15 +168,13 @@ impl Inspector {
         Object::Set { members, complete }
     }
 
-    /// Whether the process holds both ends.
-    fn is_own(&mut self, pid: u32, object: &Object) -> bool {
+    /// Whether the process, which has these open, holds both ends.
+    fn is_own(&mut self, pid: u32, held: &Held, object: &Object) -> bool {
         match object {
-            Object::Pipe(inode) => ends::both_of_pipe(&self.proc, pid, *inode),
-            Object::Unix { inode, .. } => {
-                let Inspector { proc, sockets } = self;
-                ends::other_of_pair(proc, pid, *inode)
-                    .is_some_and(|inode| is_unnamed(&sockets.object(proc, pid, inode)))
-            }
+            Object::Pipe(inode) => held.both_of_pipe(&self.proc, pid, *inode),
+            Object::Unix { inode, .. } => held
+                .other_of_pair(*inode)
+                .is_some_and(|inode| is_unnamed(&self.sockets.object(&self.proc, pid, inode))),
             _ => false,
         }
     }

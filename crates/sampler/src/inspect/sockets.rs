@@ -10,13 +10,20 @@ use whyslow_events::{Object, TcpRole};
 
 use crate::proc::Proc;
 
-/// Reading the tables may take this much of our time at most: one part in so many.
+/// Reading the tables may take this much of our time at most: one part in so many of a
+/// long time. A program that opens its connections makes one soon as old as the other.
 const READING_SHARE: u32 = 20;
+const LONG: Duration = Duration::from_secs(2);
+/// Processes whose namespace is remembered at most.
+const PROCESSES: usize = 1024;
 
 /// The sockets of each network namespace.
 #[derive(Debug, Default)]
 pub(super) struct SocketTables {
     namespaces: HashMap<String, Table>,
+    /// In which a process was when it was last asked for: the inode of a socket is another
+    /// in each.
+    of_process: HashMap<u32, String>,
 }
 
 #[derive(Debug)]
@@ -30,9 +37,11 @@ impl SocketTables {
     /// The socket with `inode` in the namespace of `pid`. Reads the tables
     /// again when it is not in them.
     pub(super) fn object(&mut self, proc: &Proc, pid: u32, inode: u64) -> Object {
-        let namespace = fs::read_link(proc.path(pid, "ns/net"))
-            .map(|link| link.to_string_lossy().into_owned())
-            .unwrap_or_default();
+        let known = self.of_process.get(&pid).and_then(|of| self.namespaces.get(of));
+        if let Some(object) = known.and_then(|table| table.objects.get(&inode)) {
+            return object.clone();
+        }
+        let namespace = self.namespace(proc, pid);
         if let Some(table) = self.namespaces.get(&namespace) {
             if let Some(object) = table.objects.get(&inode) {
                 return object.clone();
@@ -41,15 +50,28 @@ impl SocketTables {
                 return Object::Unseen;
             }
         }
+        let read_before = self.namespaces.get(&namespace).map(|table| table.next_reading);
         let Some(process) = proc.process(pid) else { return Object::Unseen };
         let begin = Instant::now();
         let objects = read_tables(&process);
         let took = begin.elapsed().max(Duration::from_micros(50));
-        let next_reading = Instant::now() + took * READING_SHARE;
+        let saved = begin.checked_sub(LONG).unwrap_or(begin);
+        let next_reading = read_before.unwrap_or(saved).max(saved) + took * READING_SHARE;
         let object = objects.get(&inode).cloned();
         self.namespaces.insert(namespace, Table { objects, next_reading });
         // A socket in no table is of another family, or neither bound nor connected.
         object.unwrap_or_else(|| Object::Socket("socket".to_owned()))
+    }
+
+    /// The namespace that `pid` is in now.
+    fn namespace(&mut self, proc: &Proc, pid: u32) -> String {
+        let link = fs::read_link(proc.path(pid, "ns/net"));
+        let namespace = link.map(|it| it.to_string_lossy().into_owned()).unwrap_or_default();
+        if self.of_process.len() == PROCESSES {
+            self.of_process.clear();
+        }
+        self.of_process.insert(pid, namespace.clone());
+        namespace
     }
 }
 

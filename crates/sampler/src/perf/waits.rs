@@ -1,6 +1,7 @@
 //! From the registers of a thread that goes to wait to the site it waits at.
 
 use std::collections::HashMap;
+use std::time::Instant;
 
 use whyslow_events::{Entry, Event, Object, Pid, Site, SiteId, SpaceId};
 
@@ -16,6 +17,8 @@ const FD_BELIEVED: u64 = 50_000_000;
 const EPOLL_BELIEVED: u64 = 1_000_000_000;
 /// With many sites, each is looked at less often, ns for each site.
 const PER_SITE: u64 = 100_000;
+/// What takes long to tell holds for so many times as long: a set has many members.
+const PER_TELLING: u32 = 100;
 
 /// Calls that do not return to the program that makes them.
 const ENDING: [&str; 4] = ["execve", "execveat", "exit", "exit_group"];
@@ -41,6 +44,8 @@ struct Cached {
     id: SiteId,
     seen: bool,
     checked: u64,
+    /// How long it took to tell, times [`PER_TELLING`], ns.
+    dear: u64,
 }
 
 /// A wait, as far as it could be told when it began.
@@ -102,26 +107,37 @@ impl Waits {
         name.is_some_and(|name| ENDING.contains(&name))
     }
 
-    /// Looks at a thread that is blocked now; its site, if it could be read.
+    /// Looks at a thread that is blocked now: its site, if it could be read, and whether
+    /// another look would tell more.
     pub(crate) fn look(
         &mut self,
         now: u64,
         (pid, space): (Pid, SpaceId),
         tid: u32,
         define: impl FnMut(Event),
-    ) -> Option<SiteId> {
+    ) -> Option<Wait> {
         let call = self.inspector.call(pid.0, tid)?;
-        Some(self.looked(now, (pid, space), call, define))
+        Some(self.told(now, (pid, space), call, define))
     }
 
     /// The site of a thread that was looked at and is in `call`.
     pub(crate) fn looked(
         &mut self,
         now: u64,
+        of: (Pid, SpaceId),
+        call: InCall,
+        define: impl FnMut(Event),
+    ) -> SiteId {
+        self.told(now, of, call, define).site
+    }
+
+    fn told(
+        &mut self,
+        now: u64,
         (pid, space): (Pid, SpaceId),
         InCall { number, arguments, pc, .. }: InCall,
         define: impl FnMut(Event),
-    ) -> SiteId {
+    ) -> Wait {
         let call = match number {
             Some(number) => {
                 self.calls.number(space, pc, Some(number), || None);
@@ -129,7 +145,7 @@ impl Waits {
             }
             None => Call::Fault,
         };
-        self.site(now, pid, call, pc, arguments, true, define).site
+        self.site(now, pid, call, pc, arguments, true, define)
     }
 
     /// The site of threads of `pid` that a signal has stopped.
@@ -175,7 +191,9 @@ impl Waits {
         let by_pointer = matches!(subject, Subject::Poll | Subject::Select);
         let cached = self.cache.get(&key).copied();
         if let Some(cached) = cached {
-            let fresh = now.saturating_sub(cached.checked) < self.believed(subject);
+            let is_set = matches!(subject, Subject::Epoll | Subject::Poll | Subject::Select);
+            let believed = self.believed(subject).max(if is_set { cached.dear } else { 0 });
+            let fresh = now.saturating_sub(cached.checked) < believed;
             // What was out of reach before is worth another look at a blocked thread.
             let settled = fresh && (cached.seen || !blocked_now);
             if settled || (by_pointer && !blocked_now) {
@@ -183,13 +201,15 @@ impl Waits {
                 return Wait { site: cached.id, wants_look };
             }
         }
+        let begin = Instant::now();
         let object = self.object(pid, subject, arguments, blocked_now);
+        let dear = u64::try_from((begin.elapsed() * PER_TELLING).as_nanos()).unwrap_or(u64::MAX);
         let seen = object != Object::Unseen && call != Call::Unknown;
         if let Some(cached) = cached
             && !seen
         {
-            // It was there, and is gone too fast to look again.
-            return Wait { site: cached.id, wants_look: false };
+            // Where it was seen before, it is gone too fast to look again.
+            return Wait { site: cached.id, wants_look: !cached.seen };
         }
         let entry = match call {
             Call::Number(number) => syscall_name(number)
@@ -202,7 +222,7 @@ impl Waits {
         if new {
             define(Event::Site { id, site });
         }
-        self.cache.insert(key, Cached { id, seen, checked: now });
+        self.cache.insert(key, Cached { id, seen, checked: now, dear });
         Wait { site: id, wants_look: !seen }
     }
 

@@ -10,8 +10,10 @@ const COMPARED: u64 = 200_000_000;
 /// Each step halves the detail; at the last no stacks of waits are taken at all.
 pub(super) const LAST_STEP: u32 = 6;
 /// Detail comes back when the cost is below this part of the limit: with twice
-/// the detail it is below the limit yet.
+/// the detail it is below the limit yet. What was spent above it before is saved first.
 const EASY: u64 = 3;
+/// As far as it can be saved in so long, ns.
+const MEMORY: u64 = 10_000_000_000;
 const MILLION: u64 = 1_000_000;
 
 /// Keeps costs below a limit.
@@ -20,6 +22,8 @@ pub(super) struct Rein {
     limit: u64,
     step: u32,
     rounds: u64,
+    /// What was spent above the limit and is not saved yet, ns.
+    debt: u64,
     begun: Costs,
     compared: Costs,
     /// Time, and by steps how much of it there was of each detail, ns.
@@ -53,7 +57,7 @@ impl Rein {
     /// A limit in millionths of one CPU, from now on.
     pub(super) fn new(limit: u32, now: Costs) -> Self {
         let kept = Kept::default();
-        Rein { limit: limit.into(), step: 0, rounds: 0, begun: now, compared: now, kept }
+        Rein { limit: limit.into(), step: 0, rounds: 0, debt: 0, begun: now, compared: now, kept }
     }
 
     /// How often detail is to be halved.
@@ -74,11 +78,15 @@ impl Rein {
         }
         self.keep(now);
         let cost = now.since(self.compared);
+        let passed = now.time.saturating_sub(self.compared.time);
+        let (spent, allowed) = (cost * passed / MILLION, self.limit * passed / MILLION);
+        self.debt = (self.debt + spent).saturating_sub(allowed).min(self.limit * MEMORY / MILLION);
         self.compared = now;
         let before = self.step;
         if cost > self.limit {
-            self.step = (self.step + 1).min(LAST_STEP);
-        } else if cost < self.limit / EASY {
+            let halvings = (cost / self.limit.max(1)).ilog2() + 1;
+            self.step = (self.step + halvings).min(LAST_STEP);
+        } else if cost < self.limit / EASY && self.debt == 0 {
             self.step = self.step.saturating_sub(1);
         }
         self.step != before
@@ -133,6 +141,14 @@ mod tests {
         let said = rein.said(now);
         assert!((9_000..=21_000).contains(&said.cost), "{said:?}");
         assert!((120_000..=150_000).contains(&said.stacks), "{said:?}");
+    }
+
+    #[test]
+    fn what_costs_many_times_too_much_is_cut_at_once_and_saved_later() {
+        let (rein, _) = after(1, 0, 60);
+        assert_eq!(rein.step(), 5, "60 % is below 2 % when it is halved five times");
+        let (mut rein, now) = after(60, 0, 60);
+        assert!(rein.said(now).cost <= 2 * PERCENT + PERCENT / 10);
     }
 
     #[test]

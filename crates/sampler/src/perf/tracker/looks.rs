@@ -10,6 +10,7 @@ use super::chains::Known;
 use super::glances::Glance;
 use super::{Doing, Tracker};
 use crate::perf::interner::UserHalf;
+use crate::perf::waits::Wait;
 
 /// A wait this long deserves a look, ns: shorter ones are over too soon.
 const LONG_WAIT: u64 = 1_000_000;
@@ -18,6 +19,8 @@ const VERY_LONG_WAIT: u64 = 20_000_000;
 /// Calls that could not be read are tried again after so long, ns: where an interpreter has
 /// many threads, those that are new to its list are not known at once.
 const READ_AGAIN: u64 = 1_000_000_000;
+/// The same of what is behind a descriptor: tables of sockets are read now and then, ns.
+const TELL_AGAIN: u64 = 200_000_000;
 /// So often, for others may never have any.
 const TRIES: u8 = 3;
 /// Looks in one round at most: some 15 µs each, and 30 more with the stack.
@@ -39,7 +42,7 @@ struct Wish {
     site: bool,
     /// The stack is to be read.
     stack: bool,
-    /// How often its interpreted calls were not to be read.
+    /// How often it was looked at, and not all of it to be read.
     tries: u8,
 }
 
@@ -52,6 +55,8 @@ enum Why {
     Known,
     /// The interpreted calls could not be read.
     Unread,
+    /// What is behind its descriptor could not be told.
+    Untold,
 }
 
 #[derive(Debug)]
@@ -71,6 +76,8 @@ pub(super) struct Looks {
     second: VecDeque<Wish>,
     /// Those to be read again, since when.
     again: VecDeque<Wish>,
+    /// The same of those whose site was not told.
+    untold: VecDeque<Wish>,
     readings: VecDeque<(u64, Reading)>,
 }
 
@@ -95,6 +102,14 @@ impl Looks {
         }
     }
 
+    /// Asks for another look, as what is behind its descriptor could not be told at `now`.
+    fn look_again(&mut self, now: u64, wish: &Wish) {
+        if wish.tries < TRIES {
+            let tries = wish.tries + 1;
+            keep(&mut self.untold, Wish { since: now, stack: false, tries, ..*wish });
+        }
+    }
+
     /// Keeps what was read at `time` until the records have come so far.
     pub(super) fn put(&mut self, time: u64, reading: Reading) {
         self.readings.push_back((time, reading));
@@ -111,6 +126,7 @@ impl Looks {
             Why::New => (&mut self.first, LONG_WAIT),
             Why::Known => (&mut self.second, VERY_LONG_WAIT),
             Why::Unread => (&mut self.again, READ_AGAIN),
+            Why::Untold => (&mut self.untold, TELL_AGAIN),
         };
         let due = wishes.front().is_some_and(|wish| wish.since.saturating_add(age) <= now);
         if due { wishes.pop_front() } else { None }
@@ -134,6 +150,7 @@ impl Tracker {
         self.look_at(Why::New, now, LOOKS_PER_ROUND, &clock);
         self.look_at(Why::Known, now, SECOND_LOOKS_PER_ROUND, &clock);
         self.look_at(Why::Unread, now, LOOKS_PER_ROUND, &clock);
+        self.look_at(Why::Untold, now, LOOKS_PER_ROUND, &clock);
     }
 
     /// Looks once more before the window ends.
@@ -158,7 +175,11 @@ impl Tracker {
             }
             left -= 1;
             let known = thread.site.filter(|_| !wish.site);
-            let site = known.or_else(|| self.look_for_site(now, tid));
+            let found = if known.is_none() { self.look_for_site(now, tid) } else { None };
+            if found.is_some_and(|found| found.wants_look) {
+                self.looks.look_again(now, &wish);
+            }
+            let site = known.or(found.map(|found| found.site));
             if let (true, Some(site)) = (wish.stack, site) {
                 self.look_for_calls(tid, wait, site, clock);
             }
@@ -180,18 +201,18 @@ impl Tracker {
         }
     }
 
-    fn look_for_site(&mut self, now: u64, tid: Tid) -> Option<SiteId> {
+    fn look_for_site(&mut self, now: u64, tid: Tid) -> Option<Wait> {
         let pid = self.threads.get(&tid)?.pid;
         let space = self.processes.get(&pid)?.space;
         let mut new = vec![];
-        let site = self.waits.look(now, (pid, space), tid.0, |event| new.push(event));
+        let found = self.waits.look(now, (pid, space), tid.0, |event| new.push(event));
         if !new.is_empty() {
             // In the order of the stream, not of the clock.
             let time = self.now;
             self.report_space(time, space);
             new.into_iter().for_each(|event| self.emit(time, event));
         }
-        site
+        found
     }
 
     /// Reads the interpreted calls alone where the native ones are not known from before:

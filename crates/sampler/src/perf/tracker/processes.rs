@@ -301,7 +301,7 @@ impl Tracker {
         let pid = Pid(pid);
         let space = self.processes.get(&pid)?.space;
         let mut new = vec![];
-        let site = self.waits.look(time, (pid, space), tid, |event| new.push(event))?;
+        let site = self.waits.look(time, (pid, space), tid, |event| new.push(event))?.site;
         self.report_sites(time, space, new);
         Some(Off::Blocked { site: Some(site), uninterruptible: false })
     }
