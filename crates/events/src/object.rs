@@ -147,24 +147,35 @@ impl fmt::Display for Object {
             Object::Anonymous(name) => f.write_str(name),
             Object::Futex { address, .. } => write!(f, "futex {address:#x}"),
             Object::Set { members, .. } if members.is_empty() => f.write_str("timer"),
-            Object::Set { members, complete } => {
-                const SHOWN: usize = 3;
-                let mut members: Vec<&Object> = members.iter().collect();
-                // Stable: those that tell a reader something come first.
-                members.sort_by_key(|member| !member.tells_where());
-                for (i, member) in members.iter().take(SHOWN).enumerate() {
-                    if i > 0 {
-                        f.write_str(", ")?;
-                    }
-                    member.fmt(f)?;
-                }
-                match members.len().saturating_sub(SHOWN) {
-                    0 if *complete => Ok(()),
-                    0 => f.write_str(", …"),
-                    more => write!(f, " and {more} more"),
-                }
-            }
+            Object::Set { members, complete } => fmt_set(f, members, *complete),
         }
+    }
+}
+
+/// Members of one name are counted; a few names are told.
+fn fmt_set(f: &mut fmt::Formatter<'_>, members: &[Object], complete: bool) -> fmt::Result {
+    const SHOWN: usize = 3;
+    let mut members: Vec<&Object> = members.iter().collect();
+    // Stable: those that tell a reader something come first.
+    members.sort_by_key(|member| !member.tells_where());
+    let mut names: Vec<(String, usize)> = vec![];
+    for name in members.into_iter().map(ToString::to_string) {
+        match names.iter_mut().find(|(other, _)| *other == name) {
+            Some((_, times)) => *times += 1,
+            None => names.push((name, 1)),
+        }
+    }
+    for (i, (name, times)) in names.iter().take(SHOWN).enumerate() {
+        let comma = if i > 0 { ", " } else { "" };
+        match times {
+            1 => write!(f, "{comma}{name}")?,
+            _ => write!(f, "{comma}{times} × {name}")?,
+        }
+    }
+    match names.iter().skip(SHOWN).map(|(_, times)| times).sum::<usize>() {
+        0 if complete => Ok(()),
+        0 => f.write_str(", …"),
+        more => write!(f, " and {more} more"),
     }
 }
 
@@ -191,6 +202,18 @@ mod tests {
         let members = [&[unnamed][..], &pipes, &[server]].concat();
         let set = Object::Set { members, complete: true };
         assert_eq!(set.to_string(), "tcp 127.0.0.1:8765, unix:[9], pipe:[1] and 1 more");
+    }
+
+    #[test]
+    fn members_of_one_name_are_counted() {
+        let client = |port| Object::Tcp {
+            local: "127.0.0.1:80".parse().unwrap(),
+            remote: ([127, 0, 0, 1], port).into(),
+            role: TcpRole::Accepted,
+        };
+        let members = [&[1, 2, 3].map(client)[..], &[Object::EventFd]].concat();
+        let set = Object::Set { members, complete: true };
+        assert_eq!(set.to_string(), "3 × tcp client of 127.0.0.1:80, eventfd");
     }
 
     #[test]
