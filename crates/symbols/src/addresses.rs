@@ -1,7 +1,6 @@
 //! The distinct addresses that stand in stacks, and which of them want a name.
 
-use std::collections::HashMap;
-
+use rustc_hash::FxHashMap;
 use whyslow_events::{SpaceId, SymbolKey};
 
 /// Distinct addresses kept; further ones stay without a name. Real recordings
@@ -33,7 +32,7 @@ enum State {
 
 #[derive(Debug, Default)]
 pub(crate) struct Addresses {
-    states: HashMap<SymbolKey, State>,
+    states: FxHashMap<SymbolKey, State>,
 }
 
 impl Addresses {
