@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod debuginfod;
+mod exported;
 mod hostile;
 mod jit;
 mod kernel;
