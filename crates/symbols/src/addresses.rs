@@ -1,5 +1,7 @@
 //! The distinct addresses that stand in stacks, and which of them want a name.
 
+use std::ops::Range;
+
 use rustc_hash::FxHashMap;
 use whyslow_events::{SpaceId, SymbolKey};
 
@@ -60,6 +62,16 @@ impl Addresses {
             State::Named => return None,
         };
         Some(Wanted { key, is_return }.executing())
+    }
+
+    /// Those of a space in a range that have no name yet.
+    pub(crate) fn within(&self, space: SpaceId, range: Range<u64>) -> Vec<Wanted> {
+        let wanted = self.states.iter().filter(|(key, state)| {
+            key.space == Some(space) && range.contains(&key.address) && **state != State::Named
+        });
+        let wanted = wanted
+            .map(|(key, state)| Wanted { key: key.clone(), is_return: *state == State::Return });
+        wanted.collect()
     }
 
     /// Notes that these have a name.

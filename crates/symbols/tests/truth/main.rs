@@ -11,6 +11,7 @@ mod native;
 mod program;
 mod python;
 mod recorded;
+mod replaced;
 mod sources;
 mod unwind;
 mod vanished;
