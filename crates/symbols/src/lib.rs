@@ -35,7 +35,7 @@ mod vdso;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use whyslow_events::{Event, Frame, Ns, Pid, SpaceId, SymbolKey, SystemFacts};
+use whyslow_events::{Event, Ns, Pid, SpaceId, SymbolKey, SystemFacts};
 
 use crate::addresses::{Addresses, Wanted};
 pub use crate::debuginfod::Debuginfod;
@@ -46,7 +46,7 @@ use crate::files::Files;
 pub use crate::interpreters::{Interpreters, Python};
 use crate::jit::Jits;
 use crate::mappings::{Mapping, Mappings};
-use crate::replaced::{Before, Replaced};
+use crate::replaced::{Before, Named, Replaced};
 use crate::space::Space;
 pub use crate::unwind::Unwinder;
 
@@ -55,8 +55,8 @@ const REFRESH_LIMIT: u64 = 4 << 20;
 
 /// Names the addresses of a recording, from the files of this host.
 ///
-/// Code that a runtime compiles has a name for each time. All other code has one for
-/// good. An address that stands in stacks both as the innermost address and as a
+/// Code that a runtime compiles has a name for each time, and so has code where one file
+/// is mapped after another. All other code has one for good. An address that stands in stacks both as the innermost address and as a
 /// return address is named as the latter: the call site it returns to.
 #[derive(Debug)]
 pub struct Symbolizer {
@@ -178,7 +178,7 @@ impl Symbolizer {
     }
 
     /// What stood at addresses where something else is now.
-    fn names_before(&mut self) -> Vec<(Before, Vec<(SymbolKey, Vec<Frame>)>)> {
+    fn names_before(&mut self) -> Vec<(Before, Vec<Named>)> {
         let mut named = Vec::new();
         for mut before in self.replaced.take() {
             let Some(space) = self.spaces.get_mut(&before.space) else { continue };

@@ -51,7 +51,8 @@ impl Replaced {
     }
 }
 
-type Named = (SymbolKey, Vec<Frame>);
+/// An address and what stands there.
+pub(crate) type Named = (SymbolKey, Vec<Frame>);
 
 /// The names of all times: `earlier` those of what was replaced, `last` those of what is
 /// there now. Gives the first of each address, and what it is called later.
