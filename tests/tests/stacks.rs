@@ -9,6 +9,7 @@ mod java;
 mod program;
 mod reach;
 mod renumbered;
+mod replaced;
 mod requests;
 mod shares;
 mod trampoline;

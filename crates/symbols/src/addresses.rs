@@ -1,7 +1,8 @@
 //! The distinct addresses that stand in stacks, and which of them want a name.
 
-use std::collections::HashMap;
+use std::ops::Range;
 
+use rustc_hash::FxHashMap;
 use whyslow_events::{SpaceId, SymbolKey};
 
 /// Distinct addresses kept; further ones stay without a name. Real recordings
@@ -33,7 +34,7 @@ enum State {
 
 #[derive(Debug, Default)]
 pub(crate) struct Addresses {
-    states: HashMap<SymbolKey, State>,
+    states: FxHashMap<SymbolKey, State>,
 }
 
 impl Addresses {
@@ -61,6 +62,16 @@ impl Addresses {
             State::Named => return None,
         };
         Some(Wanted { key, is_return }.executing())
+    }
+
+    /// Those of a space in a range that have no name yet.
+    pub(crate) fn within(&self, space: SpaceId, range: Range<u64>) -> Vec<Wanted> {
+        let wanted = self.states.iter().filter(|(key, state)| {
+            key.space == Some(space) && range.contains(&key.address) && **state != State::Named
+        });
+        let wanted = wanted
+            .map(|(key, state)| Wanted { key: key.clone(), is_return: *state == State::Return });
+        wanted.collect()
     }
 
     /// Notes that these have a name.

@@ -1,5 +1,6 @@
 //! What must be known of a file before addresses in it can be named.
 
+use std::ops::Range;
 use std::path::Path;
 use std::rc::Rc;
 
@@ -47,10 +48,12 @@ impl Binary {
 }
 
 /// What can be read of a file without making room for absurd amounts.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Modest {
     pub(crate) symbols: bool,
     pub(crate) debug_info: bool,
+    /// Its sections of code.
+    code: Vec<Range<u64>>,
 }
 
 impl Modest {
@@ -58,7 +61,17 @@ impl Modest {
     pub(crate) fn read(path: &Path) -> Modest {
         let Some(bytes) = elf::open(path) else { return Modest::default() };
         let Some(file) = ElfFile::parse(&bytes) else { return Modest::default() };
-        Modest { symbols: file.has_modest_symbols(), debug_info: file.has_modest_sections() }
+        Modest {
+            symbols: file.has_modest_symbols(),
+            debug_info: file.has_modest_sections(),
+            code: file.code(),
+        }
+    }
+
+    /// Whether a symbol that does not say how far it reaches may name an address: not
+    /// beyond its section.
+    pub(crate) fn may_name(&self, symbol: u64, address: u64) -> bool {
+        self.code.iter().any(|code| code.contains(&symbol) && code.contains(&address))
     }
 }
 

@@ -5,12 +5,13 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read, Seek};
+use std::ops::Range;
 use std::path::Path;
 
 use object::read::{ReadCache, ReadRef};
 use object::{
     BinaryFormat, Object, ObjectSection, ObjectSegment, ObjectSymbol, ObjectSymbolTable,
-    RelocationTarget, SegmentFlags, elf::PF_X,
+    RelocationTarget, SectionKind, SegmentFlags, elf::PF_X,
 };
 use xz2::read::XzDecoder;
 use xz2::stream::Stream;
@@ -130,6 +131,12 @@ impl<'data, R: Read + Seek> ElfFile<'data, R> {
     pub(crate) fn section(&self, name: &str) -> Option<(u64, u64)> {
         let section = self.object.section_by_name(name)?;
         Some((section.address(), section.size()))
+    }
+
+    /// Where the sections with code are.
+    pub(crate) fn code(&self) -> Vec<Range<u64>> {
+        let code = self.object.sections().filter(|section| section.kind() == SectionKind::Text);
+        code.map(|it| it.address()..it.address().saturating_add(it.size())).collect()
     }
 
     /// The contents of a section, unless absurdly large.

@@ -25,6 +25,7 @@ mod mappings;
 mod plt;
 mod proc_maps;
 mod process;
+mod replaced;
 mod runtime;
 mod space;
 mod unwind;
@@ -36,7 +37,7 @@ use std::path::Path;
 
 use whyslow_events::{Event, Ns, Pid, SpaceId, SymbolKey, SystemFacts};
 
-use crate::addresses::Addresses;
+use crate::addresses::{Addresses, Wanted};
 pub use crate::debuginfod::Debuginfod;
 
 use crate::debug_files::DebugFiles;
@@ -44,7 +45,8 @@ use crate::debuginfod::Client;
 use crate::files::Files;
 pub use crate::interpreters::{Interpreters, Python};
 use crate::jit::Jits;
-use crate::mappings::Mapping;
+use crate::mappings::{Mapping, Mappings};
+use crate::replaced::{Before, Named, Replaced};
 use crate::space::Space;
 pub use crate::unwind::Unwinder;
 
@@ -53,8 +55,8 @@ const REFRESH_LIMIT: u64 = 4 << 20;
 
 /// Names the addresses of a recording, from the files of this host.
 ///
-/// Code that a runtime compiles has a name for each time. All other code has one for
-/// good. An address that stands in stacks both as the innermost address and as a
+/// Code that a runtime compiles has a name for each time, and so has code where one file
+/// is mapped after another. All other code has one for good. An address that stands in stacks both as the innermost address and as a
 /// return address is named as the latter: the call site it returns to.
 #[derive(Debug)]
 pub struct Symbolizer {
@@ -68,6 +70,7 @@ pub struct Symbolizer {
     now: Ns,
     /// Mappings whose build id was found.
     identified: Vec<Event>,
+    replaced: Replaced,
 }
 
 impl Symbolizer {
@@ -75,9 +78,8 @@ impl Symbolizer {
     #[must_use]
     pub fn new(facts: SystemFacts) -> Self {
         let (spaces, addresses, files, debug_files, jits) = Default::default();
-        let identified = Vec::new();
-        let now = Ns(0);
-        Symbolizer { facts, spaces, addresses, files, debug_files, jits, now, identified }
+        let (identified, replaced, now) = (Vec::new(), Replaced::default(), Ns(0));
+        Symbolizer { facts, spaces, addresses, files, debug_files, jits, now, identified, replaced }
     }
 
     /// Asks these servers for debug files that are not on this host. Nothing
@@ -117,7 +119,9 @@ impl Symbolizer {
                 let Some((space, mapping)) = Mapping::of(event) else { return };
                 let known = self.spaces.entry(space).or_default();
                 self.jits.mapped(space, known, &mapping, &self.files);
+                let before = known.mappings.other_than(&mapping);
                 known.mappings.insert(mapping);
+                self.replace(space, before);
             }
             Event::Stack { space, kernel, user, .. } => {
                 self.addresses.stack(None, kernel);
@@ -142,12 +146,51 @@ impl Symbolizer {
         let (in_kernel, in_user) =
             wanted.split_at(wanted.partition_point(|wanted| wanted.key.space.is_none()));
         let mut named = kernel::name(in_kernel);
+        let earlier = self.names_before();
         named.extend(user::name(in_user, &self.spaces, &self.files, &mut self.debug_files));
+        let (named, renamed) = replaced::in_order(earlier, named);
         events.extend(batches::of(named).map(Event::Symbols));
+        events.extend(renamed);
         let servers = self.debug_files.servers.as_mut();
         events.extend(servers.and_then(Client::take_failure).map(Event::Fallback));
         events.extend(self.jits.take_failure().map(Event::Fallback));
         events
+    }
+
+    /// Notes what was mapped `before` at addresses that were seen, and looks for the files
+    /// that are there now.
+    fn replace(&mut self, space: SpaceId, before: Mappings) {
+        let addresses = |mapping: &Mapping| {
+            self.addresses.within(space, mapping.start..mapping.end.saturating_add(1))
+        };
+        let mut seen: Vec<Wanted> = before.iter().flat_map(addresses).collect();
+        seen.sort_unstable_by_key(|wanted| wanted.key.address);
+        seen.dedup();
+        seen.retain(|wanted| {
+            let executing = wanted.executing();
+            let now = self.spaces.get(&space).and_then(|space| space.mappings.find(executing));
+            let then = before.find(executing);
+            then.is_some_and(|then| now.is_some_and(|now| !then.continues(now)))
+        });
+        let addresses: Vec<u64> = seen.iter().map(|wanted| wanted.key.address).collect();
+        self.replaced.note(space, self.now, before, seen);
+        self.visit(space, &addresses);
+    }
+
+    /// What stood at addresses where something else is now.
+    fn names_before(&mut self) -> Vec<(Before, Vec<Named>)> {
+        let mut named = Vec::new();
+        for mut before in self.replaced.take() {
+            let Some(space) = self.spaces.get_mut(&before.space) else { continue };
+            std::mem::swap(&mut space.mappings, &mut before.mappings);
+            let (files, debug_files) = (&self.files, &mut self.debug_files);
+            let names = user::name(&before.addresses, &self.spaces, files, debug_files);
+            if let Some(space) = self.spaces.get_mut(&before.space) {
+                std::mem::swap(&mut space.mappings, &mut before.mappings);
+            }
+            named.push((before, names));
+        }
+        named
     }
 
     fn runtimes(&mut self) -> Vec<Event> {

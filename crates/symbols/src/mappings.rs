@@ -74,6 +74,14 @@ impl Mapping {
         }
     }
 
+    /// Whether it shows the same of the same file as `other`, where both are.
+    pub(crate) fn continues(&self, other: &Mapping) -> bool {
+        let ids = [&self.build_id, &other.build_id];
+        let same_build = ids.iter().any(|id| id.is_empty()) || self.build_id == other.build_id;
+        let same_place = self.offset_of(other.start) == other.file_offset;
+        self.path_and_deleted().0 == other.path_and_deleted().0 && same_build && same_place
+    }
+
     pub(crate) fn holds(&self, address: u64) -> bool {
         (self.start..self.end).contains(&address)
     }
@@ -135,6 +143,14 @@ impl Mappings {
     pub(crate) fn find(&self, address: u64) -> Option<&Mapping> {
         let (_, mapping) = self.by_start.range(..=address).next_back()?;
         (address < mapping.end).then_some(mapping)
+    }
+
+    /// The parts of files under `new` that show something else than it will.
+    pub(crate) fn other_than(&self, new: &Mapping) -> Mappings {
+        let first = self.find(new.start).map_or(new.start, |mapping| mapping.start);
+        let under = self.by_start.range(first..new.end.max(first)).map(|(_, mapping)| mapping);
+        let others = under.filter(|old| !old.is_memory() && !old.continues(new));
+        Mappings { by_start: others.map(|old| (old.start, old.clone())).collect() }
     }
 
     /// All of them, by address.

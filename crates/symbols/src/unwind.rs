@@ -24,13 +24,13 @@ mod walk;
 mod way_out;
 
 use std::panic::{self, AssertUnwindSafe};
-use std::sync::Arc;
+use std::rc::Rc;
 
 use gimli::UnwindContext;
 use whyslow_events::{Event, SpaceId, StackEnd, StackMemory, Unwind, Unwound, UserRegisters};
 
 use crate::files::Files;
-use crate::unwind::cache::Cache;
+use crate::unwind::cache::{Cache, Near};
 use crate::unwind::java::Keeps;
 use crate::unwind::memory::Piece;
 use crate::unwind::modules::Modules;
@@ -50,6 +50,7 @@ pub struct Unwinder {
 struct Read {
     modules: Modules,
     rules: Cache,
+    near: Near,
     context: UnwindContext<usize>,
 }
 
@@ -63,20 +64,23 @@ impl Unwinder {
 
 impl Unwind for Unwinder {
     fn observe(&mut self, event: &Event) {
+        if matches!(event, Event::Mapping { .. }) {
+            self.files.near.clear();
+        }
         self.spaces.observe(event);
     }
 
     fn unwind(
         &mut self,
-        space: SpaceId,
+        id: SpaceId,
         registers: &UserRegisters,
         stack: StackMemory<'_>,
     ) -> Unwound {
-        let Some(space) = self.spaces.get_mut(space) else {
+        let Some(space) = self.spaces.get_mut(id) else {
             return Unwound { addresses: vec![registers.pc], end: StackEnd::NoUnwindInfo };
         };
         space.memory.next_stack();
-        let mut code = Mapped { space, files: &mut self.files };
+        let mut code = Mapped { id, space, files: &mut self.files };
         let walk = || walk::walk(&mut code, Registers::from(registers), stack);
         // The parsers meet whatever file the target has mapped: a broken one
         // must cost its own stacks and nothing else.
@@ -89,13 +93,17 @@ impl Unwind for Unwinder {
 
 /// The code mapped in a space.
 struct Mapped<'a> {
+    id: SpaceId,
     space: &'a mut Known,
     files: &'a mut Read,
 }
 
 impl Code for Mapped<'_> {
     fn at(&mut self, address: u64) -> walk::Known {
-        let Read { modules, rules, context } = &mut *self.files;
+        let Read { modules, rules, near, context } = &mut *self.files;
+        if let Some((rule, function)) = near.get(self.id, address) {
+            return walk::Known::Rule(Rc::clone(rule), function);
+        }
         let Some(region) = self.space.region(address, modules) else {
             return walk::Known::Nothing;
         };
@@ -106,13 +114,14 @@ impl Code for Mapped<'_> {
         let Some(linked) = image.address_of(region.mapping.offset_of(address)) else {
             return walk::Known::Code;
         };
-        let ask = || Ok(image.table.rule(linked, context)?.map(Arc::new));
+        let ask = || Ok(image.table.rule(linked, context)?.map(Rc::new));
         match rules.get_or_ask(module, linked, ask) {
             Ok(rule) if image.begins_at(linked, rule.is_some()) => walk::Known::First,
-            Ok(Some(rule)) => walk::Known::Rule(
-                Arc::clone(rule),
-                address.wrapping_sub(linked.wrapping_sub(rule.function)),
-            ),
+            Ok(Some(rule)) => {
+                let function = address.wrapping_sub(linked.wrapping_sub(rule.function));
+                near.put(self.id, address, rule, function);
+                walk::Known::Rule(Rc::clone(rule), function)
+            }
             Ok(None) => walk::Known::Code,
             Err(_) => walk::Known::Broken,
         }

@@ -62,11 +62,13 @@ impl Questions {
         });
     }
 
-    /// Hands out the answers of a symbol source.
+    /// Hands out the answers of a symbol source. A symbol without a size names the
+    /// places for which `may_name` allows it, given its address and the place.
     fn answer_from(
         &mut self,
         (symbolizer, source): (&Symbolizer, &Source<'_>),
         input: fn(&[u64]) -> Input<&[u64]>,
+        may_name: impl Fn(u64, u64) -> bool,
         named: &mut [Named],
     ) -> Result<(), Broken> {
         let places: Vec<u64> = self.by_place.keys().copied().collect();
@@ -75,7 +77,11 @@ impl Questions {
         // must cost its own names and nothing else.
         let found = panic::catch_unwind(AssertUnwindSafe(ask)).ok().flatten().ok_or(Broken)?;
         let found: HashMap<u64, &Symbolized<'_>> = places.iter().copied().zip(&found).collect();
-        self.answer(named, |place, module| frames::of(found.get(&place)?.as_sym()?, module));
+        self.answer(named, |place, module| {
+            let symbol = found.get(&place)?.as_sym()?;
+            let covers = symbol.size.is_some() || may_name(symbol.addr, place);
+            frames::of(symbol, module).filter(|_| covers)
+        });
         Ok(())
     }
 }
@@ -115,7 +121,7 @@ pub(crate) fn name(
         }
     }
     let source = (&Symbolizer::new(), &Vdso::source());
-    let _ = in_vdso.answer_from(source, |places| Input::AbsAddr(places), &mut named);
+    let _ = in_vdso.answer_from(source, |places| Input::AbsAddr(places), |_, _| true, &mut named);
     // Servers may not have the time for all: what stands for the most first.
     let mut in_files: Vec<(FileId, InFile)> = in_files.into_iter().collect();
     in_files.sort_by_key(|(file, asked)| (Reverse(asked.questions.by_place.len()), *file));
@@ -150,7 +156,7 @@ fn name_in_file(
         let modest = Modest::read(&path);
         if modest.symbols {
             let debug = modest.debug_info && (source != file || binary.has_debug_info);
-            answer_from_elf(&mut questions, &path, debug, &asked.place, named);
+            answer_from_elf(&mut questions, (&path, &modest), debug, &asked.place, named);
         }
     }
 }
@@ -158,7 +164,7 @@ fn name_in_file(
 /// Asks for symbols and, if `debug`, lines and inlined functions.
 fn answer_from_elf(
     questions: &mut Questions,
-    path: &Path,
+    (path, modest): (&Path, &Modest),
     debug: bool,
     place: &Place,
     named: &mut [Named],
@@ -172,7 +178,10 @@ fn answer_from_elf(
         let mut elf = Elf::new(path);
         elf.debug_syms = *debug_syms;
         let source = (&symbolizer, &Source::Elf(elf));
-        if questions.answer_from(source, |places| Input::VirtOffset(places), named).is_ok() {
+        // Debug information gives a function in several pieces neither address nor size.
+        let may_name = |symbol, place| *debug_syms && symbol == 0 || modest.may_name(symbol, place);
+        let answer = questions.answer_from(source, |at| Input::VirtOffset(at), may_name, named);
+        if answer.is_ok() {
             return;
         }
     }

@@ -96,6 +96,18 @@ impl Inspector {
         (filled > 0).then_some((bytes, filled < limit))
     }
 
+    /// Fills `proof` from the memory at its place, and `beyond` from `start` up, at one
+    /// moment: how many bytes of `beyond` there are.
+    pub(crate) fn stack_beyond(
+        &self,
+        pid: u32,
+        (place, proof): (u64, &mut [u8]),
+        (start, beyond): (u64, &mut [u8]),
+    ) -> Option<usize> {
+        let wanted = proof.len();
+        process::read(pid, &mut [(place, proof), (start, beyond)]).checked_sub(wanted)
+    }
+
     /// Fills `into` from the target's memory at `address`.
     fn memory(pid: u32, address: u64, into: &mut [u8]) -> Option<()> {
         let wanted = into.len();

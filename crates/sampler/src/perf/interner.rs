@@ -5,6 +5,7 @@ use std::hash::Hash;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use rustc_hash::FxHashMap;
 use whyslow_events::{
     CodeId, Event, Pid, ScriptCall, ScriptFrame, Site, SiteId, SpaceId, StackEnd, StackId,
 };
@@ -64,7 +65,7 @@ pub(crate) struct Chain {
 /// Numbers for what belongs to an owner that may go.
 #[derive(Debug)]
 struct Numbers<O, T> {
-    known: HashMap<O, HashMap<T, u32>>,
+    known: HashMap<O, FxHashMap<T, u32>>,
     next: u32,
 }
 

@@ -34,7 +34,7 @@ use super::spaces::{Mapping, Spaces};
 use super::waits::Waits;
 use crate::arch::Registers;
 use budget::Budget;
-use chains::{Beyond, Copies, Places, Taken, Unwinding};
+use chains::{Beyond, Copies, Places, Reach, Taken, Unwinding};
 use gil::Gils;
 use glances::Glances;
 use habits::Habits;
@@ -103,6 +103,7 @@ struct Thread {
     kernel: Rc<[u64]>,
     places: Places,
     beyond: Beyond,
+    reach: Reach,
     /// When it last had a CPU, and what it ran then.
     ran: u64,
     /// The stack of the wait it is in, until the calls in it are known.
@@ -170,6 +171,8 @@ pub(crate) struct Tracker {
     unwinding: Unwinding,
     copies: Copies,
     reads: Budget,
+    /// For a stack that is read beyond its copy.
+    room: Vec<u8>,
     scripts: Scripts,
     gils: Gils,
     waits: Waits,
@@ -200,6 +203,7 @@ impl Tracker {
             unwinding: Unwinding::default(),
             copies: Copies::default(),
             reads: Budget::default(),
+            room: vec![],
             scripts: Scripts::default(),
             gils: Gils::default(),
             waits: Waits::new(kernel),

@@ -1,7 +1,7 @@
 //! What the fuzzer calls: the walk over unwind information and a stack that
 //! are bent, with no file opened and no panic caught.
 
-use std::sync::Arc;
+use std::rc::Rc;
 
 use gimli::UnwindContext;
 use whyslow_events::{StackMemory, Unwound};
@@ -73,7 +73,7 @@ impl Code for OneFile {
             _ if address >> 63 != 0 => Known::Nothing,
             Ok(Some(rule)) => {
                 let function = rule.function;
-                Known::Rule(Arc::new(rule), function)
+                Known::Rule(Rc::new(rule), function)
             }
             Ok(None) => Known::Code,
             Err(_) => Known::Broken,

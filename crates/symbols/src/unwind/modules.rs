@@ -9,7 +9,7 @@ use std::path::Path;
 use object::read::ReadCache;
 
 use crate::debug_files::DebugFiles;
-use crate::files::Files;
+use crate::files::{FileId, Files};
 use crate::mappings::{Backing, Mapping};
 use crate::proc_maps;
 use crate::space::Space;
@@ -43,6 +43,8 @@ pub(crate) struct Modules {
     /// Number of the first image; those before it were dropped.
     first: u32,
     memory: usize,
+    /// The file whose code was read last.
+    code: Option<(FileId, File)>,
 }
 
 impl Modules {
@@ -86,8 +88,11 @@ impl Modules {
         address: u64,
         bytes: &mut [u8],
     ) -> Option<()> {
-        let file = self.files.path(self.files.locate(space, mapping)?)?;
-        let file = File::open(file).ok()?;
+        let id = self.files.locate(space, mapping)?;
+        if self.code.as_ref().is_none_or(|(of, _)| *of != id) {
+            self.code = Some((id, File::open(self.files.path(id)?).ok()?));
+        }
+        let (_, file) = self.code.as_ref()?;
         file.read_exact_at(bytes, mapping.offset_of(address)).ok()
     }
 

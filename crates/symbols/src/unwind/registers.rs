@@ -9,11 +9,11 @@ pub(crate) const BP: u8 = 6;
 pub(crate) const SP: u8 = 7;
 const COUNT: u8 = 17;
 
-/// RBX, RBP and R12 to R15: a function gives them back as it got them.
-const PRESERVED: [u8; 6] = [3, BP, 12, 13, 14, 15];
+/// RBX, RBP and R12 to R15, a bit for each: a function gives them back as it got them.
+const PRESERVED: u32 = 1 << 3 | 1 << BP | 0b1111 << 12;
 
 /// The general registers and the program counter, by DWARF number.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Registers {
     values: [u64; COUNT as usize],
     known: u32,
@@ -32,13 +32,9 @@ impl Registers {
         self.known = self.known & !(1 << number) | u32::from(value.is_some()) << number;
     }
 
-    /// Those that a caller finds unchanged when its callee saved none.
-    pub(crate) fn preserved(&self) -> Registers {
-        let mut kept = Registers::default();
-        for number in PRESERVED {
-            kept.set(number, self.get(number));
-        }
-        kept
+    /// Forgets those that a caller may find changed even when its callee saved none.
+    pub(crate) fn keep_preserved(&mut self) {
+        self.known &= PRESERVED;
     }
 }
 
@@ -78,8 +74,8 @@ mod tests {
     fn a_call_keeps_what_the_callee_must_give_back() {
         let mut registers = Registers::default();
         (0..=16).for_each(|number| registers.set(number, Some(number.into())));
-        let kept: Vec<u8> =
-            (0..=16).filter(|&number| registers.preserved().get(number).is_some()).collect();
+        registers.keep_preserved();
+        let kept: Vec<u8> = (0..=16).filter(|&number| registers.get(number).is_some()).collect();
         assert_eq!(kept, [3, 6, 12, 13, 14, 15]);
     }
 }

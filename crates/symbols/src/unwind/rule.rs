@@ -109,30 +109,36 @@ impl Rule {
         })
     }
 
-    /// The registers of the caller, its program counter among them.
+    /// Makes of a frame's registers those of its caller, the program counter among
+    /// them. They stay as they are where it cannot be carried out.
     pub(crate) fn apply(
         &self,
-        registers: &Registers,
+        registers: &mut Registers,
         stack: StackMemory<'_>,
-    ) -> Result<Registers, Stop> {
+    ) -> Result<(), Stop> {
         if self.return_address == Saved::Nowhere {
             return Err(Stop::First);
         }
         let cfa = self.cfa.value(registers, stack)?;
-        let mut caller = registers.preserved();
-        caller.set(SP, Some(cfa));
-        for (number, saved) in &self.registers {
-            let value = match saved.value(*number, cfa, registers, stack) {
+        let return_address = self.return_address.value(PC, cfa, registers, stack)?;
+        // All are told by the callee's, so none is set before all are known.
+        let mut values = [None; PC as usize];
+        for (value, (number, saved)) in values.iter_mut().zip(&self.registers) {
+            *value = match saved.value(*number, cfa, registers, stack) {
                 // Popped already: rules do not follow each step of an epilogue.
                 Err(Stop::Outside(place)) if Some(place) < registers.get(SP) => {
                     registers.get(*number)
                 }
                 value => value.ok(),
             };
-            caller.set(*number, value);
         }
-        caller.set(PC, Some(self.return_address.value(PC, cfa, registers, stack)?));
-        Ok(caller)
+        registers.keep_preserved();
+        registers.set(SP, Some(cfa));
+        for ((number, _), value) in self.registers.iter().zip(&values) {
+            registers.set(*number, *value);
+        }
+        registers.set(PC, Some(return_address));
+        Ok(())
     }
 }
 

@@ -1,6 +1,6 @@
 //! From frame to frame up a stack.
 
-use std::sync::Arc;
+use std::rc::Rc;
 
 use whyslow_events::{StackEnd, StackMemory, Unwound};
 
@@ -19,7 +19,7 @@ pub(crate) const DEEPEST: usize = 4096;
 #[derive(Clone, Debug)]
 pub(crate) enum Known {
     /// How to unwind it, and where its function begins.
-    Rule(Arc<Rule>, u64),
+    Rule(Rc<Rule>, u64),
     /// It is code, and nothing says how to unwind it.
     Code,
     /// A stack begins in it.
@@ -114,51 +114,56 @@ pub(crate) fn walk(code: &mut impl Code, registers: Registers, stack: StackMemor
             }
             Known::Broken => break StackEnd::BadUnwindInfo,
             Known::First => break StackEnd::Complete,
-            known => match caller(code, &frame, &known, stack) {
-                Ok(caller) if !stack.later.is_some_and(|later| crosses(&frame, &caller, later)) => {
-                    frame = caller;
+            known => {
+                let below = frame.registers.get(SP);
+                if let Err(end) = step(code, &mut frame, &known, stack) {
+                    break end;
                 }
-                Ok(caller) if is_call(code, &known, &caller) => frame = caller,
-                Ok(_) => break StackEnd::BadUnwindInfo,
-                Err(end) => break end,
-            },
+                let between = below..frame.registers.get(SP);
+                if stack.later.is_some_and(|later| between.contains(&Some(later)))
+                    && !is_call(code, &known, &frame)
+                {
+                    break StackEnd::BadUnwindInfo;
+                }
+            }
         }
         addresses.push(frame.executing().wrapping_add(1));
     };
     Unwound { addresses, end }
 }
 
-fn caller(
+/// From a frame to its caller. Where that fails, what is left of the frame means nothing.
+fn step(
     code: &mut impl Code,
-    frame: &Frame,
+    frame: &mut Frame,
     known: &Known,
     stack: StackMemory<'_>,
-) -> Result<Frame, StackEnd> {
-    let Known::Rule(rule, function) = known else { return without_rule(code, frame, stack) };
-    let mut callee = frame.registers;
-    let mut registers = rule.apply(&callee, stack);
-    if registers == Err(Stop::Unknown(BP)) {
-        callee.set(BP, lost::frame_pointer(code, frame, rule, *function, stack));
-        registers = rule.apply(&callee, stack);
+) -> Result<(), StackEnd> {
+    let Known::Rule(rule, function) = known else {
+        *frame = without_rule(code, frame, stack)?;
+        return Ok(());
+    };
+    let below = frame.registers.get(SP);
+    let mut applied = rule.apply(&mut frame.registers, stack);
+    if applied == Err(Stop::Unknown(BP)) {
+        let lost = lost::frame_pointer(code, frame, rule, *function, stack);
+        frame.registers.set(BP, lost);
+        applied = rule.apply(&mut frame.registers, stack);
     }
-    let registers = registers.map_err(|stop| end(stop, stack))?;
+    applied.map_err(|stop| end(stop, stack))?;
     if rule.signal {
-        return Ok(Frame { registers, from: From::Exactly });
+        frame.from = From::Exactly;
+        return Ok(());
     }
-    if registers.get(PC) == Some(0) {
+    if frame.registers.get(PC) == Some(0) {
         return Err(StackEnd::Complete);
     }
     // A call leaves its stack where it is; a signal may come on another.
-    if registers.get(SP) <= frame.registers.get(SP) {
+    if frame.registers.get(SP) <= below {
         return Err(StackEnd::BadUnwindInfo);
     }
-    Ok(Frame { registers, from: From::Call })
-}
-
-/// Whether the return address of a frame is the first beyond an address.
-fn crosses(frame: &Frame, caller: &Frame, border: u64) -> bool {
-    let sp = |frame: &Frame| frame.registers.get(SP).unwrap_or_default();
-    sp(frame) <= border && sp(caller) > border
+    frame.from = From::Call;
+    Ok(())
 }
 
 /// Whether `caller` is at a call of the very function that is known `of` a frame. A

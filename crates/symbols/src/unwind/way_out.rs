@@ -28,7 +28,8 @@ pub(crate) fn caller(frame: &Frame, code: &[u8], stack: StackMemory<'_>) -> Opti
     let way = way(code)?;
     let sp = frame.registers.get(SP)?;
     let word = |offset| stack.word(sp.checked_add(offset)?);
-    let mut registers: Registers = frame.registers.preserved();
+    let mut registers: Registers = frame.registers;
+    registers.keep_preserved();
     if let Some(saved) = way.frame_pointer {
         registers.set(BP, Some(word(saved)?));
     }

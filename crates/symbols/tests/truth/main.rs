@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod debuginfod;
+mod exported;
 mod hostile;
 mod jit;
 mod kernel;
@@ -10,6 +11,7 @@ mod native;
 mod program;
 mod python;
 mod recorded;
+mod replaced;
 mod sources;
 mod unwind;
 mod vanished;

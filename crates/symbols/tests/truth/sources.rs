@@ -44,7 +44,7 @@ const SOURCE: &str = r#"
     }
 "#;
 
-fn run(program: &str, arguments: &[&str]) -> String {
+pub(crate) fn run(program: &str, arguments: &[&str]) -> String {
     let output = Command::new(program).args(arguments).output();
     let output = output.unwrap_or_else(|error| panic!("{program}: {error}"));
     let complaints = String::from_utf8_lossy(&output.stderr);
@@ -52,12 +52,12 @@ fn run(program: &str, arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-fn text(path: &Path) -> &str {
+pub(crate) fn text(path: &Path) -> &str {
     path.to_str().expect("a UTF-8 path")
 }
 
 /// Frames at these addresses of `path`.
-fn frames_in(path: &Path, addresses: &[u64]) -> Vec<Vec<Frame>> {
+pub(crate) fn frames_in(path: &Path, addresses: &[u64]) -> Vec<Vec<Frame>> {
     let at: Vec<u64> = addresses.iter().map(|address| START + address).collect();
     let mapping = Event::Mapping {
         space: SPACE,
@@ -74,7 +74,7 @@ fn frames_in(path: &Path, addresses: &[u64]) -> Vec<Vec<Frame>> {
 }
 
 /// Address and size of each function, by name.
-fn nm(path: &Path) -> BTreeMap<String, (u64, u64)> {
+pub(crate) fn nm(path: &Path) -> BTreeMap<String, (u64, u64)> {
     let functions = run("nm", &["--defined-only", "--print-size", text(path)]);
     let hex = |text: &str| u64::from_str_radix(text, 16).unwrap();
     let parse = |line: &str| {
@@ -112,7 +112,7 @@ fn brief(frames: &[Frame]) -> Brief {
     frames.iter().map(|frame| (frame.function.clone(), frame.line)).collect()
 }
 
-fn functions(frames: &[Vec<Frame>]) -> Vec<&str> {
+pub(crate) fn functions(frames: &[Vec<Frame>]) -> Vec<&str> {
     frames.iter().map(|frames| frames[0].function.as_str()).collect()
 }
 

@@ -1,15 +1,17 @@
 //! Call chains of the target: unwound from what the kernel copied, read from
 //! outside while a thread is blocked, or known from the same place before.
 
+mod further;
 mod pointers;
 
 use std::fmt;
-use std::ops::Range;
 use std::rc::Rc;
 
 use rustc_hash::FxHashMap;
 use whyslow_events::{Pid, SpaceId, StackEnd, StackId, StackMemory, Tid, Unwind, UserRegisters};
 
+pub(super) use self::further::Reach;
+use self::further::proof;
 use super::Tracker;
 use crate::arch::Registers;
 use crate::inspect::Process;
@@ -20,11 +22,6 @@ use crate::session::Readers;
 /// Ways remembered for one thread. Threads wait at few places; a deep recursion
 /// that waits at each depth begins anew.
 const PLACES: usize = 256;
-/// Where a copy was too short and holds no call, so much of its end must be as
-/// it was before what lies beyond is believed, in bytes.
-const OVERLAP: usize = 512;
-/// Bytes of a return address.
-const WORD: usize = 8;
 /// Most of a stack that is read from outside: first, and when that was too short.
 const READS: [usize; 3] = [64 << 10, 1 << 20, 8 << 20];
 
@@ -354,39 +351,6 @@ impl Tracker {
         }
     }
 
-    fn unwind_extended(
-        &mut self,
-        time: u64,
-        tid: Tid,
-        copy: &UserStack,
-        proof: &Range<usize>,
-    ) -> Option<UserHalf> {
-        let UserStack { registers, bytes, .. } = copy;
-        let (pid, space) = self.space_of(tid)?;
-        let start = registers.sp().checked_add(proof.start as u64)?;
-        for limit in READS {
-            let (rest, whole) = self.waits.inspector().stack(pid, start, limit)?;
-            self.reads.spend(rest.len());
-            let all = [bytes, rest.get(bytes.len() - proof.start..)?].concat();
-            let end = registers.sp().wrapping_add(bytes.len() as u64);
-            let later = (!rest.starts_with(&bytes[proof.clone()])).then_some(end);
-            let memory = StackMemory { start: registers.sp(), bytes: &all, whole, later };
-            let mut user = self.unwind(space, registers, memory);
-            match user.end {
-                StackEnd::Complete => user.end = StackEnd::Extended,
-                // No call that is seen leads to the copy.
-                end if later.is_some() && end != StackEnd::CopyTooShort => return None,
-                StackEnd::CopyTooShort if self.reads.allows(time) => continue,
-                StackEnd::CopyTooShort => user.end = StackEnd::OverBudget,
-                // What lies there now does not belong to the copy.
-                StackEnd::BadUnwindInfo => return None,
-                _ => {}
-            }
-            return Some(user);
-        }
-        None
-    }
-
     /// The number of a chain; defines it, and the space it is in, when new.
     pub(super) fn number(&mut self, time: u64, space: SpaceId, chain: &Chain) -> StackId {
         let (id, definition) = self.stacks.define(space, chain);
@@ -417,20 +381,6 @@ fn only(pc: u64) -> UserHalf {
 /// Whether another look at the same wait would tell no more.
 fn settled(end: StackEnd) -> bool {
     !matches!(end, StackEnd::CopyTooShort | StackEnd::OverBudget | StackEnd::BadUnwindInfo)
-}
-
-/// Where a copy shows that the frames beyond it are still those of its time:
-/// at the return address into the outermost frame it gives, if it gives one.
-/// What else lies there may be an array that is being filled.
-fn proof(copy: &[u8], so_far: &[u64]) -> Option<Range<usize>> {
-    match so_far {
-        [_, .., outermost] => {
-            let mut words = copy.chunks_exact(WORD);
-            let at = WORD * words.rposition(|word| word == outermost.to_ne_bytes())?;
-            Some(at..at + WORD)
-        }
-        _ => Some(copy.len().checked_sub(OVERLAP)?..copy.len()),
-    }
 }
 
 fn frame_pointers(addresses: Vec<u64>) -> UserHalf {

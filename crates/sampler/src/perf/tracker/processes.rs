@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use whyslow_events::{Cpu, CpuSet, Entrance, Event, Off, Pid, Seen, Tid};
 
-use super::chains::{Beyond, Known, Places};
+use super::chains::{Beyond, Known, Places, Reach};
 use super::habits::Habits;
 use super::repeats::Repeats;
 use super::scripts::Lately;
@@ -175,6 +175,7 @@ impl Tracker {
             kernel: Rc::default(),
             places: Places::default(),
             beyond: Beyond::default(),
+            reach: Reach::default(),
             ran: 0,
             waits_in: None,
             asleep: 0,

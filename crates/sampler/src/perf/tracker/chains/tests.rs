@@ -5,6 +5,7 @@ use whyslow_events::{
     Event, Fallback, GilHolder, GilPlace, Off, ReadScripts, ScriptRead, TargetProcess, Unwound,
 };
 
+use super::further::OVERLAP;
 use super::*;
 use crate::perf::KernelCalls;
 use crate::perf::record::{Body, Record};
