@@ -204,6 +204,52 @@ fn interpreters_with_their_own_lock_do_not_mix() {
     assert!(number(gil, "with_ns") > 5.0 * number(gil, "without_ns"), "{gil}");
 }
 
+/// The parts of the waiting that the report has at each of three functions, all of it that
+/// has a line, and those parts by the program's own clock.
+fn places(mode: &str) -> ([f64; 3], f64, [f64; 3]) {
+    const PLACES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../fixtures/python/gil_places.py");
+    let case = Case::new();
+    let script = format!("exec python3 {PLACES} {mode} 2 > truth");
+    case.run(&["record", "-q", "-o", "r.json", "--", "sh", "-c", &script]).ended_with(0);
+    let truth: Value = serde_json::from_slice(&case.read("truth")).unwrap();
+    let gil = sound(case.json("r.json"))["gil"].clone();
+    let all = number(&gil, "waiting_ns");
+    let at = |place: &dyn Fn(&str) -> bool| {
+        let lines = gil["lines"].as_array().unwrap().iter();
+        let there = lines.filter(|line| line["where"].as_str().is_some_and(place));
+        there.map(|line| number(line, "waiting_ns")).sum::<f64>() / all
+    };
+    let functions = ["often", "seldom", "digest"];
+    let seen = functions.map(|name| at(&|place| place.starts_with(&format!("{name} ("))));
+    let real = functions.map(|name| number(&truth, name));
+    let real = real.map(|ns| ns / real.iter().sum::<f64>());
+    let named = at(&|_| true);
+    println!("{mode}: {named:.3} has a line; {seen:.3?} of it, {real:.3?} by its own clock");
+    assert!(number(&gil, "waiting_ns") > 1e8, "{gil}");
+    (seen, named, real)
+}
+
+/// Most of these waits are over before anybody looks.
+#[test]
+fn short_waits_are_at_the_lines_at_which_the_program_waits() {
+    needs_root!();
+    let (seen, named, real) = places("long");
+    assert!(named > 0.7, "{named}");
+    for (seen, real) in seen.into_iter().zip(real) {
+        assert!((seen / named - real).abs() < 0.25, "{seen} of {named}, {real}");
+    }
+    let [often, seldom, _] = seen;
+    assert!(often > seldom, "{often} {seldom}");
+}
+
+#[test]
+fn threads_that_live_for_milliseconds_wait_at_lines_too() {
+    needs_root!();
+    let (seen, named, _) = places("brief");
+    // Some wait before their first call, and who begins them waits elsewhere.
+    assert!(named > 0.5 && seen.iter().sum::<f64>() > 0.3, "{seen:?} of {named}");
+}
+
 /// A Python under pyenv.
 fn installed(version: &str) -> Option<String> {
     let folder = std::env::home_dir()?.join(".pyenv/versions");

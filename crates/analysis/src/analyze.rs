@@ -16,7 +16,7 @@ use crate::segments::{Judged, SEGMENT, judged};
 use crate::tables::Tables;
 use crate::timeline::Timeline;
 use crate::totals::Totals;
-use crate::verdict::{Facts, verdict};
+use crate::verdict::{Facts, Sharers, verdict};
 use crate::{Group, State, coverage, event_loop, gil, halves, hot, prescription};
 
 /// What a recording says.
@@ -172,12 +172,13 @@ fn judge(
     locked_ns: u64,
     (shares, threads, waits): (&PerState<f64>, &PerState<u64>, &[report::Wait]),
 ) -> Verdict {
+    let owned = timeline.threads.iter().map(|thread| thread.pid).zip(by_thread);
     verdict(&Facts {
         wall_ns: timeline.duration(),
         shares,
         threads,
         locked: locked_ns as f64 / timeline.duration().max(1) as f64,
-        gil_threads: by_thread.iter().filter(|states| states[State::LockGil] > 0).count(),
+        sharers: Sharers::of(owned, timeline.duration()),
         usable_cpus: timeline.usable_cpus,
         lost: timeline.lost > 0,
         waits,

@@ -43,6 +43,9 @@ fn reach_of<'a>(tables: &Tables, pieces: impl Iterator<Item = &'a (Key, Amount)>
         all += thread_ns;
         let time = *thread_ns as f64;
         let stack = key.place.stack().and_then(|stack| tables.stacks.get(&stack));
+        if stack.is_some_and(|stack| stack.inferred) {
+            reach.calls_inferred += time;
+        }
         let end = match key.place {
             Place::NotBegun => StackEnd::Complete,
             _ => stack.map_or(StackEnd::None, |stack| stack.end),
@@ -61,8 +64,9 @@ fn reach_of<'a>(tables: &Tables, pieces: impl Iterator<Item = &'a (Key, Amount)>
         }
     }
     let whole = all.max(1) as f64;
-    let Reach { complete, extended, lent, truncated, none } = &mut reach;
-    let parts = [complete, extended, lent, none].into_iter().chain(truncated.values_mut());
+    let Reach { complete, extended, lent, calls_inferred, truncated, none } = &mut reach;
+    let parts =
+        [complete, extended, lent, calls_inferred, none].into_iter().chain(truncated.values_mut());
     parts.for_each(|part| *part /= whole);
     reach
 }

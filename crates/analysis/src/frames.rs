@@ -212,7 +212,7 @@ fn is_trampoline(frame: &Named) -> bool {
 }
 
 /// The C library and the loader wait on behalf of their callers.
-fn is_system(module: &str) -> bool {
+pub(crate) fn is_system(module: &str) -> bool {
     const SYSTEM: &[&str] = &["libc.", "libc-", "libpthread", "ld-linux", "ld-musl", "[vdso]"];
     SYSTEM.iter().any(|prefix| module.starts_with(prefix))
 }

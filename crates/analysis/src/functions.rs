@@ -94,7 +94,7 @@ fn calls(chain: &[&Named]) -> Vec<Call> {
     if chain.iter().any(|frame| frame.script) {
         return chain.iter().filter(|frame| frame.script).map(|frame| call(frame)).collect();
     }
-    if chain.iter().any(|frame| is_evaluation(frame)) {
+    if chain.iter().any(|frame| is_evaluation(&frame.name)) {
         return vec![((NOT_READ.to_owned(), None, None), None)];
     }
     native_calls(chain)

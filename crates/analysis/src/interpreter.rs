@@ -27,7 +27,7 @@ pub(crate) fn merge(
     all: bool,
 ) -> Vec<Named> {
     let mut calls = evaluations(script);
-    let evaluations = native.iter().filter(|frame| is_evaluation(frame)).count();
+    let evaluations = native.iter().filter(|frame| is_evaluation(&frame.name)).count();
     if native.is_empty() {
         return calls.into_iter().flatten().map(|call| named(tables, call)).collect();
     }
@@ -38,7 +38,7 @@ pub(crate) fn merge(
     calls.reverse();
     let mut merged = Vec::new();
     for frame in native {
-        let begins = is_evaluation(&frame);
+        let begins = is_evaluation(&frame.name);
         if all || !(begins || is_interpreter(&frame.module)) {
             merged.push(frame);
         }
@@ -50,7 +50,7 @@ pub(crate) fn merge(
 }
 
 /// The calls of each evaluation, outermost first.
-fn evaluations(script: &[ScriptFrame]) -> Vec<Vec<ScriptFrame>> {
+pub(crate) fn evaluations(script: &[ScriptFrame]) -> Vec<Vec<ScriptFrame>> {
     let mut evaluations: Vec<Vec<ScriptFrame>> = Vec::new();
     for call in script.iter().rev() {
         match evaluations.last_mut() {
@@ -78,10 +78,10 @@ fn mark() -> Named {
     Named { name: MARK.to_owned(), marks: true, ..Named::default() }
 }
 
-/// Whether this native frame runs calls.
-pub(crate) fn is_evaluation(frame: &Named) -> bool {
+/// Whether the native function of this name runs calls.
+pub(crate) fn is_evaluation(name: &str) -> bool {
     // Compilers move the cold half of it away, and mark what they changed.
-    frame.name.strip_prefix(EVALUATION).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    name.strip_prefix(EVALUATION).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }
 
 fn is_interpreter(module: &str) -> bool {

@@ -383,6 +383,9 @@ pub struct Reach {
     pub extended: f64,
     /// Of these, the chain was taken from another wait at the same place.
     pub lent: f64,
+    /// The calls of an interpreted program in the chain were not seen, but those of
+    /// another that came there the same way.
+    pub calls_inferred: f64,
     /// It does not, by reason: `copy-too-short`, `over-budget` (more of it was not
     /// read, for it would have cost too much), `no-unwind-info`, `bad-unwind-info`,
     /// `unknown-register`, `too-deep`, `frame-pointers` (not unwound), `same-site` (that

@@ -1,6 +1,8 @@
 //! What the stream defines beside the threads' doings: processes, address
 //! spaces, stacks, sites, symbols, and the kernel's own counts.
 
+mod made;
+
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
@@ -12,6 +14,7 @@ use whyslow_events::{
 
 use crate::frames::base;
 use crate::report::Stops;
+use made::Kin;
 
 #[derive(Debug)]
 pub(crate) struct Tables {
@@ -43,19 +46,6 @@ pub(crate) struct Tables {
     made: FxHashMap<(StackId, Kin), StackId>,
 }
 
-/// What a stack has to do with the one it was made of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Kin {
-    /// It is of a wait at the same site.
-    Site,
-    /// It is of the same thread, before.
-    Thread,
-    /// It is the same, and goes into the kernel as this one does.
-    Kernel(StackId),
-    /// It is the same, with the names of this time, ns.
-    Named(u64),
-}
-
 #[derive(Debug)]
 pub(crate) struct Process {
     pub(crate) name: String,
@@ -79,6 +69,8 @@ pub(crate) struct Stack {
     pub(crate) user: Vec<u64>,
     pub(crate) end: StackEnd,
     pub(crate) script: Vec<ScriptFrame>,
+    /// Nobody saw these calls in it, but in another that came there the same way.
+    pub(crate) inferred: bool,
     /// Its addresses have the names they had then, ns.
     pub(crate) named_at: u64,
 }
@@ -163,7 +155,9 @@ impl Tables {
                 }
             }
             Event::Stack { id, space, kernel, user, end, script } => {
-                self.stacks.insert(id, Stack { space, kernel, user, end, script, named_at: 0 });
+                let (inferred, named_at) = (false, 0);
+                let stack = Stack { space, kernel, user, end, script, inferred, named_at };
+                self.stacks.insert(id, stack);
             }
             Event::Code { id, function, file } => {
                 self.codes.insert(id, Code { function, file, line: None });
@@ -383,57 +377,6 @@ impl Tables {
         let times: Rc<[u64]> = times.into();
         self.changes.insert(id, Rc::clone(&times));
         times
-    }
-
-    /// Whether a stack has a user half.
-    pub(crate) fn reaches_out(&self, stack: StackId) -> bool {
-        self.stacks.get(&stack).is_some_and(|stack| stack.end != StackEnd::None)
-    }
-
-    /// `stack` for another wait at the same site, to which another caller may have
-    /// come. Interpreted calls are not lent: calls of any depth wait at the same
-    /// place of the interpreter.
-    pub(crate) fn lent(&mut self, stack: StackId) -> Option<StackId> {
-        self.like(stack, Kin::Site, |stack| {
-            let end = if stack.end.is_whole() { StackEnd::SameSite } else { stack.end };
-            Some(Stack { end, script: vec![], ..stack.clone() })
-        })
-    }
-
-    /// Where a thread begins that has `stack` later, if that is whole.
-    pub(crate) fn beginning(&mut self, stack: StackId) -> Option<StackId> {
-        self.like(stack, Kin::Thread, |stack| {
-            let first = *stack.user.last().filter(|_| stack.end.is_whole())?;
-            let (kernel, user, script) = (vec![], vec![first], vec![]);
-            Some(Stack { kernel, user, script, end: StackEnd::SamePlace, ..*stack })
-        })
-    }
-
-    /// `stack`, of which only the user half is known, with the kernel half of another.
-    pub(crate) fn with_kernel(&mut self, stack: StackId, other: StackId) -> Option<StackId> {
-        let kernel = self.stacks.get(&other)?.kernel.clone();
-        self.like(stack, Kin::Kernel(other), |stack| {
-            Some(Stack { kernel: kernel.clone(), ..stack.clone() })
-        })
-    }
-
-    /// A stack that is made of another.
-    fn like(
-        &mut self,
-        stack: StackId,
-        kin: Kin,
-        make: impl Fn(&Stack) -> Option<Stack>,
-    ) -> Option<StackId> {
-        if let Some(made) = self.made.get(&(stack, kin)) {
-            return Some(*made);
-        }
-        let copy = make(self.stacks.get(&stack)?)?;
-        // The recorder counts up from zero.
-        let last = u32::MAX.checked_sub(u32::try_from(self.made.len()).ok()?)?;
-        let id = (0..=last).rev().map(StackId).find(|id| !self.stacks.contains_key(id))?;
-        self.stacks.insert(id, copy);
-        self.made.insert((stack, kin), id);
-        Some(id)
     }
 
     /// How many addresses of a user call chain, innermost first, can be true.

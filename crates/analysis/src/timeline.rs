@@ -1,6 +1,7 @@
 //! What each thread did, as contiguous intervals. `track` follows one thread,
 //! `occupancy` the CPUs, `builder` hands each event to whom it concerns.
 
+mod brief;
 mod builder;
 mod correct;
 mod counts;
@@ -12,7 +13,9 @@ mod sampling;
 mod settle;
 mod survey;
 mod track;
+mod unseen;
 mod wakers;
+mod ways;
 mod whole;
 
 #[cfg(test)]

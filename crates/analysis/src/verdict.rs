@@ -8,6 +8,10 @@ mod tests;
 
 pub(crate) use summary::{duration, percent};
 
+use std::collections::BTreeSet;
+
+use whyslow_events::Pid;
+
 use crate::ledger::PerState;
 use crate::report::{Active, Class, Verdict, Wait};
 use crate::timeline::Sampling;
@@ -31,6 +35,9 @@ const CONVOY_CPUS: f64 = 1.2;
 /// Below this a single usable CPU is not what holds the convoy up either.
 const CONVOY_ONE_CPU: f64 = 0.5;
 
+/// A thread that has a CPU for less than this part of the time does not compute.
+const COMPUTES: u64 = 100;
+
 /// What the verdict rests on.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Facts<'a> {
@@ -41,14 +48,39 @@ pub(crate) struct Facts<'a> {
     pub(crate) threads: &'a PerState<u64>,
     /// Part of the wall-clock time in which a thread waits for a lock.
     pub(crate) locked: f64,
-    /// Threads that waited for the interpreter lock.
-    pub(crate) gil_threads: usize,
+    /// Who waited for an interpreter lock, and had it meanwhile.
+    pub(crate) sharers: Sharers,
     pub(crate) usable_cpus: usize,
     /// Records were lost.
     pub(crate) lost: bool,
     pub(crate) waits: &'a [Wait],
     /// How much of the thread time is sampled.
     pub(crate) sampling: Sampling,
+}
+
+/// Threads that share interpreter locks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Sharers {
+    pub(crate) threads: usize,
+    /// Processes in which somebody waited for one.
+    pub(crate) locks: usize,
+}
+
+impl Sharers {
+    /// Of threads, each with its process and its time in `wall_ns`. Who waited shares it, and
+    /// who computes beside: whom else did they wait for?
+    pub(crate) fn of<'a>(
+        threads: impl Iterator<Item = (Pid, &'a PerState<u64>)> + Clone,
+        wall_ns: u64,
+    ) -> Sharers {
+        let waits = |states: &PerState<u64>| states[State::LockGil] > 0;
+        let computes = |states: &PerState<u64>| states.of(Group::Cpu) >= wall_ns / COMPUTES;
+        let waiting = threads.clone().filter(|(_, states)| waits(states));
+        let locks: BTreeSet<Pid> = waiting.map(|(pid, _)| pid).collect();
+        let inside = threads.filter(|(pid, _)| locks.contains(pid));
+        let sharers = inside.filter(|(_, states)| waits(states) || computes(states));
+        Sharers { threads: sharers.count(), locks: locks.len() }
+    }
 }
 
 impl Facts<'_> {

@@ -81,13 +81,13 @@ impl Waits {
             groups.entry(key).or_default().add(waited);
         }
         let rows = groups.into_iter().map(|((state, syscall, object), waited)| {
-            let longest = waited.by_stack.iter().max_by_key(|(_, ns)| **ns);
+            let place = longest(&waited.by_stack, frames);
             let lengths = waited.lengths.sorted();
             Wait {
                 state: state.key().to_owned(),
                 syscall,
                 object,
-                r#where: longest.and_then(|(stack, _)| frames.place(*stack)),
+                r#where: place,
                 count: lengths.count(),
                 total_ns: waited.total,
                 p50_ns: lengths.percentile(50),
@@ -100,6 +100,17 @@ impl Waits {
         waits.sort_by_key(|wait| std::cmp::Reverse(wait.total_ns));
         waits
     }
+}
+
+/// The place at which the most time was spent.
+fn longest(by_stack: &BTreeMap<StackId, u64>, frames: &mut Frames<'_>) -> Option<String> {
+    let mut places: BTreeMap<String, u64> = BTreeMap::new();
+    for (stack, ns) in by_stack {
+        if let Some(place) = frames.place(*stack) {
+            *places.entry(place).or_default() += ns;
+        }
+    }
+    places.into_iter().max_by_key(|(_, ns)| *ns).map(|(place, _)| place)
 }
 
 fn call(site: &Site) -> Option<String> {

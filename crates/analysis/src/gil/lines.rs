@@ -23,7 +23,7 @@ pub(super) struct Lines(FxHashMap<u32, Line>);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Line {
     pub(super) frame: FrameId,
-    /// Nobody looked: it was there before and after.
+    /// Nobody looked: it was there before and after, or others that came the same way.
     pub(super) inferred: bool,
 }
 
@@ -46,10 +46,14 @@ impl Lines {
         for of_thread in slices.chunk_by(|one, next| one.thread == next.thread) {
             let calls = Calls::of(tables, timeline, of_thread);
             for wait in of_thread.chunk_by(|one, next| one.wait == next.wait) {
-                let looked = wait.iter().find_map(|slice| calls.stack(slice.stack));
+                let looked = wait.iter().find_map(|slice| calls.seen(slice.stack));
+                let told = || wait.iter().find_map(|slice| calls.stack(slice.stack));
                 let (stack, inferred) = match looked {
                     Some(stack) => (Some(stack), false),
-                    None => (calls.around(wait[0].start, wait[wait.len() - 1].end), true),
+                    None => {
+                        let (start, end) = (wait[0].start, wait[wait.len() - 1].end);
+                        (told().or_else(|| calls.around(start, end)), true)
+                    }
                 };
                 if let Some(frame) = stack.and_then(|stack| frames.innermost_call(stack)) {
                     lines.0.insert(wait[0].wait, Line { frame, inferred });
@@ -90,7 +94,7 @@ impl<'a> Calls<'a> {
         }
         let mut counts: HashMap<StackId, u64> = HashMap::new();
         for slice in slices {
-            if let Some(stack) = calls.stack(slice.stack) {
+            if let Some(stack) = calls.seen(slice.stack) {
                 calls.sights.push(Sight { time: slice.start, stack, waits: true });
                 *counts.entry(stack).or_default() += 1;
             }
@@ -109,6 +113,12 @@ impl<'a> Calls<'a> {
     /// A stack that has calls.
     fn stack(&self, stack: Option<StackId>) -> Option<StackId> {
         stack.filter(|stack| !self.script(*stack).is_empty())
+    }
+
+    /// One in which somebody saw them.
+    fn seen(&self, stack: Option<StackId>) -> Option<StackId> {
+        let inferred = |id: &StackId| self.tables.stacks.get(id).is_some_and(|it| it.inferred);
+        self.stack(stack).filter(|stack| !inferred(stack))
     }
 
     fn script(&self, stack: StackId) -> &'a [ScriptFrame] {

@@ -6,6 +6,7 @@ use whyslow_events::{SiteId, StackId};
 
 use super::counts::Counted;
 use super::survey::Life;
+use super::unseen::Calls;
 use super::{Doing, Queue, Thread};
 use crate::tables::Tables;
 
@@ -56,10 +57,12 @@ impl Certain {
     }
 }
 
-/// Gives waits without a call chain that of another at the same site.
+/// Gives waits without a call chain that of another at the same site, and those without
+/// calls of the program those of another.
 #[derive(Debug)]
 pub(super) struct Lender {
     by_site: FxHashMap<SiteId, StackId>,
+    calls: Calls,
     /// By number of those threads that go on.
     recent: FxHashMap<u32, Recent>,
 }
@@ -72,8 +75,8 @@ struct Recent {
 }
 
 impl Lender {
-    pub(super) fn new(by_site: FxHashMap<SiteId, StackId>) -> Self {
-        Lender { by_site, recent: FxHashMap::default() }
+    pub(super) fn new(by_site: FxHashMap<SiteId, StackId>, calls: Calls) -> Self {
+        Lender { by_site, calls, recent: FxHashMap::default() }
     }
 
     /// The call chains are in `tables`; those that are lent, and those whose names
@@ -82,6 +85,7 @@ impl Lender {
         name_in_time(thread, tables);
         let mut recent = self.recent.remove(&thread.number).unwrap_or_default();
         lend_stacks(thread, &self.by_site, &mut recent, tables);
+        self.calls.lend(thread, tables);
         if thread.goes_on {
             self.recent.insert(thread.number, recent);
         }

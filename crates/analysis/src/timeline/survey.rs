@@ -4,8 +4,11 @@
 use rustc_hash::FxHashMap;
 use whyslow_events::{Pid, SiteId, StackId};
 
+use super::brief::Brief;
 use super::counts::{Counts, Ours};
 use super::open::Opens;
+use super::settle::Lender;
+use super::unseen::Calls;
 use super::whole::Whole;
 use super::{Doing, Thread, Timeline};
 use crate::tables::Tables;
@@ -17,6 +20,7 @@ pub(crate) struct Survey {
     lives: Vec<Option<Life>>,
     first_stacks: FxHashMap<SiteId, First>,
     opens: Opens,
+    brief: Brief,
     segments: u32,
 }
 
@@ -51,6 +55,7 @@ impl Survey {
             }
             self.lives[number].get_or_insert_with(|| Life::of(thread)).go_on(thread);
             self.first_stacks(tables, thread);
+            self.brief.add(thread);
             self.opens.see(thread, self.segments);
         }
         self.segments += 1;
@@ -61,7 +66,8 @@ impl Survey {
         let first_stacks = self.first_stacks.into_iter();
         let named = first_stacks.map(|(site, it)| (site, tables.named_at(it.stack, it.at.1)));
         let named = named.collect();
-        Whole::new(self.lives, named, self.opens, tables)
+        let lender = Lender::new(named, Calls::new(self.brief, tables));
+        Whole::new(self.lives, lender, self.opens, tables)
     }
 
     /// The first stack of a site that has a user half, else the last without.

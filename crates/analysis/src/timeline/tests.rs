@@ -6,6 +6,7 @@ mod laws;
 mod polled;
 mod segments;
 mod unheard;
+mod unseen;
 
 use std::collections::BTreeMap;
 

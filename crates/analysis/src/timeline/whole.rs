@@ -5,8 +5,7 @@
 use std::collections::VecDeque;
 use std::ops::Range;
 
-use rustc_hash::FxHashMap;
-use whyslow_events::{Pid, SiteId, StackId};
+use whyslow_events::Pid;
 
 use super::correct::{Correction, corrections};
 use super::delays::Delays;
@@ -44,7 +43,7 @@ struct Told {
 impl Whole {
     pub(super) fn new(
         mut lives: Vec<Option<Life>>,
-        first_stacks: FxHashMap<SiteId, StackId>,
+        lender: Lender,
         opens: Opens,
         tables: &Tables,
     ) -> Self {
@@ -65,7 +64,7 @@ impl Whole {
         Whole {
             threads: threads.collect(),
             opens,
-            lender: Lender::new(first_stacks),
+            lender,
             wakers: Wakers::default(),
             delays: Delays::default(),
             segment: 0,

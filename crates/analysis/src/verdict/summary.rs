@@ -1,6 +1,6 @@
 //! The verdict in one plain sentence.
 
-use super::{Facts, Judged};
+use super::{Facts, Judged, Sharers};
 use crate::report::{Class, Wait};
 use crate::{Group, State};
 
@@ -17,9 +17,8 @@ pub(super) fn sentence(facts: &Facts<'_>, judged: &Judged) -> String {
             when_it_works(judged),
         ),
         Class::CpuBound if judged.cause == "gil" => format!(
-            "CPU-bound: {share} of {wall} is spent computing, but {} threads share one \
-             interpreter lock and use {:.1} CPUs together.",
-            facts.gil_threads,
+            "CPU-bound: {share} of {wall} is spent computing, but {} and use {:.1} CPUs together.",
+            sharing(facts.sharers),
             facts.cpus(),
         ),
         Class::CpuBound => format!(
@@ -118,6 +117,18 @@ fn locked(facts: &Facts<'_>, judged: &Judged) -> String {
             facts.threads[State::LockUser] as f64 / facts.wall_ns.max(1) as f64,
             facts.cpus(),
         ),
+    }
+}
+
+fn sharing(Sharers { threads, locks }: Sharers) -> String {
+    let locks = match locks {
+        0 | 1 => "one interpreter lock".to_owned(),
+        locks => format!("{locks} interpreter locks"),
+    };
+    match threads {
+        // Whom they wait for was never seen.
+        0 | 1 => format!("threads share {locks}"),
+        threads => format!("{threads} threads share {locks}"),
     }
 }
 

@@ -155,6 +155,22 @@ fn threads_that_share_the_interpreter_lock() {
     assert_eq!(report.ledger.process["lock.gil"], 120_000_000);
 }
 
+#[test]
+fn who_has_the_interpreter_lock_shares_it_though_another_alone_waits() {
+    let script = Script::new(4)
+        .thread("produce", &repeat("#", 40))
+        .thread("consume", &repeat("gg#", 40))
+        .thread("idle", &repeat("q", 40));
+    let summary = check(&script, Class::CpuBound, "gil").verdict.summary;
+    assert!(
+        summary.contains("but 2 threads share one interpreter lock and use 1.3 CPUs"),
+        "{summary}"
+    );
+    let script = script.child("other", &repeat("#", 40));
+    let summary = check(&script, Class::CpuBound, "gil").verdict.summary;
+    assert!(summary.contains("2 threads share one interpreter lock"), "{summary}");
+}
+
 fn convoy(held: char) -> Script {
     let mut script = Script::new(4).thread("main", &repeat("q", 40));
     for offset in 0..4 {

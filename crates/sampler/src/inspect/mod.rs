@@ -60,6 +60,11 @@ impl Inspector {
         self.proc.tracer(pid, tid)
     }
 
+    /// The threads of a process; none when it is gone.
+    pub(crate) fn tids(&self, pid: u32) -> Vec<u32> {
+        self.proc.tids(pid)
+    }
+
     /// Whether a thread runs, or wants to.
     pub(crate) fn runs(&self, pid: u32, tid: u32) -> bool {
         self.proc.syscall(pid, tid) == Call::Running

@@ -12,6 +12,7 @@ mod glances;
 mod habits;
 mod leaving;
 mod looks;
+mod newborn;
 pub(crate) mod precise;
 mod processes;
 mod repeats;
@@ -127,6 +128,8 @@ struct Process {
     alive: usize,
     /// It has executed a program of which nothing is mapped yet.
     bare: bool,
+    /// When it began a thread last.
+    bore: Option<u64>,
     habits: Habits,
 }
 

@@ -1,7 +1,7 @@
 //! How far the numbers can be trusted, and what they cost.
 
 use anstyle::Style;
-use whyslow_analysis::report::{Engine, Fallback, Reach, Report, Scripts, Thinned};
+use whyslow_analysis::report::{Engine, Fallback, Reach, Report, Scripts, StackReach, Thinned};
 use whyslow_events as events;
 
 use super::line::{Line, columns, dim, warning, wrap};
@@ -19,6 +19,8 @@ const MUCH_UNKNOWN: f64 = 0.01;
 const MUCH_DIFFERENCE: f64 = 0.005;
 /// From this share of thread time on, what a hypervisor took is worth a word.
 const MUCH_STOLEN: f64 = 0.001;
+/// From this share of the time on, calls that nobody saw are worth a word.
+const MUCH_INFERRED: f64 = 0.01;
 const SEPARATOR: &str = " · ";
 
 pub(super) fn lines(report: &Report, origin: &Origin, width: usize, verbose: bool) -> Vec<Line> {
@@ -83,15 +85,7 @@ fn items(report: &Report, origin: &Origin) -> Vec<(Style, String)> {
     if stolen >= MUCH_STOLEN {
         items.push((dim(), format!("{} stolen by the hypervisor", percent(stolen))));
     }
-    let parts = [("CPU", &quality.stacks.cpu), ("waits", &quality.stacks.waits)];
-    let whole: Vec<String> = parts
-        .iter()
-        .filter(|(_, reach)| reach.is_known())
-        .map(|(of, reach)| format!("{} of {of}", percent(reach.complete)))
-        .collect();
-    if !whole.is_empty() {
-        items.push((dim(), format!("whole stacks: {}", whole.join(", "))));
-    }
+    items.extend(stacks(&quality.stacks));
     if let Some(Scripts { accepted, rejected }) = quality.scripts
         && rejected > 0
     {
@@ -149,6 +143,22 @@ fn thinned(thinned: &Thinned) -> Vec<(Style, String)> {
     let parts = parts.into_iter().filter(|(_, part)| *part < 1.0);
     let parts = parts.map(|(what, part)| (warning(), format!("{} of {what}", percent(part))));
     [(marked(over), cost)].into_iter().chain(parts).collect()
+}
+
+/// How much of the time has a whole stack, and how much has calls that nobody saw.
+fn stacks(stacks: &StackReach) -> Vec<(Style, String)> {
+    let parts = [("CPU", &stacks.cpu), ("waits", &stacks.waits)];
+    let known = || parts.iter().filter(|(_, reach)| reach.is_known());
+    let of = |(of, share): (&str, f64)| format!("{} of {of}", percent(share));
+    let whole: Vec<String> = known().map(|(name, reach)| of((name, reach.complete))).collect();
+    let inferred = known().map(|(name, reach)| (*name, reach.calls_inferred));
+    let inferred: Vec<String> = inferred.filter(|(_, it)| *it >= MUCH_INFERRED).map(of).collect();
+    let listed = |what: &str, parts: Vec<String>| {
+        (!parts.is_empty()).then(|| (dim(), format!("{what}: {}", parts.join(", "))))
+    };
+    let (whole, inferred) =
+        (listed("whole stacks", whole), listed("Python calls inferred", inferred));
+    whole.into_iter().chain(inferred).collect()
 }
 
 fn marked(suspicious: bool) -> Style {

@@ -220,7 +220,17 @@ impl Tracker {
         tid: Tid,
         registers: &UserRegisters,
     ) -> Option<UserHalf> {
-        let (pid, space) = self.space_of(tid)?;
+        let of = self.space_of(tid)?;
+        self.read_stack_in(time, of, registers)
+    }
+
+    /// The same of a thread of this process and its space.
+    pub(super) fn read_stack_in(
+        &mut self,
+        time: u64,
+        (pid, space): (u32, SpaceId),
+        registers: &UserRegisters,
+    ) -> Option<UserHalf> {
         self.unwinding.0.as_ref()?;
         self.report_space(time, space);
         let mut best = None;

@@ -3,17 +3,23 @@
 use std::collections::hash_map::Entry;
 use std::rc::Rc;
 
-use whyslow_events::{Cpu, CpuSet, Entrance, Event, Off, Pid, Seen, Tid};
+use whyslow_events::{Cpu, CpuSet, Entrance, Event, Off, Pid, Seen, SpaceId, Tid};
 
 use super::chains::{Beyond, Known, Places, Reach};
 use super::habits::Habits;
 use super::repeats::Repeats;
-use super::scripts::Lately;
 use super::ticks::Left;
 use super::{Doing, Found, Occupant, Process, Thread, Tracker, off_of};
 use crate::perf::record::Body;
 use crate::perf::spaces::Mapping;
 use crate::target::Attached;
+
+impl Process {
+    fn new(space: SpaceId, name: String) -> Self {
+        let habits = Habits::default();
+        Process { space, name, alive: 0, bare: false, bore: None, habits }
+    }
+}
 
 impl Tracker {
     /// Takes in a process that is there at `time`, with the executable memory it has.
@@ -29,8 +35,7 @@ impl Tracker {
         }
         self.define(time, Event::Process { pid, parent, space, name: name.clone() });
         self.seen_processes += 1;
-        self.processes
-            .insert(pid, Process { space, name, alive: 0, bare: false, habits: Habits::default() });
+        self.processes.insert(pid, Process::new(space, name));
     }
 
     /// Takes in a thread of an adopted process as it was looked at, before the
@@ -163,6 +168,7 @@ impl Tracker {
         doing: Doing,
     ) {
         let Entry::Vacant(place) = self.threads.entry(tid) else { return };
+        let lately = self.scripts.newborn.claim(tid);
         place.insert(Thread {
             pid,
             doing: Doing::Waiting,
@@ -180,7 +186,7 @@ impl Tracker {
             waits_in: None,
             asleep: 0,
             awake: 0,
-            lately: Lately::default(),
+            lately,
             looked_at: false,
             habits: Habits::default(),
             repeats: Repeats::default(),
@@ -195,13 +201,15 @@ impl Tracker {
 
     pub(super) fn fork(&mut self, time: u64, pid: Pid, tid: Tid, parent: Pid) {
         let new_process = pid.0 == tid.0;
-        let Some(process) = self.processes.get(if new_process { &parent } else { &pid }) else {
-            return;
-        };
+        let of = if new_process { parent } else { pid };
+        let Some(process) = self.processes.get_mut(&of) else { return };
         if new_process && !self.inherit {
             return;
         }
         let (space, name) = (process.space, process.name.clone());
+        if !new_process {
+            process.bore = Some(time);
+        }
         if new_process {
             if self.processes.contains_key(&pid) {
                 return;
@@ -212,8 +220,7 @@ impl Tracker {
                 Event::Process { pid, parent: Some(parent), space, name: name.clone() },
             );
             self.seen_processes += 1;
-            let (name, habits) = (name.clone(), Habits::default());
-            self.processes.insert(pid, Process { space, name, alive: 0, bare: false, habits });
+            self.processes.insert(pid, Process::new(space, name.clone()));
         }
         if time < self.start {
             let born = Found { time, pid: pid.0, tid: tid.0, name, seen: Seen::Runnable };

@@ -6,17 +6,18 @@ use std::fmt;
 use std::rc::Rc;
 
 use whyslow_events::{
-    Event, GilHolder, GilPlace, LoopTurn, ReadScripts, ScriptFrame, ScriptRead, ScriptReads,
-    SpaceId, Tid,
+    Event, GilHolder, GilPlace, LoopTurn, Pid, ReadScripts, ScriptFrame, ScriptRead, ScriptReads,
+    SpaceId, StackEnd, Tid, UserRegisters,
 };
 
+use super::newborn::Newborn;
 use super::precise::Precise;
 use super::{Doing, Tracker};
 use crate::inspect::Process;
 use crate::perf::interner::{Chain, Codes, UserHalf};
 
 /// A thread that ran this lately may run now, ns.
-const LATELY: u64 = 100_000_000;
+pub(super) const LATELY: u64 = 100_000_000;
 /// Threads read in one round at most: some 20 µs each.
 const READS_PER_ROUND: usize = 16;
 /// The same of threads that wait: long waits are looked at all the same.
@@ -42,6 +43,7 @@ pub(super) struct Scripts {
     codes: Codes,
     reads: ScriptReads,
     pub(super) precise: Precise,
+    pub(super) newborn: Newborn,
     /// Where the next round begins, among threads that run and such that wait.
     turns: [usize; 2],
 }
@@ -96,6 +98,21 @@ struct Seen {
     end: u64,
     ran: bool,
     script: Script,
+    /// The native stack that was read with them, and where it begins.
+    native: Option<(UserRegisters, UserHalf)>,
+}
+
+impl Seen {
+    /// The calls with the native stack of the wait they were read in, of which `known` is
+    /// known, and with what registers it began.
+    fn with_native(&self, known: &UserHalf, left: Option<&UserRegisters>) -> UserHalf {
+        let place = |registers: &UserRegisters| (registers.pc, registers.sp());
+        let read = self.native.as_ref().filter(|(registers, _)| {
+            known.end == StackEnd::None && left.map(place) == Some(place(registers))
+        });
+        let native = read.map_or(known, |(_, user)| user);
+        UserHalf { script: self.script.clone(), ..native.clone() }
+    }
 }
 
 /// What one thread ran or waited in lately.
@@ -103,6 +120,21 @@ struct Seen {
 pub(super) struct Lately(VecDeque<Seen>);
 
 impl Lately {
+    /// What was read from `start` to `end`.
+    pub(super) fn see(&mut self, [start, end]: [u64; 2], ran: bool, script: Script) {
+        self.push(Seen { start, end, ran, script, native: None });
+    }
+
+    /// What was read of a thread that waits, with its native stack.
+    pub(super) fn see_waiting(
+        &mut self,
+        [start, end]: [u64; 2],
+        script: Script,
+        native: (UserRegisters, UserHalf),
+    ) {
+        self.push(Seen { start, end, ran: false, script, native: Some(native) });
+    }
+
     fn push(&mut self, seen: Seen) {
         if self.0.len() == KEPT {
             self.0.pop_front();
@@ -122,9 +154,9 @@ impl Lately {
     }
 
     /// What was read wholly between `start` and `end`.
-    fn within(&self, start: u64, end: u64) -> Option<Script> {
+    fn within(&self, start: u64, end: u64) -> Option<&Seen> {
         let inside = |seen: &&Seen| start < seen.start && seen.end < end;
-        self.0.iter().rfind(inside).map(|seen| seen.script.clone())
+        self.0.iter().rfind(inside)
     }
 }
 
@@ -142,6 +174,7 @@ impl Tracker {
         if self.scripts.reader.is_none() {
             return;
         }
+        self.read_newborn(now, &clock);
         let wanted = self.wanted_scripts(now);
         let mut holders: Vec<Tid> = vec![];
         for tid in &wanted {
@@ -188,7 +221,7 @@ impl Tracker {
                 // What a thread waits in says nothing of what it computes before.
                 let ran = stood || self.waits.inspector().runs(thread.pid.0, tid.0);
                 self.scripts.reads.accepted += u64::from(ran);
-                thread.lately.push(Seen { start, end: clock(), ran, script });
+                thread.lately.see([start, clock()], ran, script);
             }
         }
     }
@@ -201,12 +234,13 @@ impl Tracker {
             return;
         }
         let Some(chain) = thread.waits_in.take() else { return };
-        let Some(script) = thread.lately.within(thread.asleep, time) else { return };
+        let Some(seen) = thread.lately.within(thread.asleep, time) else { return };
         let Some(site) = thread.site else { return };
         let Some(space) = self.processes.get(&thread.pid).map(|process| process.space) else {
             return;
         };
-        let chain = Chain { user: UserHalf { script, ..chain.user }, ..chain };
+        let user = seen.with_native(&chain.user, thread.left.as_ref());
+        let chain = Chain { user, ..chain };
         let stack = self.number(time, space, &chain);
         if let Some(thread) = self.threads.get_mut(&tid)
             && let Some(registers) = thread.left
@@ -218,9 +252,19 @@ impl Tracker {
 
     /// The interpreted calls of a thread as they are now; `None` when it has none.
     pub(super) fn read_script(&mut self, tid: Tid, blocked: bool) -> Option<Result<Script, Moved>> {
-        let thread = self.threads.get(&tid)?;
-        let space = self.processes.get(&thread.pid)?.space;
-        let process = Process::new(thread.pid.0);
+        let pid = self.threads.get(&tid)?.pid;
+        let space = self.processes.get(&pid)?.space;
+        self.read_calls((pid, space), tid, blocked)
+    }
+
+    /// The same of a thread of this process and its space.
+    pub(super) fn read_calls(
+        &mut self,
+        (pid, space): (Pid, SpaceId),
+        tid: Tid,
+        blocked: bool,
+    ) -> Option<Result<Script, Moved>> {
+        let process = Process::new(pid.0);
         match self.scripts.reader.as_mut()?.read(space, tid, &process, blocked) {
             ScriptRead::Nothing => None,
             ScriptRead::Rejected => Some(Err(Moved)),
@@ -268,16 +312,16 @@ mod tests {
         let mut lately = Lately::default();
         let script = |line| Script::from([ScriptFrame { code: CodeId(0), line, entry: true }]);
         for (time, line) in [(10_000_000, 1), (20_000_000, 2), (30_000_000, 3)] {
-            lately.push(Seen { start: time, end: time + 1, ran: true, script: script(line) });
+            lately.see([time, time + 1], true, script(line));
         }
-        lately.push(Seen { start: 31_000_000, end: 32_000_000, ran: false, script: script(4) });
+        lately.see([31_000_000, 32_000_000], false, script(4));
         let line = |time| lately.at(time, 0).map(|script| script[0].line);
         assert_eq!([14_000_000, 16_000_000, 45_000_000].map(line), [Some(1), Some(2), Some(3)]);
         assert_eq!(line(60_000_000), None);
         let after_a_wait = |time, since| lately.at(time, since).map(|script| script[0].line);
         assert_eq!(after_a_wait(45_000_000, 40_000_000), None, "of before the wait");
         assert_eq!(after_a_wait(34_000_000, 32_000_000), Some(3), "so near that it counts");
-        let within = |start, end| lately.within(start, end).map(|script| script[0].line);
+        let within = |start, end| lately.within(start, end).map(|seen| seen.script[0].line);
         assert_eq!(within(30_500_000, 33_000_000), Some(4));
         assert_eq!(within(30_500_000, 32_000_000), None, "the read ended with the wait");
         assert_eq!(within(31_000_000, 33_000_000), None, "it began with it");

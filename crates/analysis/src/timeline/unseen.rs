@@ -1,0 +1,141 @@
+//! The calls of a program in waits that were over before anybody looked, as most waits
+//! for an interpreter lock are. Who came to wait the same way through the interpreter
+//! and was seen there tells: the same thread at the time next to it or, of threads too
+//! short to be looked at each, others that are as short (`brief`).
+
+use rustc_hash::FxHashMap;
+use whyslow_events::StackId;
+
+use super::brief::{Brief, Pools, has_calls, is_brief};
+use super::ways::{Way, Ways};
+use super::{Doing, Interval, Thread};
+use crate::tables::Tables;
+
+/// What a thread was seen at says nothing of a wait farther away, ns.
+const NEAR: u64 = 1_000_000_000;
+
+/// Lends calls.
+#[derive(Debug, Default)]
+pub(super) struct Calls {
+    ways: Ways,
+    pools: Pools,
+}
+
+/// When a thread was seen to wait, and with what stack, by the way it came.
+type Sights = FxHashMap<Way, Vec<(u64, StackId)>>;
+
+impl Calls {
+    pub(super) fn new(brief: Brief, tables: &Tables) -> Self {
+        let mut ways = Ways::default();
+        let pools = brief.pools(&mut ways, tables);
+        Calls { ways, pools }
+    }
+
+    /// Gives the waits of `thread` without calls those of others, the turns in the run
+    /// queue after them, and the samples of a brief thread.
+    pub(super) fn lend(&mut self, thread: &mut Thread, tables: &mut Tables) {
+        if tables.codes.is_empty() {
+            return;
+        }
+        let sights = self.sights(thread, tables);
+        let brief = is_brief(thread);
+        let mut waited = None;
+        for index in 0..thread.intervals.len() {
+            let end = thread.end_of(index);
+            let interval = &mut thread.intervals[index];
+            let Some(stack) = interval.stack else { continue };
+            let lent = match interval.doing {
+                Doing::Blocked(_) => {
+                    let lent = self.of_wait(interval, end, &sights, brief, tables);
+                    waited = Some((stack, lent));
+                    lent
+                }
+                Doing::Runq { .. } => {
+                    waited.and_then(|(before, lent)| lent.filter(|_| before == stack))
+                }
+                _ => None,
+            };
+            interval.stack = lent.or(interval.stack);
+        }
+        if brief {
+            for sample in &mut thread.samples {
+                sample.stack = sample.stack.map(|stack| self.of_sample(stack, tables));
+            }
+        }
+    }
+
+    fn sights(&mut self, thread: &Thread, tables: &Tables) -> Sights {
+        let mut sights = Sights::default();
+        for interval in &thread.intervals {
+            if let (Doing::Blocked(_), Some(stack)) = (interval.doing, interval.stack)
+                && has_calls(stack, tables)
+                && let Some(came) = self.ways.of(stack, tables)
+            {
+                for way in &came.through {
+                    sights.entry(*way).or_default().push((interval.start, stack));
+                }
+            }
+        }
+        sights
+    }
+
+    /// The stack with calls of a wait that ends at `end`.
+    fn of_wait(
+        &mut self,
+        wait: &Interval,
+        end: u64,
+        sights: &Sights,
+        brief: bool,
+        tables: &mut Tables,
+    ) -> Option<StackId> {
+        let stack = wait.stack.filter(|stack| !has_calls(*stack, tables))?;
+        let ns = end - wait.start;
+        let (stack, of_site) = match wait.doing {
+            Doing::Blocked(wait) if brief && tables.is_of_site(stack) => {
+                (self.pools.at(wait.site?, ns)?, true)
+            }
+            _ => (stack, false),
+        };
+        let whole = self.with_calls(stack, wait.start, ns, sights, brief, tables);
+        match of_site {
+            true => tables.lent_to_like(whole.unwrap_or(stack)),
+            false => whole,
+        }
+    }
+
+    fn with_calls(
+        &mut self,
+        stack: StackId,
+        time: u64,
+        ns: u64,
+        sights: &Sights,
+        brief: bool,
+        tables: &mut Tables,
+    ) -> Option<StackId> {
+        if has_calls(stack, tables) {
+            return None;
+        }
+        let way = self.ways.of(stack, tables)?.by;
+        let own = sights.get(&way).and_then(|sights| nearest(sights, time));
+        let donor = own.or_else(|| if brief { self.pools.by(way, ns) } else { None })?;
+        tables.with_calls(stack, donor)
+    }
+
+    /// The stack of a sample of a brief thread, with calls if that can be.
+    fn of_sample(&mut self, stack: StackId, tables: &mut Tables) -> StackId {
+        if has_calls(stack, tables) {
+            return stack;
+        }
+        let came = self.ways.of(stack, tables);
+        let donor = came.and_then(|came| self.pools.in_run(came.runs));
+        donor.and_then(|donor| tables.with_calls(stack, donor)).unwrap_or(stack)
+    }
+}
+
+/// The stack that was seen next to `time`, unless that is far.
+fn nearest(sights: &[(u64, StackId)], time: u64) -> Option<StackId> {
+    let next = sights.partition_point(|(seen, _)| *seen < time);
+    let around = sights[..next].last().into_iter().chain(sights.get(next));
+    let near = around.min_by_key(|(seen, _)| seen.abs_diff(time))?;
+    (near.0.abs_diff(time) <= NEAR).then_some(near.1)
+}
