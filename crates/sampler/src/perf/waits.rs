@@ -1,7 +1,6 @@
 //! From the registers of a thread that goes to wait to the site it waits at.
 
-use std::collections::HashMap;
-
+use rustc_hash::FxHashMap;
 use whyslow_events::{Entry, Event, Object, Pid, Site, SiteId, SpaceId};
 
 use super::calls::{CallSites, KernelCalls};
@@ -59,7 +58,7 @@ pub(crate) struct Waits {
     calls: CallSites,
     inspector: Inspector,
     sites: Sites,
-    cache: HashMap<Key, Cached>,
+    cache: FxHashMap<Key, Cached>,
 }
 
 impl Waits {
@@ -69,7 +68,7 @@ impl Waits {
             calls: CallSites::default(),
             inspector: Inspector::default(),
             sites: Sites::default(),
-            cache: HashMap::new(),
+            cache: FxHashMap::default(),
         }
     }
 
