@@ -58,11 +58,11 @@ pub(crate) fn judged(source: &mut dyn EventSource, events: usize) -> Judged {
     endings.add(&tables, &timeline);
     let window = [source.header().start.0, timeline.end];
     let (segments, again) = match before {
-        Before::One(first) => (Segments::Two(Some(first), Some(timeline)), Ok(())),
+        Before::One(first) => (Segments::Kept(vec![first, timeline].into_iter()), Ok(())),
         _ => {
             drop(timeline);
             let again = source.repeat();
-            (Segments::Read(Stream::new(source, events)), again)
+            (Segments::Read(Box::new(Stream::new(source, events))), again)
         }
     };
     let damage = damage.or(again.err().map(|error| error.to_string()));
@@ -128,20 +128,17 @@ fn in_many(
 
 /// The segments of a surveyed recording.
 enum Segments<'a> {
-    /// Both that it has, each until it is asked for.
-    Two(Option<Timeline>, Option<Timeline>),
-    /// Once more.
-    Read(Stream<'a>),
+    /// All that there are.
+    Kept(std::vec::IntoIter<Timeline>),
+    /// Read once more.
+    Read(Box<Stream<'a>>),
 }
 
 impl Segments<'_> {
     /// The next one, and whether it is the last.
     fn next(&mut self) -> (Timeline, bool) {
         match self {
-            Segments::Two(first, last) => match first.take() {
-                Some(first) => (first, false),
-                None => (last.take().unwrap_or_default(), true),
-            },
+            Segments::Kept(rest) => (rest.next().unwrap_or_default(), rest.len() == 0),
             Segments::Read(stream) => match stream.next(&mut drop) {
                 Segment::Cut(timeline) => (timeline, false),
                 Segment::Last(timeline, _) => (timeline, true),

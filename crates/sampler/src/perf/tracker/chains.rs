@@ -228,22 +228,29 @@ impl Tracker {
         if chain.user.end == StackEnd::None && chain.kernel.is_empty() {
             return (None, known);
         }
-        if let Some(Some(number)) = lent {
-            return (Some(number), known);
-        }
-        let number = self.number(time, space, &chain);
-        if let (Some(None), Some(place)) = (lent, place) {
-            self.lent(tid, place, number);
-        }
+        let number = match (lent, place) {
+            (Some(Some(number)), _) => number,
+            (Some(None), Some(place)) => self.number_lent(time, (tid, space), place, &chain),
+            _ => self.number(time, space, &chain),
+        };
         (Some(number), known)
     }
 
-    /// To look for a chain among all at every wait takes a fifth of the time of a switch.
-    fn lent(&mut self, tid: Tid, place: Place, number: StackId) {
+    /// The number of what is lent at a place, to be kept: to look for it among all at every wait
+    /// takes a fifth of the time of a switch.
+    fn number_lent(
+        &mut self,
+        time: u64,
+        (tid, space): (Tid, SpaceId),
+        place: Place,
+        chain: &Chain,
+    ) -> StackId {
+        let number = self.number(time, space, chain);
         let thread = self.threads.get_mut(&tid);
         if let Some(waited) = thread.and_then(|thread| thread.places.0.get_mut(&place)) {
             waited.lent = Some(number);
         }
+        number
     }
 
     /// Reads and unwinds the stack of a thread that is blocked now, in the wait
