@@ -1,8 +1,9 @@
 //! The way through a recording of any length in bounded memory. What was done is
 //! judged segment by segment, each as long as its detail has room, and dropped; what
 //! stays are sums. Some of it only the whole recording tells, so one that has several
-//! segments is read twice: first all of them are surveyed, then each is judged. The
-//! last one stays, for those analyses that need detail.
+//! segments is surveyed before each of them is judged: where it has two, both are kept
+//! until then, and where it has more, it is read twice. The last one stays, for those
+//! analyses that need detail.
 
 use whyslow_events::{Event, EventSource, Timed};
 
@@ -39,26 +40,51 @@ pub(crate) fn judged(source: &mut dyn EventSource, events: usize) -> Judged {
     let mut tables = Tables::new(source.header().clone());
     let (mut survey, mut endings) = (Survey::default(), Endings::default());
     let mut stream = Stream::new(source, events);
-    let mut cut = false;
+    let mut before = Before::None;
     let (timeline, damage) = loop {
         match stream.next(&mut |event| tables.define(event)) {
             Segment::Cut(timeline) => {
                 survey.add(&tables, &timeline);
                 endings.add(&tables, &timeline);
-                cut = true;
-                stream.reuse(timeline);
+                before = before.and(timeline, &mut stream);
             }
             Segment::Last(timeline, damage) => break (timeline, damage),
         }
     };
     survey.add(&tables, &timeline);
-    if !cut {
+    if let Before::None = before {
         return Judged { damage, ..in_one(tables, survey, timeline) };
     }
     endings.add(&tables, &timeline);
     let window = [source.header().start.0, timeline.end];
-    drop(timeline);
-    Judged { damage, ..in_many((tables, survey, endings), window, source, events) }
+    let (segments, again) = match before {
+        Before::One(first) => (Segments::Kept(vec![first, timeline].into_iter()), Ok(())),
+        _ => {
+            drop(timeline);
+            let again = source.repeat();
+            (Segments::Read(Box::new(Stream::new(source, events))), again)
+        }
+    };
+    let damage = damage.or(again.err().map(|error| error.to_string()));
+    Judged { damage, ..in_many((tables, survey, endings), window, segments) }
+}
+
+/// The segments before the one that is read for the first time.
+enum Before {
+    None,
+    One(Timeline),
+    /// They are not kept.
+    More,
+}
+
+impl Before {
+    fn and(self, next: Timeline, stream: &mut Stream<'_>) -> Before {
+        if let Before::None = self {
+            return Before::One(next);
+        }
+        stream.reuse(next);
+        Before::More
+    }
 }
 
 fn in_one(mut tables: Tables, survey: Survey, mut recent: Timeline) -> Judged {
@@ -76,34 +102,55 @@ fn in_one(mut tables: Tables, survey: Survey, mut recent: Timeline) -> Judged {
 fn in_many(
     (mut tables, survey, endings): (Tables, Survey, Endings),
     [start, end]: [u64; 2],
-    source: &mut dyn EventSource,
-    events: usize,
+    mut segments: Segments<'_>,
 ) -> Judged {
     let mut whole = survey.finish(&mut tables);
     let mut accountant = endings.accountant(&tables);
     let quotas = Quotas::of_many(&tables, &whole, end - start);
     let mut totals = Totals::new(start, end);
-    let again = source.repeat();
-    let mut stream = Stream::new(source, events);
     loop {
-        let (mut recent, ended) = match stream.next(&mut drop) {
-            Segment::Cut(timeline) => (timeline, None),
-            Segment::Last(timeline, damage) => (timeline, Some(damage)),
-        };
+        let (mut recent, is_last) = segments.next();
         whole.settle(&mut recent, &mut tables);
         let accounts = accountant.accounts(&tables, &recent, &quotas);
         totals.add(&recent, &quotas, &accounts, &whole);
-        let Some(damage) = ended else {
-            stream.reuse(recent);
+        if !is_last {
+            segments.reuse(recent);
             continue;
-        };
+        }
         recent.renumber();
         let mut apart = Totals::new(recent.start, recent.end);
         apart.add(&recent, &quotas, &accounts, &whole);
         let disagreements = accountant.disagreements();
-        let damage = damage.or(again.err().map(|error| error.to_string()));
         let apart = Some(apart);
-        return Judged { tables, totals, recent, accounts, apart, disagreements, damage };
+        return Judged { tables, totals, recent, accounts, apart, disagreements, damage: None };
+    }
+}
+
+/// The segments of a surveyed recording.
+enum Segments<'a> {
+    /// All that there are.
+    Kept(std::vec::IntoIter<Timeline>),
+    /// Read once more.
+    Read(Box<Stream<'a>>),
+}
+
+impl Segments<'_> {
+    /// The next one, and whether it is the last.
+    fn next(&mut self) -> (Timeline, bool) {
+        match self {
+            Segments::Kept(rest) => (rest.next().unwrap_or_default(), rest.len() == 0),
+            Segments::Read(stream) => match stream.next(&mut drop) {
+                Segment::Cut(timeline) => (timeline, false),
+                Segment::Last(timeline, _) => (timeline, true),
+            },
+        }
+    }
+
+    /// The memory of a segment that is no longer needed.
+    fn reuse(&mut self, segment: Timeline) {
+        if let Segments::Read(stream) = self {
+            stream.reuse(segment);
+        }
     }
 }
 

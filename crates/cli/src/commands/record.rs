@@ -15,6 +15,7 @@ use whyslow_events::recording::Reader;
 use whyslow_sampler::{Ended, Options, Readers, Recorder, Stop, What, system_facts};
 use whyslow_symbols::Symbolizer;
 
+use crate::ahead::Ahead;
 use crate::args::RecordArgs;
 use crate::debuginfod;
 use crate::exit::Ending;
@@ -130,6 +131,7 @@ fn report(mut file: File, whole: bool, args: &RecordArgs, plan: &OutputPlan) -> 
     file.rewind().context("cannot read the recording again")?;
     let reader =
         Reader::repeatable(BufReader::new(file)).context("cannot read the recording again")?;
+    let reader = Ahead::new(reader);
     let mut source: Box<dyn EventSource> = match whole {
         true => Box::new(reader),
         false => Box::new(Symbolized::new(reader)),

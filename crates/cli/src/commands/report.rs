@@ -9,6 +9,7 @@ use whyslow_analysis::{Analysis, Detail, analyze_in};
 use whyslow_events::recording::{ReadError, Reader};
 use whyslow_events::{EventSource, Header};
 
+use crate::ahead::Ahead;
 use crate::args::ReportArgs;
 use crate::exit::Ending;
 use crate::files::Draft;
@@ -29,8 +30,11 @@ pub(crate) fn run(args: &ReportArgs) -> anyhow::Result<Ending> {
     Ok(Ending::SUCCESS)
 }
 
-fn replay(input: impl Read + Seek, detail: Detail) -> Result<(Header, Analysis), ReadError> {
-    let mut source = Symbolized::new(Reader::repeatable(input)?);
+fn replay(
+    input: impl Read + Seek + Send + 'static,
+    detail: Detail,
+) -> Result<(Header, Analysis), ReadError> {
+    let mut source = Symbolized::new(Ahead::new(Reader::repeatable(input)?));
     let analysis = analyze_in(&mut source, detail);
     Ok((source.header().clone(), analysis))
 }
@@ -88,12 +92,14 @@ mod tests {
     fn every_cut_gives_an_error_or_a_damaged_report() {
         let whole = recording();
         for length in 0..whole.len() {
-            if let Ok((_, analysis)) = replay(Cursor::new(&whole[..length]), Detail::default()) {
+            if let Ok((_, analysis)) =
+                replay(Cursor::new(whole[..length].to_vec()), Detail::default())
+            {
                 assert!(analysis.report.quality.damage.is_some(), "cut at {length}");
             }
         }
         assert!(
-            replay(Cursor::new(&whole), Detail::default())
+            replay(Cursor::new(whole), Detail::default())
                 .unwrap()
                 .1
                 .report

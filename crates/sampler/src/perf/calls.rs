@@ -2,10 +2,10 @@
 //! arguments but not the number: that is learned once for each place in the
 //! code, from the code itself or from the kernel's frames.
 
-use std::collections::HashMap;
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 
+use rustc_hash::FxHashMap;
 use whyslow_events::SpaceId;
 
 use crate::arch::{CODE_BEFORE, syscall_before, syscall_of_function};
@@ -75,7 +75,7 @@ enum Known {
 /// System calls by the place in the code that makes them.
 #[derive(Debug, Default)]
 pub(crate) struct CallSites {
-    known: HashMap<(SpaceId, u64), Option<Known>>,
+    known: FxHashMap<(SpaceId, u64), Option<Known>>,
 }
 
 impl CallSites {

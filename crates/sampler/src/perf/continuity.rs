@@ -18,6 +18,10 @@ const IDLE: u32 = 0;
 /// switches is recorded twice would cost more than the first that may be missed.
 const BUSY: u32 = 10_000;
 
+/// The same of a CPU that kept one to itself before, when it does so within this time, ns. At
+/// lower rates a second record of each is not dear.
+const BRIEFLY: u64 = 200_000_000;
+
 /// Who runs on each CPU, by the switches so far.
 #[derive(Debug, Default)]
 pub(crate) struct Continuity(FxHashMap<u32, OfCpu>);
@@ -25,9 +29,11 @@ pub(crate) struct Continuity(FxHashMap<u32, OfCpu>);
 #[derive(Debug, Default)]
 struct OfCpu {
     current: Option<u32>,
+    /// So many since this time.
     switches: u32,
+    since: u64,
     broken: bool,
-    /// Told of a switch out of idleness, or has hardly any.
+    /// Told of a switch out of idleness, or has hardly any; until the next gap.
     sound: bool,
 }
 
@@ -36,11 +42,7 @@ impl Continuity {
     pub(crate) fn see(&mut self, cpu: u32, record: &Record) {
         match record.body {
             Body::Switch { previous, next, .. } => {
-                let of = self.0.entry(cpu).or_default();
-                let expected = of.current.replace(next);
-                of.broken |= expected.is_some_and(|expected| expected != previous);
-                of.switches = of.switches.saturating_add(1);
-                of.sound |= previous == IDLE || of.switches >= BUSY;
+                self.0.entry(cpu).or_default().switch(record.time, previous, next);
             }
             Body::Lost { .. } => {
                 self.0.entry(cpu).or_default().current = None;
@@ -52,12 +54,29 @@ impl Continuity {
     /// Whether this CPU is taken to tell of every switch. One that has not left idleness yet
     /// is not.
     pub(crate) fn is_sound(&self, cpu: u32) -> bool {
-        self.0.get(&cpu).is_some_and(|of| of.sound && !of.broken)
+        self.0.get(&cpu).is_some_and(|of| of.sound)
     }
 
     /// Whether a switch of this CPU has been missing.
     pub(crate) fn is_broken(&self, cpu: u32) -> bool {
         self.0.get(&cpu).is_some_and(|of| of.broken)
+    }
+}
+
+impl OfCpu {
+    fn switch(&mut self, time: u64, previous: u32, next: u32) {
+        let expected = self.current.replace(next);
+        if expected.is_some_and(|expected| expected != previous) {
+            self.broken = true;
+            self.sound = false;
+            (self.switches, self.since) = (0, time);
+        }
+        self.switches += 1;
+        self.sound |= previous == IDLE && !self.broken;
+        if self.switches == BUSY {
+            self.sound |= !self.broken || time.saturating_sub(self.since) <= BRIEFLY;
+            (self.switches, self.since) = (0, time);
+        }
     }
 }
 
@@ -106,6 +125,26 @@ mod tests {
             continuity.see(3, &switch(1 + switches % 2, 2 - switches % 2));
         }
         assert!(continuity.is_sound(3));
+    }
+
+    #[test]
+    fn a_broken_cpu_that_gets_very_busy_is_believed_until_the_next_gap() {
+        let mut continuity = Continuity::default();
+        let mut time = 0;
+        let mut gap_and_switches = |interval: u64| {
+            continuity.see(3, &Record { time, ..switch(9, IDLE) });
+            continuity.see(3, &Record { time, ..switch(1, 2) });
+            assert!(continuity.is_broken(3) && !continuity.is_sound(3), "{interval}");
+            for switches in 1..BUSY {
+                assert!(!continuity.is_sound(3), "after {switches} switches");
+                time += interval;
+                let (previous, next) = (1 + switches % 2, 2 - switches % 2);
+                continuity.see(3, &Record { time, ..switch(previous, next) });
+            }
+            continuity.is_sound(3)
+        };
+        let often = BRIEFLY / u64::from(BUSY);
+        assert_eq!([often, 2 * often, often].map(&mut gap_and_switches), [true, false, true]);
     }
 
     #[test]

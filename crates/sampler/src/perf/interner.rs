@@ -1,6 +1,5 @@
 //! Numbers for stacks, sites and functions, so that each is written once.
 
-use std::collections::HashMap;
 use std::hash::Hash;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -65,13 +64,13 @@ pub(crate) struct Chain {
 /// Numbers for what belongs to an owner that may go.
 #[derive(Debug)]
 struct Numbers<O, T> {
-    known: HashMap<O, FxHashMap<T, u32>>,
+    known: FxHashMap<O, FxHashMap<T, u32>>,
     next: u32,
 }
 
 impl<O, T> Default for Numbers<O, T> {
     fn default() -> Self {
-        Numbers { known: HashMap::new(), next: 0 }
+        Numbers { known: FxHashMap::default(), next: 0 }
     }
 }
 
@@ -132,7 +131,7 @@ const OTHERS: &str = "[other functions]";
 #[derive(Debug, Default)]
 pub(crate) struct Codes {
     /// By name, file and where the definition begins.
-    known: HashMap<(Arc<str>, Arc<str>, u32), CodeId>,
+    known: FxHashMap<(Arc<str>, Arc<str>, u32), CodeId>,
 }
 
 impl Codes {

@@ -4,9 +4,9 @@
 //! another program at once, so a space is reported only when something in it
 //! is: a stack or a site.
 
-use std::collections::HashMap;
 use std::rc::Rc;
 
+use rustc_hash::FxHashMap;
 use whyslow_events::{Event, Pid, SpaceId};
 
 /// A piece of executable memory.
@@ -28,7 +28,7 @@ struct Space {
 /// All spaces of the target.
 #[derive(Debug, Default)]
 pub(crate) struct Spaces {
-    spaces: HashMap<SpaceId, Space>,
+    spaces: FxHashMap<SpaceId, Space>,
     next: u32,
 }
 

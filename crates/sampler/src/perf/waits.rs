@@ -1,8 +1,8 @@
 //! From the registers of a thread that goes to wait to the site it waits at.
 
-use std::collections::HashMap;
 use std::time::Instant;
 
+use rustc_hash::FxHashMap;
 use whyslow_events::{Entry, Event, Object, Pid, Site, SiteId, SpaceId};
 
 use super::calls::{CallSites, KernelCalls};
@@ -64,7 +64,7 @@ pub(crate) struct Waits {
     calls: CallSites,
     inspector: Inspector,
     sites: Sites,
-    cache: HashMap<Key, Cached>,
+    cache: FxHashMap<Key, Cached>,
 }
 
 impl Waits {
@@ -74,7 +74,7 @@ impl Waits {
             calls: CallSites::default(),
             inspector: Inspector::default(),
             sites: Sites::default(),
-            cache: HashMap::new(),
+            cache: FxHashMap::default(),
         }
     }
 

@@ -1,8 +1,7 @@
 //! Who holds the GIL of an interpreter: asked whenever a thread of it is read, in
 //! its place among the records.
 
-use std::collections::HashMap;
-
+use rustc_hash::FxHashMap;
 use whyslow_events::{Event, GilHolder, GilId, GilPlace, SpaceId, Tid};
 
 use super::Tracker;
@@ -10,7 +9,7 @@ use crate::inspect::Process;
 
 /// The GILs that were met.
 #[derive(Debug, Default)]
-pub(super) struct Gils(HashMap<(SpaceId, GilPlace), GilId>);
+pub(super) struct Gils(FxHashMap<(SpaceId, GilPlace), GilId>);
 
 impl Tracker {
     /// Notes who holds the GIL under which `tid` runs code, and gives the thread if
