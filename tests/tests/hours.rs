@@ -15,10 +15,10 @@ use crate::{
 };
 
 /// Hand-overs in the shorter recording, three events each: more than what is kept in
-/// detail at once.
-const SHORT: u64 = 1_000_000;
+/// detail at once, and than twice that.
+const SHORT: u64 = 1_500_000;
 /// How much longer the other one is.
-const TIMES: u64 = 3;
+const TIMES: u64 = 2;
 /// From one hand-over to the next, ns.
 const TURN: u64 = 2_000;
 const PARENT: Pid = Pid(10);

@@ -117,21 +117,11 @@ impl Waits {
         define: impl FnMut(Event),
     ) -> Option<Wait> {
         let call = self.inspector.call(pid.0, tid)?;
-        Some(self.told(now, (pid, space), call, define))
+        Some(self.looked(now, (pid, space), call, define))
     }
 
-    /// The site of a thread that was looked at and is in `call`.
+    /// The same of a thread that was looked at and is in `call`.
     pub(crate) fn looked(
-        &mut self,
-        now: u64,
-        of: (Pid, SpaceId),
-        call: InCall,
-        define: impl FnMut(Event),
-    ) -> SiteId {
-        self.told(now, of, call, define).site
-    }
-
-    fn told(
         &mut self,
         now: u64,
         (pid, space): (Pid, SpaceId),

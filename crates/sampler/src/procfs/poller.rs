@@ -43,6 +43,8 @@ pub(super) struct Thread {
     /// CPU time in the kernel, by ticks.
     kernel_ns: u64,
     pub(super) running: bool,
+    /// It waits, and what for could not be told yet.
+    untold: bool,
     pub(super) calm: Calm,
     cpus: Option<CpuSet>,
 }
@@ -176,6 +178,7 @@ impl Poller {
             entered,
             kernel_ns: if born { 0 } else { stat.stime * self.tick },
             running: true,
+            untold: false,
             calm: Calm::default(),
             cpus: None,
         };
@@ -206,10 +209,11 @@ impl Poller {
         };
         let moved = thread.running || counts != thread.counts;
         thread.calm = thread.calm.after(moved, count);
-        if !moved {
+        if !moved && !thread.untold {
             thread.looked = time;
             return Ok(());
         }
+        thread.untold = false;
         let call = thread.task.call();
         let began = thread.began;
         let Some(stat) = thread.task.stat().filter(|stat| stat.starttime == began) else {
@@ -280,7 +284,10 @@ impl Poller {
         let pid = self.threads.get(&tid)?.pid;
         let space = self.processes.get(&pid)?.space;
         let mut new = vec![];
-        let site = self.waits.looked(time, (pid, space), call, |event| new.push(event));
+        let found = self.waits.looked(time, (pid, space), call, |event| new.push(event));
+        if let Some(thread) = self.threads.get_mut(&tid) {
+            thread.untold = found.wants_look;
+        }
         self.report_space(time, space);
         for event in new {
             let processes = self.processes.keys().copied();
@@ -288,7 +295,7 @@ impl Poller {
             self.define(time, event);
             inside.into_iter().for_each(|event| self.emit(time, event));
         }
-        Some((site, self.stack_of_wait(time, tid, space, call)))
+        Some((found.site, self.stack_of_wait(time, tid, space, call)))
     }
 
     /// Tells of a space before something in it is told.

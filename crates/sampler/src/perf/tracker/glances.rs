@@ -126,7 +126,7 @@ impl Tracker {
         let site = if stopped {
             self.waits.stopped(pid, |event| new.push(event))
         } else {
-            self.waits.looked(now, (pid, space), call, |event| new.push(event))
+            self.waits.looked(now, (pid, space), call, |event| new.push(event)).site
         };
         // In the order of the stream, not of the clock.
         self.report_sites(self.now, space, new);
