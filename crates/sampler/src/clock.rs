@@ -2,12 +2,19 @@
 //! kernel writes its records. Programs in a time namespace are told another.
 
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use nix::sys::time::TimeValLike;
 use nix::time::{ClockId, clock_gettime};
 
 use crate::Error;
 use crate::proc::Proc;
+
+/// The CPU time that the calling thread has used so far: what a piece of work costs,
+/// whoever else had the CPU meanwhile.
+pub(crate) fn own_cpu() -> Duration {
+    clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map(Duration::from).unwrap_or_default()
+}
 
 /// The time now, ns.
 ///

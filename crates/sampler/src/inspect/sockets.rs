@@ -8,6 +8,7 @@ use procfs::net::{TcpState, UnixState};
 use procfs::process::Process;
 use whyslow_events::{Object, TcpRole};
 
+use crate::clock;
 use crate::proc::Proc;
 
 /// Reading the tables may take this much of our time at most: one part in so many of a
@@ -52,9 +53,9 @@ impl SocketTables {
         }
         let read_before = self.namespaces.get(&namespace).map(|table| table.next_reading);
         let Some(process) = proc.process(pid) else { return Object::Unseen };
-        let begin = Instant::now();
+        let (begin, before) = (Instant::now(), clock::own_cpu());
         let objects = read_tables(&process);
-        let took = begin.elapsed().max(Duration::from_micros(50));
+        let took = clock::own_cpu().saturating_sub(before).max(Duration::from_micros(50));
         let saved = begin.checked_sub(LONG).unwrap_or(begin);
         let next_reading = read_before.unwrap_or(saved).max(saved) + took * READING_SHARE;
         let object = objects.get(&inode).cloned();

@@ -1,13 +1,12 @@
 //! From the registers of a thread that goes to wait to the site it waits at.
 
-use std::time::Instant;
-
 use rustc_hash::FxHashMap;
 use whyslow_events::{Entry, Event, Object, Pid, Site, SiteId, SpaceId};
 
 use super::calls::{CallSites, KernelCalls};
 use super::interner::Sites;
 use crate::arch::{Registers, Subject, subject_of, syscall_name};
+use crate::clock;
 use crate::inspect::{InCall, Inspector};
 
 /// How long we believe that a descriptor stands for the same object, ns.
@@ -191,9 +190,11 @@ impl Waits {
                 return Wait { site: cached.id, wants_look };
             }
         }
-        let begin = Instant::now();
+        let before = clock::own_cpu();
         let object = self.object(pid, subject, arguments, blocked_now);
-        let dear = u64::try_from((begin.elapsed() * PER_TELLING).as_nanos()).unwrap_or(u64::MAX);
+        let dear =
+            u64::try_from((clock::own_cpu().saturating_sub(before) * PER_TELLING).as_nanos())
+                .unwrap_or(u64::MAX);
         let seen = object != Object::Unseen && call != Call::Unknown;
         if let Some(cached) = cached
             && !seen
