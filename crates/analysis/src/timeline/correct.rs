@@ -7,8 +7,8 @@
 //!   was woken on an idle CPU from its wakeup on: the clock of the run queue is
 //!   not read again in between. What we have less is moved from its way there.
 //!
-//! Where records are missing nothing is moved into computing: then it is we who
-//! do not know what the thread did.
+//! What may have been computed where records are missing is not moved: then it is
+//! we who do not know what the thread did.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -97,8 +97,8 @@ fn correct_ends(lives: &[Option<Life>], all: u64, corrections: &mut [VecDeque<Co
 fn change(ours: Ours, least: u64, most: u64) -> Option<Change> {
     if ours.ran > most {
         Some(Change::Take(Split::new(ours.ran - most, ours.ran)))
-    } else if ours.ran < least && ours.unknown == 0 {
-        Some(Change::Give(Split::new(least - ours.ran, ours.ways)))
+    } else if ours.ran + ours.unknown < least {
+        Some(Change::Give(Split::new(least - ours.ran - ours.unknown, ours.ways)))
     } else {
         None
     }

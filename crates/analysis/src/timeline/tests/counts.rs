@@ -114,6 +114,13 @@ fn what_ran_in_a_gap_is_not_made_up_for_elsewhere() {
 }
 
 #[test]
+fn what_a_gap_is_too_short_for_is_the_way_to_the_cpu() {
+    let analysis = play(&two_turns(&[(13, lost(12)), (35, counted_us(21_050))]));
+    let states = &analysis.report.ledger.process;
+    assert_eq!((states["cpu.user"], states["unknown"]), (20_050_000, MS));
+}
+
+#[test]
 fn a_found_thread_is_corrected_from_its_first_reading_on() {
     let events = |found: Event, first: u64| {
         let mut events = two_turns(&[(15, counted(first)), (35, counted(first + 9))]);
