@@ -148,17 +148,16 @@ impl Handovers {
             let used = self.uses.entry(key).or_default();
             let most = used.waiters.values().map(|it| it.waits).max().unwrap_or_default();
             let uses_it = |waiter: &Waiter| waiter.waits * SELDOM >= most;
+            let change = |time, waiting, users| Change { time, waiting, users };
             let mut changes = Vec::new();
             for Waited { by, start, end } in waits {
                 if used.waiters.get(&by).is_some_and(uses_it) {
-                    let change = |time, waiting| Change { time, waiting, users: 0 };
-                    changes.extend([change(start, 1), change(end, -1)]);
+                    changes.extend([change(start, 1, 0), change(end, -1, 0)]);
                 }
             }
             for (number, waiter) in used.waiters.iter().filter(|(_, it)| uses_it(it)) {
                 let Some(&(from, to)) = lives.get(number) else { continue };
-                let change = |time, users| Change { time, waiting: 0, users };
-                changes.extend([change(from.max(waiter.since), 1), change(to, -1)]);
+                changes.extend([change(from.max(waiter.since), 0, 1), change(to, 0, -1)]);
             }
             used.turns.count(changes);
         }

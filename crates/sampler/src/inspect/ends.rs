@@ -4,8 +4,8 @@
 
 use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
-use std::fs::{self, DirEntry};
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use whyslow_events::{Entry, Object, Pid, Site};
 
@@ -33,19 +33,28 @@ pub(super) fn inside(proc: &Proc, site: &Site, processes: impl Iterator<Item = P
     others.any(|pid| holds(proc, pid.0, *inode, wanted))
 }
 
-/// What a process has open, read once: the links of its descriptors by their names.
-pub(super) struct Held(Vec<(OsString, PathBuf)>);
+/// What a process has open, read once.
+pub(super) struct Held {
+    /// The names of its descriptors, and where they lead.
+    links: Vec<(OsString, PathBuf)>,
+    sockets: HashSet<u64>,
+}
 
 impl Held {
     pub(super) fn by(proc: &Proc, pid: u32) -> Self {
-        Held(links(proc, pid).map(|(entry, target)| (entry.file_name(), target)).collect())
+        let links: Vec<_> = links(proc, pid).collect();
+        let socket = |target: &PathBuf| match kind(&target.to_string_lossy()) {
+            Kind::Socket(inode) => Some(inode),
+            _ => None,
+        };
+        let sockets = links.iter().filter_map(|(_, target)| socket(target)).collect();
+        Held { links, sockets }
     }
 
     /// Whether these are both ends of a pipe.
     pub(super) fn both_of_pipe(&self, proc: &Proc, pid: u32, inode: u64) -> bool {
-        let wanted = PathBuf::from(format!("pipe:[{inode}]"));
-        let ends = self.0.iter().filter(|(_, target)| *target == wanted);
-        let held: Vec<u32> = ends.filter_map(|(name, _)| mode(proc, pid, name)).collect();
+        let links = self.links.iter().map(|(name, target)| (name, target));
+        let held: Vec<u32> = modes(proc, pid, links, inode).collect();
         [READ_ONLY, WRITE_ONLY].iter().all(|access| held.contains(access))
     }
 
@@ -53,13 +62,7 @@ impl Held {
     /// its two one after the other; among others with numbers beside theirs it is not certain
     /// unless all are pairs.
     pub(super) fn other_of_pair(&self, inode: u64) -> Option<u64> {
-        let sockets =
-            self.0.iter().filter_map(|(_, target)| match kind(&target.to_string_lossy()) {
-                Kind::Socket(inode) => Some(inode),
-                _ => None,
-            });
-        let held: HashSet<u64> = sockets.collect();
-        let is_held = |inode: u64| held.contains(&inode);
+        let is_held = |inode: u64| self.sockets.contains(&inode);
         let before = (1..RUN).take_while(|back| is_held(inode.wrapping_sub(*back))).count() as u64;
         let after = (1..RUN).take_while(|on| is_held(inode.wrapping_add(*on))).count() as u64;
         let are_pairs = (before + 1 + after).is_multiple_of(2);
@@ -68,27 +71,34 @@ impl Held {
 }
 
 /// The process's descriptors, and where they lead.
-fn links(proc: &Proc, pid: u32) -> impl Iterator<Item = (DirEntry, PathBuf)> {
+fn links(proc: &Proc, pid: u32) -> impl Iterator<Item = (OsString, PathBuf)> {
     let entries = fs::read_dir(proc.path(pid, "fd")).into_iter().flatten().flatten();
     entries.take(DESCRIPTORS).filter_map(|entry| {
         let target = fs::read_link(entry.path()).ok()?;
-        Some((entry, target))
+        Some((entry.file_name(), target))
+    })
+}
+
+/// How those of the process's descriptors that lead to a pipe may be used.
+fn modes<N: AsRef<OsStr>, P: AsRef<Path>>(
+    proc: &Proc,
+    pid: u32,
+    links: impl Iterator<Item = (N, P)>,
+    inode: u64,
+) -> impl Iterator<Item = u32> {
+    let wanted = PathBuf::from(format!("pipe:[{inode}]"));
+    links.filter(move |(_, target)| target.as_ref() == wanted).filter_map(move |(name, _)| {
+        let info = proc.path(pid, "fdinfo").join(name.as_ref());
+        mode(&fs::read_to_string(info).ok()?)
     })
 }
 
 fn holds(proc: &Proc, pid: u32, inode: u64, access: u32) -> bool {
-    let wanted = PathBuf::from(format!("pipe:[{inode}]"));
-    let mut ends = links(proc, pid).filter(|(_, target)| *target == wanted);
-    ends.any(|(entry, _)| mode(proc, pid, &entry.file_name()) == Some(access))
-}
-
-/// How a descriptor may be used.
-fn mode(proc: &Proc, pid: u32, name: &OsStr) -> Option<u32> {
-    access(&fs::read_to_string(proc.path(pid, "fdinfo").join(name)).ok()?)
+    modes(proc, pid, links(proc, pid), inode).any(|mode| mode == access)
 }
 
 /// `flags: 0100001` of `/proc/PID/fdinfo/FD`, octal.
-fn access(fdinfo: &str) -> Option<u32> {
+fn mode(fdinfo: &str) -> Option<u32> {
     let flags = fdinfo.lines().find_map(|line| line.strip_prefix("flags:"))?;
     u32::from_str_radix(flags.trim(), 8).ok().map(|flags| flags & ACCESS)
 }

@@ -43,21 +43,22 @@ impl SocketTables {
             return object.clone();
         }
         let namespace = self.namespace(proc, pid);
+        let now = Instant::now();
+        let mut due = now.checked_sub(LONG).unwrap_or(now);
         if let Some(table) = self.namespaces.get(&namespace) {
             if let Some(object) = table.objects.get(&inode) {
                 return object.clone();
             }
-            if Instant::now() < table.next_reading {
+            if now < table.next_reading {
                 return Object::Unseen;
             }
+            due = due.max(table.next_reading);
         }
-        let read_before = self.namespaces.get(&namespace).map(|table| table.next_reading);
         let Some(process) = proc.process(pid) else { return Object::Unseen };
-        let (begin, before) = (Instant::now(), clock::own_cpu());
+        let before = clock::own_cpu();
         let objects = read_tables(&process);
         let took = clock::own_cpu().saturating_sub(before).max(Duration::from_micros(50));
-        let saved = begin.checked_sub(LONG).unwrap_or(begin);
-        let next_reading = read_before.unwrap_or(saved).max(saved) + took * READING_SHARE;
+        let next_reading = due + took * READING_SHARE;
         let object = objects.get(&inode).cloned();
         self.namespaces.insert(namespace, Table { objects, next_reading });
         // A socket in no table is of another family, or neither bound nor connected.

@@ -180,9 +180,7 @@ impl Waits {
         let by_pointer = matches!(subject, Subject::Poll | Subject::Select);
         let cached = self.cache.get(&key).copied();
         if let Some(cached) = cached {
-            let is_set = matches!(subject, Subject::Epoll | Subject::Poll | Subject::Select);
-            let believed = self.believed(subject).max(if is_set { cached.dear } else { 0 });
-            let fresh = now.saturating_sub(cached.checked) < believed;
+            let fresh = now.saturating_sub(cached.checked) < self.believed(subject, cached.dear);
             // What was out of reach before is worth another look at a blocked thread.
             let settled = fresh && (cached.seen || !blocked_now);
             if settled || (by_pointer && !blocked_now) {
@@ -242,12 +240,14 @@ impl Waits {
         }
     }
 
-    /// How long an answer about such a subject holds, ns.
-    fn believed(&self, subject: Subject) -> u64 {
+    /// How long an answer about such a subject holds, ns; one about a set that was `dear`,
+    /// so long at least.
+    fn believed(&self, subject: Subject, dear: u64) -> u64 {
         let many = self.cache.len() as u64 * PER_SITE;
         match subject {
-            Subject::Fd | Subject::Poll | Subject::Select => FD_BELIEVED.max(many),
-            Subject::Epoll => EPOLL_BELIEVED.max(many),
+            Subject::Fd => FD_BELIEVED.max(many),
+            Subject::Poll | Subject::Select => FD_BELIEVED.max(many).max(dear),
+            Subject::Epoll => EPOLL_BELIEVED.max(many).max(dear),
             Subject::None | Subject::Futex | Subject::Queue | Subject::IoUring => u64::MAX,
         }
     }

@@ -47,8 +47,12 @@ struct Kept {
 }
 
 impl Costs {
+    fn spent(self, before: Costs) -> u64 {
+        (self.ours + self.caused).saturating_sub(before.ours + before.caused)
+    }
+
     fn since(self, before: Costs) -> u64 {
-        let spent = (self.ours + self.caused).saturating_sub(before.ours + before.caused);
+        let spent = self.spent(before);
         spent.saturating_mul(MILLION) / self.time.saturating_sub(before.time).max(1)
     }
 }
@@ -78,9 +82,10 @@ impl Rein {
         }
         self.keep(now);
         let cost = now.since(self.compared);
-        let passed = now.time.saturating_sub(self.compared.time);
-        let (spent, allowed) = (cost * passed / MILLION, self.limit * passed / MILLION);
-        self.debt = (self.debt + spent).saturating_sub(allowed).min(self.limit * MEMORY / MILLION);
+        let allowed = |time: u64| self.limit * time / MILLION;
+        let spent = (self.debt + now.spent(self.compared))
+            .saturating_sub(allowed(now.time.saturating_sub(self.compared.time)));
+        self.debt = spent.min(allowed(MEMORY));
         self.compared = now;
         let before = self.step;
         if cost > self.limit {

@@ -33,7 +33,7 @@ const LAST_LOOKS: u64 = 100_000_000;
 /// Wishes kept at most; of a thread that blocks all the time only the last counts.
 const WISHES: usize = 65_536;
 
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 struct Wish {
     since: u64,
     tid: Tid,
@@ -57,6 +57,18 @@ enum Why {
     Unread,
     /// What is behind its descriptor could not be told.
     Untold,
+}
+
+impl Why {
+    /// How old such a wish has to be, ns.
+    fn age(self) -> u64 {
+        match self {
+            Why::New => LONG_WAIT,
+            Why::Known => VERY_LONG_WAIT,
+            Why::Unread => READ_AGAIN,
+            Why::Untold => TELL_AGAIN,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -94,19 +106,10 @@ impl Looks {
         keep(wishes, Wish { since, tid, wait, site, stack, tries: 0 });
     }
 
-    /// Asks for another look, as its calls could not be read at `now`.
-    fn read_again(&mut self, now: u64, wish: Wish) {
+    /// Asks for another look, as part of what the wish was for could not be had at `now`.
+    fn try_again(&mut self, why: Why, now: u64, wish: Wish) {
         if wish.tries < TRIES {
-            let tries = wish.tries + 1;
-            keep(&mut self.again, Wish { since: now, site: false, tries, ..wish });
-        }
-    }
-
-    /// Asks for another look, as what is behind its descriptor could not be told at `now`.
-    fn look_again(&mut self, now: u64, wish: &Wish) {
-        if wish.tries < TRIES {
-            let tries = wish.tries + 1;
-            keep(&mut self.untold, Wish { since: now, stack: false, tries, ..*wish });
+            keep(self.wishes(why), Wish { since: now, tries: wish.tries + 1, ..wish });
         }
     }
 
@@ -122,14 +125,18 @@ impl Looks {
 
     /// The next wish that is due at `now`.
     fn due(&mut self, why: Why, now: u64) -> Option<Wish> {
-        let (wishes, age) = match why {
-            Why::New => (&mut self.first, LONG_WAIT),
-            Why::Known => (&mut self.second, VERY_LONG_WAIT),
-            Why::Unread => (&mut self.again, READ_AGAIN),
-            Why::Untold => (&mut self.untold, TELL_AGAIN),
-        };
+        let (wishes, age) = (self.wishes(why), why.age());
         let due = wishes.front().is_some_and(|wish| wish.since.saturating_add(age) <= now);
         if due { wishes.pop_front() } else { None }
+    }
+
+    fn wishes(&mut self, why: Why) -> &mut VecDeque<Wish> {
+        match why {
+            Why::New => &mut self.first,
+            Why::Known => &mut self.second,
+            Why::Unread => &mut self.again,
+            Why::Untold => &mut self.untold,
+        }
     }
 }
 
@@ -177,7 +184,7 @@ impl Tracker {
             let known = thread.site.filter(|_| !wish.site);
             let found = if known.is_none() { self.look_for_site(now, tid) } else { None };
             if found.is_some_and(|found| found.wants_look) {
-                self.looks.look_again(now, &wish);
+                self.looks.try_again(Why::Untold, now, Wish { stack: false, ..wish });
             }
             let site = known.or(found.map(|found| found.site));
             if let (true, Some(site)) = (wish.stack, site) {
@@ -190,7 +197,7 @@ impl Tracker {
             if stack.as_ref().is_some_and(|(_, user)| user.script.is_empty())
                 && self.space_of(tid).is_some_and(|(_, space)| self.scripts.may_run_in(space))
             {
-                self.looks.read_again(now, wish);
+                self.looks.try_again(Why::Unread, now, Wish { site: false, ..wish });
             }
             if let Some(site) = site
                 && (known.is_none() || stack.is_some())
