@@ -47,7 +47,7 @@ fn a_second_interrupt_writes_at_once_though_the_program_goes_on() {
     let script = "trap 'echo got it > got' INT; echo $$ > ready; while :; do :; done";
     let mut recorder = case.start(&["record", "-o", "r.json", "--", "sh", "-c", script]);
     let program = case.until_line(&mut recorder, "ready");
-    recorder.signal_group(Signal::SIGINT);
+    recorder.interrupt(|recorder| recorder.signal_group(Signal::SIGINT));
     case.until_line(&mut recorder, "got");
     recorder.signal(Signal::SIGINT);
     until("the report", || case.path("r.json").is_file().then_some(()));

@@ -1,6 +1,7 @@
 //! Processes of a test: started, waited for with a deadline, ended by their PID.
 
 use std::{
+    fs,
     io::{ErrorKind, Read},
     os::unix::process::{CommandExt, ExitStatusExt},
     process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio},
@@ -80,6 +81,26 @@ impl Process {
 
     pub(crate) fn signal(&self, signal: Signal) {
         signal_to(&self.pid(), signal);
+    }
+
+    /// Sends a recorder a signal, and waits until it has heeded it: of two that are
+    /// pending at once, nobody knows which comes first.
+    pub(crate) fn interrupt(&self, send: impl FnOnce(&Process)) {
+        let before = self.interrupts();
+        send(self);
+        until("the signal to be heeded", || (self.interrupts() > before).then_some(()));
+    }
+
+    /// How often a recorder's thread for signals has gone to wait for the next.
+    fn interrupts(&self) -> u64 {
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.pid())).unwrap();
+        let mut names = tasks.map(|task| task.unwrap().path());
+        let thread = names.find(|task| {
+            fs::read_to_string(task.join("comm")).is_ok_and(|name| name == "interrupts\n")
+        });
+        let status = fs::read_to_string(thread.unwrap().join("status")).unwrap();
+        let waits = |line: &str| line.strip_prefix("voluntary_ctxt_switches:")?.trim().parse().ok();
+        status.lines().find_map(waits).unwrap()
     }
 
     /// To its whole group, as a terminal does at Ctrl-C.

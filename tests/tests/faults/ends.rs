@@ -182,7 +182,7 @@ fn a_second_signal(cell: &Cell) {
     let mut running = cell.start(WORK, &["-q", "-o", "r.whyslow", "-o", "r.json"]);
     cell.until_recorded(&mut running);
     // Ctrl-C, which the program does not get, and so does not heed.
-    running.recorder.signal(Signal::SIGINT);
+    running.recorder.interrupt(|recorder| recorder.signal(Signal::SIGINT));
     running.recorder.signal(Signal::SIGTERM);
     until("the report", || cell.case.path("r.json").is_file().then_some(()));
     cell.untouched(&running.pid);

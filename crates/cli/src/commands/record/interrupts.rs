@@ -28,14 +28,15 @@ impl Interrupts {
     /// Handles the signals that end a program, from now on.
     ///
     /// # Errors
-    /// When the handlers cannot be set.
+    /// When the handlers or their thread cannot be had.
     pub fn handle(stop: &Stop, launched: bool) -> io::Result<Self> {
         let mut signals = Signals::new([SIGINT, SIGQUIT, SIGTERM, SIGHUP])?;
         // Unhandled it would kill us before the write can fail.
         flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false)))?;
         let last = Arc::new(AtomicI32::new(0));
         let (stop, seen) = (stop.clone(), Arc::clone(&last));
-        std::thread::spawn(move || {
+        let heeding = std::thread::Builder::new().name("interrupts".into());
+        heeding.spawn(move || {
             for (count, signal) in signals.forever().enumerate() {
                 seen.store(signal, Ordering::Relaxed);
                 if count > 1 {
@@ -49,7 +50,7 @@ impl Interrupts {
                     stop.end();
                 }
             }
-        });
+        })?;
         Ok(Interrupts { launched, last })
     }
 
