@@ -46,6 +46,9 @@ pub(super) struct Worker {
     pub(super) disk_ns: u64,
     pub(super) gil_ns: u64,
     pub(super) lock_ns: u64,
+    /// Before and after its work it waited so long for a disk, for memory and for a CPU:
+    /// another run may find all of that at hand.
+    pub(super) cold_ns: u64,
     /// From the first to the last instant of its work.
     pub(super) from: u64,
     pub(super) to: u64,

@@ -201,6 +201,9 @@ impl Look<'_, '_> {
     fn sum(&self, worker: &mut Worker) {
         for ((start, end, interval), account) in self.thread.spans().zip(self.accounts) {
             let inside = end.min(worker.to).saturating_sub(start.max(worker.from));
+            if is_cold(account.state) {
+                worker.cold_ns += end - start - inside;
+            }
             match account.state {
                 _ if matches!(interval.doing, Doing::OnCpu { .. }) => {}
                 State::RunqWaking | State::RunqPreempted => worker.starved_ns += inside,
@@ -250,6 +253,12 @@ impl Look<'_, '_> {
 /// A wait, and not the rest of one that a gap in the records cut in two.
 fn begins(doing: Doing) -> bool {
     matches!(doing, Doing::Blocked(wait) if !wait.resumed)
+}
+
+/// What a program waits for when it starts, and not if it did just before.
+fn is_cold(state: State) -> bool {
+    use State::{IoDisk, Memory, RunqPreempted, RunqWaking};
+    matches!(state, IoDisk | Memory | RunqPreempted | RunqWaking)
 }
 
 /// Whether other work could go on during the wait: it is for something outside.

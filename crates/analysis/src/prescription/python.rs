@@ -108,6 +108,7 @@ fn sequential_work(
     let starved = worker.starved_ns as f64;
     Work {
         serial: (facts.wall_ns as f64 - cpu - waits - children - starved).max(0.0),
+        cold: worker.cold_ns as f64,
         cpu: cpu + children,
         held: main.held.map(|part| part * cpu),
         waits,
@@ -291,6 +292,7 @@ fn shared_work(facts: &Facts<'_>, processes: &[&Process]) -> Work {
     let to = workers().map(|it| it.to).max().unwrap_or(0);
     Work {
         serial: (facts.wall_ns as f64 - to.saturating_sub(from) as f64).max(0.0),
+        cold: sum(|it| it.cold_ns),
         cpu,
         held: [held(0), held(1)],
         waits: sum(|it| it.wait_ns),
@@ -374,6 +376,7 @@ fn in_loop(
     let blocks = if blocked.is_some() { blocks } else { 0.0 };
     let work = Work {
         serial: (wall - computes - blocks).max(0.0),
+        cold: worker.cold_ns as f64,
         cpu: computes,
         held: main.held.map(|part| part * computes),
         waits: blocks,

@@ -124,13 +124,22 @@ fn computing_after_two_waits_is_cold_twice() {
 }
 
 #[test]
+fn a_start_that_waits_for_files_may_not_do_so_again() {
+    let high = |cold_ns| {
+        let worker = Worker { cold_ns, ..waits(5, S, 10 * MS) };
+        speedup(&judge(Class::IoBound, 5200 * MS, 2.0, vec![python(1.0, vec![worker])]))[1]
+    };
+    assert!(high(0) < 4.5 && high(180 * MS) > 5.0, "{} {}", high(0), high(180 * MS));
+}
+
+#[test]
 fn python_that_computes_wants_processes() {
     let it = judge(Class::CpuBound, 10 * S, 4.0, vec![python(1.0, vec![computes(10 * S)])]);
     assert_eq!(it.model, "multiprocessing");
     let predicted = it.predicted.as_ref().unwrap();
     assert_eq!((predicted.workers, predicted.memory_bytes), (4, Some(40_000_000)));
     let [low, high] = speedup(&it);
-    assert!(low > 2.7 && high <= 4.0, "{low} {high}");
+    assert!(low > 2.5 && (3.9..4.25).contains(&high), "{low} {high}");
     assert_eq!(names(&it), ["threads", "asyncio", "free-threaded"]);
     assert_eq!(ids(&it), [""; 0]);
 }
@@ -155,7 +164,7 @@ fn threads_of_a_build_without_the_lock_compute_side_by_side() {
     let process = Process { free_threaded: true, ..python(1.0, vec![computes(10 * S)]) };
     let it = judge(Class::CpuBound, 10 * S, 2.0, vec![process]);
     assert_eq!(it.model, "threads");
-    assert!(speedup(&it)[0] > 1.4);
+    assert!(speedup(&it)[0] > 1.3);
 }
 
 #[test]
@@ -172,7 +181,7 @@ fn threads_that_take_turns_at_the_lock_are_named() {
     let it = judge(Class::CpuBound, 8 * S, 2.0, vec![process]);
     assert_eq!((it.model.as_str(), ids(&it)), ("multiprocessing", vec!["threads-on-cpu"]));
     let [low, high] = speedup(&it);
-    assert!(low > 1.4 && high <= 2.0, "{low} {high}");
+    assert!(low > 1.3 && (1.95..2.15).contains(&high), "{low} {high}");
     assert!(it.antipatterns[0].evidence.starts_with("4 threads compute 8.0 s"));
 }
 
