@@ -1,12 +1,12 @@
 //! Event loops of Python: programs that know how long they held up their own, under
 //! every version that is there.
 
-use std::{env, fs, path::Path};
+use std::{env, fs, path::Path, process::Command};
 
 use serde_json::Value;
 
 use crate::{
-    case::{Case, needs_root},
+    case::{Case, needs_root, skip},
     process::Process,
     report::{sound, time},
 };
@@ -36,8 +36,13 @@ fn interpreters() -> Vec<String> {
     found
 }
 
-/// The one asyncio loop in a report, and the stalls that the program measured.
+/// The one loop in a report, and the stalls that the program measured.
 fn launched(python: &[&str], program: &str, mode: &str) -> (Value, Vec<u64>) {
+    let (report, truth) = recorded(python, program, mode);
+    (only(&report), truth)
+}
+
+fn recorded(python: &[&str], program: &str, mode: &str) -> (Value, Vec<u64>) {
     let case = Case::new();
     let mut arguments = vec!["record", "-q", "-o", "r.json", "--"];
     arguments.extend(AT_ONCE.iter().chain(python));
@@ -45,13 +50,17 @@ fn launched(python: &[&str], program: &str, mode: &str) -> (Value, Vec<u64>) {
     let finished = case.run(&arguments).ended_with(0);
     let truth = finished.stdout().lines().last().expect("the program's own record");
     let truth = serde_json::from_str(truth).unwrap();
-    (only(&sound(case.json("r.json"))), truth)
+    (sound(case.json("r.json")), truth)
 }
 
 fn only(report: &Value) -> Value {
+    of_kind(report, "asyncio")
+}
+
+fn of_kind(report: &Value, kind: &str) -> Value {
     let loops = report["event_loops"].as_array().unwrap();
     assert_eq!(loops.len(), 1, "{loops:?}");
-    assert_eq!(loops[0]["kind"], "asyncio");
+    assert_eq!(loops[0]["kind"], kind);
     loops[0].clone()
 }
 
@@ -81,6 +90,38 @@ fn what_blocks_a_loop_is_named_under_every_version() {
         check(&found, &truth, "cpu_ns");
         let place = found["stalls"][0]["where"].as_str().unwrap_or_default();
         assert!(place.starts_with("compute (event_loop.py:"), "{python}: {found:#}");
+    }
+}
+
+/// Debian's; other interpreters have none.
+const PYTHON_WITH_UVLOOP: &str = "/usr/bin/python3";
+/// Runs a program with uvloop in the place of asyncio's own loop.
+const WITH_UVLOOP: &str = "import runpy, sys, uvloop; uvloop.install(); \
+                           sys.argv.pop(0); runpy.run_path(sys.argv[0], run_name='__main__')";
+
+#[test]
+fn what_blocks_uvloop_is_named_though_it_never_polls() {
+    needs_root!();
+    let has_uvloop = Command::new(PYTHON_WITH_UVLOOP).args(["-c", "import uvloop"]).output();
+    if !has_uvloop.is_ok_and(|output| output.status.success()) {
+        skip!("{PYTHON_WITH_UVLOOP} has no uvloop");
+    }
+    for mode in ["sleep", "crowded"] {
+        let python = [PYTHON_WITH_UVLOOP, "-c", WITH_UVLOOP];
+        let (report, truth) = recorded(&python, PROGRAM, mode);
+        let found = of_kind(&report, "uvloop");
+        check(&found, &truth, "blocking_ns");
+        let stall = &found["stalls"][0];
+        assert_eq!(stall["where"], "nap (event_loop.py:18)", "{mode}: {found:#}");
+        let callback = if mode == "sleep" { "handler" } else { "main" };
+        assert_eq!(stall["callback"], callback, "{mode}: {found:#}");
+        // A round in which a record was late is not told, and counts as unseen.
+        let count = stall["count"].as_u64().unwrap() as usize;
+        assert!(count <= truth.len() && count + 1 >= truth.len(), "{mode}: {found:#}");
+        assert!(found["away"]["total_ns"].as_u64().unwrap() >= truth.iter().sum(), "{found:#}");
+        let named = report["prescription"]["antipatterns"].as_array().unwrap();
+        let blocking = |it: &Value| it["id"] == "blocking-call-in-event-loop";
+        assert!(named.iter().any(blocking), "{mode}: {}", report["prescription"]);
     }
 }
 

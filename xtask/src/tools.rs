@@ -7,7 +7,7 @@ use nix::{
     unistd::geteuid,
 };
 
-/// A program and the Debian packages that bring it.
+/// A program, or a file by its whole path, and the Debian packages that bring it.
 #[derive(Clone, Copy)]
 pub(crate) struct Tool {
     command: &'static str,
@@ -23,6 +23,7 @@ pub(crate) const FOR_TESTS: &[Tool] = &[
     tool("cc", &["gcc", "libc6-dev"]),
     tool("objcopy", &["binutils"]),
     tool("python3", &["python3"]),
+    tool("/usr/lib/python3/dist-packages/uvloop", &["python3-uvloop"]),
     tool("node", &["nodejs"]),
     tool("xz", &["xz-utils"]),
     tool("curl", &["curl"]),
@@ -54,7 +55,7 @@ pub(crate) const FOR_BENCH: &[Tool] = &[
 impl Tool {
     fn present(&self) -> bool {
         let path = env::var_os("PATH").unwrap_or_default();
-        env::split_paths(&path).any(|folder| folder.join(self.command).is_file())
+        env::split_paths(&path).any(|folder| folder.join(self.command).exists())
     }
 }
 

@@ -82,11 +82,16 @@ fn event_loop<'a>(
 ) -> Option<Looped<'a>> {
     let calls = Calls::of(tables, thread)?;
     let polls = calls.polls(thread);
-    let known = calls.kind() == Kind::Asyncio && (!polls.is_empty() || !thread.turns.is_empty());
+    let known = match calls.kind() {
+        Kind::Asyncio => !polls.is_empty() || !thread.turns.is_empty(),
+        // Its code runs the program's.
+        Kind::Uvloop => true,
+        Kind::Native => false,
+    };
     if polls.len() < AGAIN && !known {
         return None;
     }
-    let rounds = Rounds::of(thread, accounts, &polls);
+    let rounds = Rounds::of(thread, accounts, &calls, &polls);
     let away = away(&rounds);
     let long: Vec<_> = rounds.seen.iter().filter(|round| round.length() >= LONG_ROUND).collect();
     let row = EventLoop {

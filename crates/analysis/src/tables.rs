@@ -404,6 +404,12 @@ impl Tables {
         Some(format!("{} ({}:{})", code.function, base(&code.file), call.line))
     }
 
+    /// Whether a process has mapped such a file.
+    pub(crate) fn maps(&self, pid: Pid, such: impl Fn(&str) -> bool) -> bool {
+        let space = self.processes.get(&pid).and_then(|process| self.spaces.get(&process.space));
+        space.is_some_and(|space| space.mappings.iter().any(|mapping| such(&mapping.path)))
+    }
+
     /// The file whose code is at an address.
     pub(crate) fn module(&self, space: SpaceId, address: u64) -> Option<&str> {
         self.mapping(space, address).map(|mapping| mapping.path.as_str())

@@ -6,6 +6,7 @@ use whyslow_events::{CodeId, Entry, Object, ScriptFrame, SiteId, StackId};
 
 use crate::asyncio;
 use crate::frames::base;
+use crate::interpreter::{evaluations, is_evaluation};
 use crate::tables::{Stack, Tables};
 use crate::timeline::{Doing, Thread};
 
@@ -66,7 +67,7 @@ pub(super) struct Calls<'a> {
     tables: &'a Tables,
     kind: Kind,
     parts: FxHashMap<StackId, Part>,
-    /// The calls outside the callbacks of a loop in C, outermost first.
+    /// The calls outside the callbacks of uvloop, outermost first.
     outside: Vec<CodeId>,
 }
 
@@ -83,19 +84,19 @@ impl<'a> Calls<'a> {
         let of = |id: &StackId| Some((*id, tables.stacks.get(id)?));
         let known = || stacks.iter().filter_map(of);
         let seen = || known().filter(|(id, _)| polls.contains(id));
-        let kind = if known().any(|(_, stack)| turning(tables, &stack.script).is_some()) {
-            Kind::Asyncio
+        let has_uvloop = tables.maps(thread.pid, |file| file.contains(UVLOOP));
+        let around_uvloop = || known().find_map(|(_, stack)| around_uvloop(tables, stack));
+        let (kind, outside) = if known().any(|(_, stack)| turning(tables, &stack.script).is_some())
+        {
+            (Kind::Asyncio, Vec::new())
+        } else if let Some(outside) = has_uvloop.then(around_uvloop).flatten() {
+            (Kind::Uvloop, outside)
         } else {
-            seen().find_map(|(_, stack)| polls_in_c(tables, stack))?
+            seen()
+                .any(|(_, stack)| polls_in_c(tables, stack))
+                .then_some((Kind::Native, Vec::new()))?
         };
-        let mut calls = Calls { tables, kind, parts: FxHashMap::default(), outside: Vec::new() };
-        if kind != Kind::Asyncio {
-            let polls = seen().filter(|(_, stack)| polls_in_c(tables, stack) == Some(kind));
-            let scripts = polls.map(|(_, stack)| &stack.script).filter(|calls| !calls.is_empty());
-            let shortest = scripts.min_by_key(|calls| calls.len());
-            let codes = shortest.into_iter().flatten().rev().map(|call| call.code);
-            calls.outside = codes.collect();
-        }
+        let mut calls = Calls { tables, kind, parts: FxHashMap::default(), outside };
         let parts: Vec<_> =
             known().map(|(id, stack)| (id, calls.read(stack, polls.contains(&id)))).collect();
         calls.parts.extend(parts);
@@ -112,6 +113,11 @@ impl<'a> Calls<'a> {
 
     pub(super) fn part(&self, stack: Option<StackId>) -> Part {
         stack.and_then(|stack| self.parts.get(&stack)).copied().unwrap_or(Part::Unknown)
+    }
+
+    /// Whether a stack is in a callback.
+    pub(super) fn calls_back(&self, stack: Option<StackId>) -> bool {
+        matches!(self.part(stack), Part::Callback { .. })
     }
 
     /// `function (file:line)` of a call.
@@ -151,11 +157,13 @@ impl<'a> Calls<'a> {
     fn read(&self, stack: &Stack, polls: bool) -> Part {
         match self.kind {
             Kind::Asyncio => part(self.tables, &stack.script),
-            kind if polls && polls_in_c(self.tables, stack) == Some(kind) => {
-                Part::Poll(stack.script.first().copied())
-            }
-            Kind::Uvloop => self.within(&stack.script),
+            Kind::Native if polls && polls_in_c(self.tables, stack) => Part::Poll(None),
             Kind::Native => Part::Unknown,
+            Kind::Uvloop => match self.within(&stack.script) {
+                // A callback that polls has calls of its own.
+                Part::Loop(innermost) if polls => Part::Poll(Some(innermost)),
+                part => part,
+            },
         }
     }
 
@@ -218,17 +226,32 @@ fn is(tables: &Tables, call: &ScriptFrame, function: asyncio::Function) -> bool 
     tables.codes.get(&call.code).is_some_and(|code| function.is(code))
 }
 
-/// Whose poll the innermost code outside the C library is.
-fn polls_in_c(tables: &Tables, stack: &Stack) -> Option<Kind> {
+/// Whether the innermost code outside the C library is the poll of a loop in C.
+fn polls_in_c(tables: &Tables, stack: &Stack) -> bool {
     let library = |address: &&u64| {
         let module = tables.module(stack.space, **address).map_or("", base);
         !module.starts_with("libc.") && !module.starts_with("libc-")
     };
-    let address = stack.user.iter().find(library)?;
-    if tables.module(stack.space, *address).is_some_and(|file| file.contains(UVLOOP)) {
-        return Some(Kind::Uvloop);
-    }
+    let Some(address) = stack.user.iter().find(library) else { return false };
     let functions = tables.symbols(Some(stack.space), *address, stack.named_at);
-    let polls = functions.iter().any(|frame| NATIVE_POLLS.contains(&frame.function.as_str()));
-    polls.then_some(Kind::Native)
+    functions.iter().any(|frame| NATIVE_POLLS.contains(&frame.function.as_str()))
+}
+
+/// The calls that uvloop's code is in, outermost first. A thread of its pool is in
+/// its code, too, but in no call.
+fn around_uvloop(tables: &Tables, stack: &Stack) -> Option<Vec<CodeId>> {
+    let outermost_first = || stack.user.iter().rev().copied();
+    let is_uvloop = |address: u64| {
+        tables.module(stack.space, address).is_some_and(|file| file.contains(UVLOOP))
+    };
+    let evaluates = |address: &u64| {
+        let functions = tables.symbols(Some(stack.space), *address, stack.named_at);
+        functions.iter().any(|frame| is_evaluation(&frame.function))
+    };
+    let at = outermost_first().position(is_uvloop)?;
+    let around = outermost_first().take(at).filter(evaluates).count();
+    let inside = outermost_first().skip(at).filter(evaluates).count();
+    let calls = evaluations(&stack.script);
+    (around > 0 && calls.len() == around + inside)
+        .then(|| calls[..around].iter().flatten().map(|call| call.code).collect())
 }

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::calls::Calls;
 use crate::State;
 use crate::account::Account;
 use crate::timeline::{Doing, Thread};
@@ -37,11 +38,17 @@ pub(super) struct Rounds {
 
 impl Rounds {
     /// The rounds of `thread`, whose `polls` are known by their index. What was
-    /// before the first and after the last is no round, unless the loop said so.
-    pub(super) fn of(thread: &Thread, accounts: &[Account], polls: &[usize]) -> Rounds {
+    /// before the first and after the last is no round, unless the loop said so, or
+    /// a callback waited.
+    pub(super) fn of(
+        thread: &Thread,
+        accounts: &[Account],
+        calls: &Calls<'_>,
+        polls: &[usize],
+    ) -> Rounds {
         let mut rounds = Rounds::default();
         let first = polls.first().map_or(thread.end, |index| thread.intervals[*index].start);
-        rounds.told_only(thread, thread.start..first);
+        rounds.unbounded(thread, calls, thread.start..first);
         for pair in polls.windows(2) {
             let span = thread.end_of(pair[0])..thread.intervals[pair[1]].start;
             if span.is_empty() {
@@ -56,7 +63,7 @@ impl Rounds {
             }
         }
         if let Some(last) = polls.last() {
-            rounds.told_only(thread, thread.end_of(*last)..thread.end);
+            rounds.unbounded(thread, calls, thread.end_of(*last)..thread.end);
         }
         rounds
     }
@@ -83,15 +90,30 @@ impl Rounds {
     }
 
     /// Rounds that no poll bounds.
-    fn told_only(&mut self, thread: &Thread, span: Range<u64>) {
+    fn unbounded(&mut self, thread: &Thread, calls: &Calls<'_>, span: Range<u64>) {
         let told = told(thread, &span);
-        if let Some(first) = told.first() {
+        match told.first() {
             // It may have begun before the window.
-            let until = told.last().map_or(first.until, |last| last.until);
-            self.away += until - first.since;
+            Some(first) => {
+                let until = told.last().map_or(first.until, |last| last.until);
+                self.away += until - first.since;
+            }
+            None => self.waited(thread, calls, &span),
         }
         let end = told.last().map_or(span.end, |last| last.until);
         self.tell(&told, end);
+    }
+
+    /// A wait in a callback is in one round, which lasts at least as long.
+    fn waited(&mut self, thread: &Thread, calls: &Calls<'_>, span: &Range<u64>) {
+        let inside =
+            thread.spans().filter(|(start, end, _)| span.start <= *start && *end <= span.end);
+        for (start, end, interval) in inside {
+            if matches!(interval.doing, Doing::Blocked(_)) && calls.calls_back(interval.stack) {
+                self.away += end - start;
+                self.push(start..end, Vec::new());
+            }
+        }
     }
 
     fn tell(&mut self, told: &[Told], end: u64) {

@@ -181,6 +181,13 @@ fn polls_whose_calls_nobody_looked_at_count_where_others_are() {
 }
 
 #[test]
+fn a_callback_that_waits_is_in_one_round_though_no_poll_bounds_it() {
+    let found = only(&format!("pp{}", "s".repeat(120)), &[]);
+    assert_eq!((found.iterations, found.blocked, found.away.max_ns), (1, true, 120 * MS));
+    assert_eq!(found.stalls[0].call.as_deref(), Some("time.sleep"));
+}
+
+#[test]
 fn other_programs_have_no_loop() {
     assert_eq!(loops("PP##PP##PP", &[]), []);
     assert_eq!(loops("ss", &[]), []);
