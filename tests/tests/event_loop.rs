@@ -118,7 +118,8 @@ fn what_blocks_uvloop_is_named_though_it_never_polls() {
         // A round in which a record was late is not told, and counts as unseen.
         let count = stall["count"].as_u64().unwrap() as usize;
         assert!(count <= truth.len() && count + 1 >= truth.len(), "{mode}: {found:#}");
-        assert!(found["away"]["total_ns"].as_u64().unwrap() >= truth.iter().sum(), "{found:#}");
+        let [away, held_up] = [found["away"]["total_ns"].as_u64().unwrap(), truth.iter().sum()];
+        assert!(away * 100 > held_up * 99, "{mode}: {held_up} measured: {found:#}");
         let named = report["prescription"]["antipatterns"].as_array().unwrap();
         let blocking = |it: &Value| it["id"] == "blocking-call-in-event-loop";
         assert!(named.iter().any(blocking), "{mode}: {}", report["prescription"]);

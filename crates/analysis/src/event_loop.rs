@@ -10,6 +10,7 @@
 mod calls;
 mod rounds;
 mod stalls;
+mod uvloop;
 
 #[cfg(test)]
 mod tests;

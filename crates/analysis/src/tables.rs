@@ -84,6 +84,13 @@ pub(crate) struct Code {
     pub(crate) line: Option<u32>,
 }
 
+impl Code {
+    /// Whether it is of the interpreter's own that imports modules.
+    pub(crate) fn imports(&self) -> bool {
+        self.file.starts_with("<frozen importlib")
+    }
+}
+
 /// The lock of an interpreter.
 #[derive(Debug)]
 pub(crate) struct Gil {

@@ -2,11 +2,11 @@
 //! or that a callback runs, and which.
 
 use rustc_hash::{FxHashMap, FxHashSet};
-use whyslow_events::{CodeId, Entry, Object, ScriptFrame, SiteId, StackId};
+use whyslow_events::{Entry, Object, ScriptFrame, SiteId, StackId};
 
+use super::uvloop::Uvloop;
 use crate::asyncio;
 use crate::frames::base;
-use crate::interpreter::{evaluations, is_evaluation};
 use crate::tables::{Stack, Tables};
 use crate::timeline::{Doing, Thread};
 
@@ -58,8 +58,6 @@ const POLLS: &[&str] =
     &["poll", "ppoll", "select", "pselect6", "epoll_wait", "epoll_pwait", "epoll_pwait2"];
 /// Functions of loops in C that poll: of libuv (Node), Redis, nginx.
 const NATIVE_POLLS: &[&str] = &["uv__io_poll", "aeApiPoll", "ngx_epoll_process_events"];
-/// The files of uvloop's extension lie here.
-const UVLOOP: &str = "/uvloop/";
 
 /// Reads the stacks of one loop.
 #[derive(Debug)]
@@ -67,8 +65,7 @@ pub(super) struct Calls<'a> {
     tables: &'a Tables,
     kind: Kind,
     parts: FxHashMap<StackId, Part>,
-    /// The calls outside the callbacks of uvloop, outermost first.
-    outside: Vec<CodeId>,
+    uvloop: Option<Uvloop>,
 }
 
 impl<'a> Calls<'a> {
@@ -84,19 +81,16 @@ impl<'a> Calls<'a> {
         let of = |id: &StackId| Some((*id, tables.stacks.get(id)?));
         let known = || stacks.iter().filter_map(of);
         let seen = || known().filter(|(id, _)| polls.contains(id));
-        let has_uvloop = tables.maps(thread.pid, |file| file.contains(UVLOOP));
-        let around_uvloop = || known().find_map(|(_, stack)| around_uvloop(tables, stack));
-        let (kind, outside) = if known().any(|(_, stack)| turning(tables, &stack.script).is_some())
-        {
-            (Kind::Asyncio, Vec::new())
-        } else if let Some(outside) = has_uvloop.then(around_uvloop).flatten() {
-            (Kind::Uvloop, outside)
+        let (kind, uvloop) = if known().any(|(_, stack)| turning(tables, &stack.script).is_some()) {
+            (Kind::Asyncio, None)
+        } else if let Some(uvloop) = Uvloop::of(tables, thread.pid, known().map(|(_, it)| it)) {
+            (Kind::Uvloop, Some(uvloop))
+        } else if seen().any(|(_, stack)| polls_in_c(tables, stack)) {
+            (Kind::Native, None)
         } else {
-            seen()
-                .any(|(_, stack)| polls_in_c(tables, stack))
-                .then_some((Kind::Native, Vec::new()))?
+            return None;
         };
-        let mut calls = Calls { tables, kind, parts: FxHashMap::default(), outside };
+        let mut calls = Calls { tables, kind, parts: FxHashMap::default(), uvloop };
         let parts: Vec<_> =
             known().map(|(id, stack)| (id, calls.read(stack, polls.contains(&id)))).collect();
         calls.parts.extend(parts);
@@ -155,31 +149,11 @@ impl<'a> Calls<'a> {
     }
 
     fn read(&self, stack: &Stack, polls: bool) -> Part {
-        match self.kind {
-            Kind::Asyncio => part(self.tables, &stack.script),
-            Kind::Native if polls && polls_in_c(self.tables, stack) => Part::Poll(None),
-            Kind::Native => Part::Unknown,
-            Kind::Uvloop => match self.within(&stack.script) {
-                // A callback that polls has calls of its own.
-                Part::Loop(innermost) if polls => Part::Poll(Some(innermost)),
-                part => part,
-            },
-        }
-    }
-
-    /// The part of a callback's calls that is inside those of the loop.
-    fn within(&self, script: &[ScriptFrame]) -> Part {
-        let outermost_first = || script.iter().rev();
-        let same = outermost_first()
-            .zip(&self.outside)
-            .take_while(|(call, outside)| call.code == **outside)
-            .count();
-        match (outermost_first().nth(same), script.first()) {
-            (Some(outermost), Some(innermost)) => {
-                Part::Callback { outermost: *outermost, innermost: *innermost }
-            }
-            (None, Some(innermost)) => Part::Loop(*innermost),
-            _ => Part::Unknown,
+        match &self.uvloop {
+            Some(uvloop) => uvloop.part(self.tables, stack, polls),
+            None if self.kind == Kind::Asyncio => part(self.tables, &stack.script),
+            None if polls && polls_in_c(self.tables, stack) => Part::Poll(None),
+            None => Part::Unknown,
         }
     }
 }
@@ -235,23 +209,4 @@ fn polls_in_c(tables: &Tables, stack: &Stack) -> bool {
     let Some(address) = stack.user.iter().find(library) else { return false };
     let functions = tables.symbols(Some(stack.space), *address, stack.named_at);
     functions.iter().any(|frame| NATIVE_POLLS.contains(&frame.function.as_str()))
-}
-
-/// The calls that uvloop's code is in, outermost first. A thread of its pool is in
-/// its code, too, but in no call.
-fn around_uvloop(tables: &Tables, stack: &Stack) -> Option<Vec<CodeId>> {
-    let outermost_first = || stack.user.iter().rev().copied();
-    let is_uvloop = |address: u64| {
-        tables.module(stack.space, address).is_some_and(|file| file.contains(UVLOOP))
-    };
-    let evaluates = |address: &u64| {
-        let functions = tables.symbols(Some(stack.space), *address, stack.named_at);
-        functions.iter().any(|frame| is_evaluation(&frame.function))
-    };
-    let at = outermost_first().position(is_uvloop)?;
-    let around = outermost_first().take(at).filter(evaluates).count();
-    let inside = outermost_first().skip(at).filter(evaluates).count();
-    let calls = evaluations(&stack.script);
-    (around > 0 && calls.len() == around + inside)
-        .then(|| calls[..around].iter().flatten().map(|call| call.code).collect())
 }

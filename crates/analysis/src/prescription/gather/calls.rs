@@ -53,7 +53,7 @@ impl<'a> Calls<'a> {
         }
         let kind = if self.codes(stack).next().is_none() {
             Kind::Unknown
-        } else if self.codes(stack).any(|(_, code)| is_import(code)) {
+        } else if self.codes(stack).any(|(_, code)| code.imports()) {
             Kind::Import
         } else {
             match self.looped.and_then(|looped| looped.part(stack)) {
@@ -107,8 +107,4 @@ impl<'a> Calls<'a> {
         let script = tables.stacks.get(&stack).map_or(&[][..], |stack| &stack.script);
         script.iter().filter_map(|call| Some((call.code, tables.codes.get(&call.code)?)))
     }
-}
-
-fn is_import(code: &Code) -> bool {
-    code.file.starts_with("<frozen importlib")
 }
