@@ -11,7 +11,6 @@
 
 mod account;
 mod analyze;
-mod asyncio;
 mod bottleneck;
 mod cause;
 mod coverage;
@@ -25,6 +24,7 @@ mod hot;
 mod interpreter;
 mod ledger;
 mod lengths;
+mod library;
 mod percentile;
 mod phases;
 mod pieces;

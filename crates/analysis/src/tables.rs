@@ -13,6 +13,7 @@ use whyslow_events::{
 };
 
 use crate::frames::base;
+use crate::library::Function;
 use crate::report::Stops;
 use made::Kin;
 
@@ -284,6 +285,11 @@ impl Tables {
         self.processes.get(&pid)?.memory
     }
 
+    /// Who started `pid`, where that is known.
+    pub(crate) fn parent(&self, pid: Pid) -> Option<Pid> {
+        self.processes.get(&pid)?.parent
+    }
+
     /// Whether `pid` started another process of the target.
     pub(crate) fn has_child(&self, pid: Pid) -> bool {
         self.processes.values().any(|process| process.parent == Some(pid))
@@ -403,6 +409,11 @@ impl Tables {
     fn mapping(&self, space: SpaceId, address: u64) -> Option<&Mapping> {
         let mut newest_first = self.spaces.get(&space)?.mappings.iter().rev();
         newest_first.find(|mapping| (mapping.start..mapping.end).contains(&address))
+    }
+
+    /// Whether code is that of a function of the standard library.
+    pub(crate) fn is_of(&self, code: CodeId, function: Function) -> bool {
+        self.codes.get(&code).is_some_and(|code| function.is(code))
     }
 
     /// `function (file:line)` of a call of an interpreted program.

@@ -18,6 +18,7 @@ use whyslow_events::{CodeId, Object, Pid, SiteId, StackId};
 use super::parked::{Parked, parked};
 use super::turns::{Change, Turns};
 use crate::State;
+use crate::library;
 use crate::tables::Tables;
 use crate::timeline::{Doing, Limit, Thread, Timeline, Waker};
 
@@ -62,6 +63,8 @@ struct Guessed {
 struct Use {
     /// A wait expected another value than [`CONTENDED`].
     varies: bool,
+    /// It is known to be a queue. Threads of a pool wake one another at theirs, too.
+    queue: bool,
     waiters: FxHashMap<u32, Waiter>,
     wakers: FxHashMap<u32, u64>,
     /// Waits that a timer ended, and those that somebody outside may have ended.
@@ -116,6 +119,7 @@ impl Handovers {
                 let key = (thread.pid, what);
                 let used = self.uses.entry(key).or_default();
                 used.varies |= varies;
+                used.queue |= interval.stack.is_some_and(|stack| is_queue(tables, stack));
                 let first = Waiter { since: start, waits: 0 };
                 used.waiters.entry(thread.number).or_insert(first).waits += 1;
                 if unheard {
@@ -242,8 +246,8 @@ impl Use {
     }
 
     fn is_lock(&self) -> bool {
-        if !self.varies {
-            return true;
+        if self.queue || !self.varies {
+            return !self.queue;
         }
         if let Some(taken) = self.turns.are_taken() {
             return taken;
@@ -280,6 +284,12 @@ impl Use {
         let alike = self.lengths.keys().map(|&magnitude| of(magnitude) + of(magnitude + 1)).max();
         all >= REGULAR && alike.unwrap_or_default() * 5 >= all * 4
     }
+}
+
+/// Whether a thread waits there for something to do.
+fn is_queue(tables: &Tables, stack: StackId) -> bool {
+    let innermost = tables.stacks.get(&stack).and_then(|stack| stack.script.first());
+    innermost.is_some_and(|call| tables.is_of(call.code, library::WORKER))
 }
 
 fn magnitude(ns: u64) -> i32 {

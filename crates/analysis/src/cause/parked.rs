@@ -4,6 +4,7 @@
 
 use whyslow_events::{CodeId, StackId};
 
+use crate::library;
 use crate::tables::Tables;
 
 const SEMAPHORE: &str = "_PySemaphore_Wait";
@@ -55,16 +56,9 @@ pub(crate) fn parked(tables: &Tables, stack: StackId) -> Option<Parked> {
     }
     // A stripped interpreter does not name the rest.
     let asked = stack.script.first().map(|call| (call.code, call.line));
-    let other = called_by(EVENT) || asked.is_some_and(|(code, _)| hands_over(tables, code));
+    let other =
+        called_by(EVENT) || asked.is_some_and(|(code, _)| tables.is_of(code, library::CONDITION));
     (!other).then_some(Parked::At(asked))
-}
-
-/// A condition hands over by a lock that each who waits makes for it.
-fn hands_over(tables: &Tables, code: CodeId) -> bool {
-    tables.codes.get(&code).is_some_and(|code| {
-        // Names are qualified.
-        code.function == "Condition.wait" && code.file.ends_with("threading.py")
-    })
 }
 
 /// A name that ends in `_` is a prefix; compilers append `.cold` and the like.

@@ -5,8 +5,8 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use whyslow_events::{Entry, Object, ScriptFrame, SiteId, StackId};
 
 use super::uvloop::Uvloop;
-use crate::asyncio;
 use crate::frames::base;
+use crate::library;
 use crate::tables::{Stack, Tables};
 use crate::timeline::{Doing, Thread};
 
@@ -175,18 +175,18 @@ fn turning<'s>(
     tables: &Tables,
     script: &'s [ScriptFrame],
 ) -> Option<(&'s [ScriptFrame], ScriptFrame)> {
-    let turn = |call: &ScriptFrame| is(tables, call, asyncio::TURN);
+    let turn = |call: &ScriptFrame| tables.is_of(call.code, library::TURN);
     script.iter().position(turn).map(|at| (&script[..at], script[at]))
 }
 
 /// The part of asyncio's loop that calls are in.
 fn part(tables: &Tables, script: &[ScriptFrame]) -> Part {
     let Some((inside, turn)) = turning(tables, script) else { return Part::Unknown };
-    let selects = |call: &ScriptFrame| is(tables, call, asyncio::SELECT);
+    let selects = |call: &ScriptFrame| tables.is_of(call.code, library::SELECT);
     match inside {
         [] => Part::Loop(turn),
         [.., call] if selects(call) => Part::Poll(Some(*call)),
-        [inside @ .., handle] if is(tables, handle, asyncio::CALLBACK) => {
+        [inside @ .., handle] if tables.is_of(handle.code, library::CALLBACK) => {
             // A function in C that the loop calls has no call of its own.
             let outermost = inside.last().unwrap_or(handle);
             let innermost = inside.first().unwrap_or(handle);
@@ -194,10 +194,6 @@ fn part(tables: &Tables, script: &[ScriptFrame]) -> Part {
         }
         [innermost, ..] => Part::Loop(*innermost),
     }
-}
-
-fn is(tables: &Tables, call: &ScriptFrame, function: asyncio::Function) -> bool {
-    tables.codes.get(&call.code).is_some_and(|code| function.is(code))
 }
 
 /// Whether the innermost code outside the C library is the poll of a loop in C.

@@ -22,7 +22,8 @@ use crate::tables::Tables;
 use crate::timeline::{Doing, Thread, Timeline};
 use crate::{Group, State};
 
-/// A thread with less than this part of what the busiest has to do has no work.
+/// A thread with less than this part of what the busiest has to do has no work; a process
+/// that computes less than this part of what its child does has not, either.
 const HARDLY: f64 = 0.1;
 
 /// What was made of the recording so far.
@@ -106,10 +107,24 @@ fn processes(inputs: &Inputs<'_>, frames: &mut Frames<'_>, attached: bool) -> Ve
             processes.entry(pid).or_insert_with(new).workers.push(worker);
         }
     }
+    let supervisors: Vec<Pid> = processes
+        .keys()
+        .copied()
+        .filter(|pid| supervises(inputs.tables, &processes, *pid))
+        .collect();
+    processes.retain(|pid, _| !supervisors.contains(pid));
     let mut processes: Vec<Process> = processes.into_values().collect();
     // Stable: equal ones stay in the order of their numbers.
     processes.sort_by_key(|process| std::cmp::Reverse(process.sum(Worker::work)));
     processes
+}
+
+/// Whether a process looks after others that it started, as the master of a server's
+/// workers does, and hardly computes itself.
+fn supervises(tables: &Tables, processes: &BTreeMap<Pid, Process>, pid: Pid) -> bool {
+    let computed = |pid: &Pid| processes[pid].sum(|worker| worker.cpu_ns) as f64;
+    let mut children = processes.keys().filter(|child| tables.parent(**child) == Some(pid));
+    children.any(|child| computed(&pid) < HARDLY * computed(child))
 }
 
 fn process(tables: &Tables, pid: Pid, held: Option<[f64; 2]>) -> Process {

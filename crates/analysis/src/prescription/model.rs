@@ -45,6 +45,8 @@ pub(super) struct Prediction {
     pub(super) workers: u32,
     /// Lowest and highest.
     pub(super) wall: [f64; 2],
+    /// What the lowest begins sooner by, as the program would as it is.
+    sooner: f64,
 }
 
 /// Where it would run.
@@ -173,9 +175,8 @@ impl Model {
         let shared = if parallel > 1.0 { SHARED } else { SLACK };
         let most = (most + overlapped) * SLACK + divided * shared + work.starved + handed[1];
         let once = if begun { [0.0; 2] } else { once };
-        let begins = (work.serial - work.cold).max(0.0);
         [
-            begins - SOONER.min(begins * SOONER_PART) + least + once[0] + worker[0] * count,
+            work.serial - work.sooner() + least + once[0] + worker[0] * count,
             work.serial + most + once[1] + worker[1] * count,
         ]
     }
@@ -189,7 +190,8 @@ impl Model {
         begun: bool,
     ) -> Prediction {
         let wall = self.wall(work, workers, machine, begun);
-        Prediction { model: self, workers: u32::try_from(workers).unwrap_or(u32::MAX), wall }
+        let workers = u32::try_from(workers).unwrap_or(u32::MAX);
+        Prediction { model: self, workers, wall, sooner: work.sooner() }
     }
 
     /// With as many workers as are worth it.
@@ -216,6 +218,12 @@ impl Work {
     pub(super) fn held(&self) -> f64 {
         f64::midpoint(self.held[0], self.held[1])
     }
+
+    /// How much sooner another run may begin.
+    fn sooner(&self) -> f64 {
+        let cold = self.cold.min(self.serial);
+        cold + SOONER.min((self.serial - cold) * SOONER_PART)
+    }
 }
 
 impl Prediction {
@@ -225,6 +233,6 @@ impl Prediction {
 
     /// Lowest and highest, against `wall` as it is.
     pub(super) fn speedup(&self, wall: f64) -> [f64; 2] {
-        [wall / self.wall[1].max(1.0), wall / self.wall[0].max(1.0)]
+        [wall / self.wall[1].max(1.0), (wall - self.sooner) / self.wall[0].max(1.0)]
     }
 }

@@ -1,12 +1,12 @@
 //! Waits with time limits and without, where nobody tells who ends them.
 
 use whyslow_events::{
-    Capabilities, Cpu, Entrance, Entry, Event, Header, InMemory, Ns, Off, Pid, Polled, Seen, Site,
-    SiteId, SpaceId, Tid,
+    Capabilities, CodeId, Cpu, Entrance, Entry, Event, Header, InMemory, Ns, Off, Pid, Polled,
+    ScriptFrame, Seen, Site, SiteId, SpaceId, StackEnd, StackId, Tid,
 };
 
 use crate::analyze;
-use crate::script::{MS, START, futex, header};
+use crate::script::{MS, START, Script, futex, header};
 
 const PID: Pid = Pid(100);
 /// Distance of looks, ms.
@@ -140,4 +140,34 @@ fn a_wait_taken_for_another_threads_makes_no_lock_of_it() {
         (1..45).flat_map(round).collect()
     };
     assert_eq!(state(true, waits), "sleep");
+}
+
+/// Two threads wait in this Python function and wake one another; what their waits are.
+fn taking_turns(function: &str, file: &str) -> String {
+    let (code, id) = (CodeId(1), StackId(900));
+    let (function, file) = (function.to_owned(), file.to_owned());
+    let script = vec![ScriptFrame { code, line: 81, entry: true }];
+    let (space, kernel, user, end) = (SpaceId(1), vec![], vec![7], StackEnd::Complete);
+    let look = |number: u32| Event::Look {
+        tid: Tid(100 + number),
+        site: SiteId('q'.into()),
+        stack: Some(id),
+    };
+    let drawn = Script::new(2)
+        .thread("a", "##qqqq######")
+        .thread("b", "######qqqq##")
+        .at(0, Event::Code { id: code, function, file })
+        .at(0, Event::Stack { id, space, kernel, user, end, script })
+        .at(3 * MS, look(0))
+        .at(7 * MS, look(1));
+    let [wait] = &drawn.run().report.waits[..] else { panic!("one place") };
+    assert_eq!(wait.total_ns, 8 * MS);
+    wait.state.clone()
+}
+
+#[test]
+fn threads_of_a_pool_that_wake_one_another_at_their_queue_have_no_lock() {
+    assert_eq!(taking_turns("work", "/srv/app.py"), "lock.user");
+    let pool = "/usr/lib/python3.11/concurrent/futures/thread.py";
+    assert_eq!(taking_turns("_worker", pool), "sync.thread");
 }
