@@ -1,5 +1,7 @@
 //! The verdict in one plain sentence.
 
+use std::collections::BTreeMap;
+
 use super::{Facts, Judged, Sharers};
 use crate::report::{Class, Wait};
 use crate::{Group, State};
@@ -149,14 +151,28 @@ fn parts(facts: &Facts<'_>) -> String {
     format!("{} is spent {one} and {} {other}", percent(first), percent(second))
 }
 
-/// The object and call most waited for in these states, if it has a name.
+/// What most of the time in these states is waited for: an object and a call, or at
+/// least a call. Nothing where no name has most of it.
 fn on(facts: &Facts<'_>, states: &[State]) -> String {
     let is_it = |wait: &&Wait| states.iter().any(|state| state.key() == wait.state);
-    let wait = facts.waits.iter().find(is_it);
-    match wait.map(|wait| (wait.object.as_deref(), wait.syscall.as_deref())) {
-        Some((Some(object), Some(call))) => format!(", mostly {object} ({call})"),
-        Some((None, Some(call))) => format!(", mostly in {call}"),
-        _ => String::new(),
+    let mut all = 0;
+    let mut objects: BTreeMap<(&str, &str), u64> = BTreeMap::new();
+    let mut calls: BTreeMap<&str, u64> = BTreeMap::new();
+    for wait in facts.waits.iter().filter(is_it) {
+        all += wait.total_ns;
+        let Some(call) = wait.syscall.as_deref() else { continue };
+        *calls.entry(call).or_default() += wait.total_ns;
+        if let Some(object) = wait.object.as_deref() {
+            *objects.entry((object, call)).or_default() += wait.total_ns;
+        }
+    }
+    let most = |ns: &u64| *ns * 2 >= all;
+    if let Some(((object, call), _)) = objects.iter().find(|(_, ns)| most(ns)) {
+        format!(", mostly {object} ({call})")
+    } else if let Some((call, _)) = calls.iter().find(|(_, ns)| most(ns)) {
+        format!(", mostly in {call}")
+    } else {
+        String::new()
     }
 }
 

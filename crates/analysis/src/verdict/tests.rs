@@ -1,6 +1,6 @@
 //! One small program for each verdict.
 
-use whyslow_events::{Entry, Event, Pid, Site, SiteId};
+use whyslow_events::{Entry, Event, Object, Pid, Site, SiteId};
 
 use crate::report::{Class, Report};
 use crate::script::{Script, futex};
@@ -313,4 +313,20 @@ fn phases_follow_the_change() {
         phases,
         [(0, 20_000_000, Class::CpuBound), (20_000_000, 40_000_000, Class::IoBound)]
     );
+}
+
+#[test]
+fn what_most_is_waited_for_is_named_and_nothing_that_is_not() {
+    let files = |doing: &str| {
+        let mut script = Script::new(2).thread("main", &repeat(doing, 100));
+        for letter in "xyz".chars() {
+            let object = Object::File(format!("/data/{letter}"));
+            let entry = Entry::Syscall("pread64".to_owned());
+            let site = Site { pid: Pid(100), entry, pc: letter.into(), object };
+            script = script.at(0, Event::Site { id: SiteId(letter.into()), site });
+        }
+        check(&script, Class::IoBound, "disk").verdict.summary
+    };
+    assert!(files("xxxxxxyyzz").contains("disk, mostly /data/x (pread64)"));
+    assert!(files("xxxxyyyzzz").contains("disk, mostly in pread64"));
 }
