@@ -56,8 +56,8 @@ fn add(
 ) {
     // A recursive function counts once.
     let mut seen = BTreeSet::new();
-    for (depth, id) in chain.iter().rev().enumerate() {
-        let frame = frames.get(*id);
+    let functions = chain.iter().rev().map(|id| frames.get(*id)).filter(|frame| !frame.marks);
+    for (depth, frame) in functions.enumerate() {
         let function = (frame.name.clone(), frame.file.clone());
         if !seen.insert(function.clone()) {
             continue;

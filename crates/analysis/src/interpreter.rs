@@ -4,8 +4,9 @@
 //! Each native evaluation belongs to the calls from one that began it up to the
 //! next such. Where there are as many evaluations on the one side as on the
 //! other, the calls stand in their place, and the rest of the interpreter's own
-//! frames is left out; or both stay, when that is asked for. Where not, the two were read at moments too far apart:
-//! both are kept, with a mark between.
+//! frames is left out; or both stay, when that is asked for. Where not, the two were
+//! read at moments too far apart: the calls stand where the first evaluation was, and a
+//! mark between them and what was within.
 
 use whyslow_events::ScriptFrame;
 
@@ -27,24 +28,27 @@ pub(crate) fn merge(
     all: bool,
 ) -> Vec<Named> {
     let mut calls = evaluations(script);
-    let evaluations = native.iter().filter(|frame| is_evaluation(&frame.name)).count();
+    let begins = |frame: &Named| is_evaluation(&frame.name);
+    let kept = |frame: &Named| all || !(begins(frame) || is_interpreter(&frame.module));
     if native.is_empty() {
         return calls.into_iter().flatten().map(|call| named(tables, call)).collect();
     }
-    if evaluations != calls.len() {
+    if native.iter().filter(|frame| begins(frame)).count() != calls.len() {
+        let within = native.iter().position(begins).unwrap_or(0);
+        let mut around = native;
+        let within = around.split_off(within);
         let calls = calls.into_iter().flatten().map(|call| named(tables, call));
-        return calls.chain([mark()]).chain(native).collect();
+        let native = |frames: Vec<Named>| frames.into_iter().filter(kept);
+        return native(around).chain(calls).chain([mark()]).chain(native(within)).collect();
     }
     calls.reverse();
     let mut merged = Vec::new();
     for frame in native {
-        let begins = is_evaluation(&frame.name);
-        if all || !(begins || is_interpreter(&frame.module)) {
+        let calls = if begins(&frame) { calls.pop() } else { None };
+        if kept(&frame) {
             merged.push(frame);
         }
-        if begins {
-            merged.extend(calls.pop().into_iter().flatten().map(|call| named(tables, call)));
-        }
+        merged.extend(calls.into_iter().flatten().map(|call| named(tables, call)));
     }
     merged
 }

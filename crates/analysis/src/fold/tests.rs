@@ -364,10 +364,28 @@ fn calls_stand_in_the_place_of_the_interpreters_frames() {
 #[test]
 fn calls_of_another_moment_are_kept_beside_the_native_frames() {
     let script = [(2, 9, true), (1, 7, false), (0, 3, true)];
-    let differs = play(interpreted(&[3, 2, 1], &script), &[(1, sample(Some(900))), (2, end())]);
-    let expected = "prog;<module> (app.py:3);work (app.py:7);key (app.py:9);\
-                    [native, of another moment];main;_PyEval_EvalFrameDefault;list_sort 2";
+    let native = [4, 3, 2, 1, 5];
+    let differs = play(interpreted(&native, &script), &[(1, sample(Some(900))), (2, end())]);
+    let expected = "prog;clone3;<module> (app.py:3);work (app.py:7);key (app.py:9);\
+                    [native, of another moment];sort 2";
     assert_eq!(lines(&differs, View::Cpu), [expected]);
+    assert_eq!(differs.report.hot[0].function, "sort");
+}
+
+#[test]
+fn calls_of_another_moment_give_way_to_those_of_who_came_the_same_way() {
+    let native = [4, 3, 2, 1, 5];
+    let mut events = interpreted(&native, &[(1, 7, false), (0, 3, true)]);
+    let script =
+        [(2, 9), (0, 3)].map(|(code, line)| ScriptFrame { code: CodeId(code), line, entry: true });
+    let (kernel, user, end_) = (vec![], native.to_vec(), StackEnd::Complete);
+    let (id, space, script) = (StackId(901), SPACE, script.to_vec());
+    events.push((START, Event::Stack { id, space, kernel, user, end: end_, script }));
+    let samples = [(1, sample(Some(900))), (2, sample(Some(901))), (2, end())];
+    let analysis = play(events, &samples);
+    let expected = ["prog;clone3;<module> (app.py:3);work (app.py:7);sort 2"];
+    assert_eq!(lines(&analysis, View::Cpu), expected);
+    assert_eq!(analysis.report.quality.stacks.cpu.calls_inferred, 0.5);
 }
 
 #[test]

@@ -1,7 +1,10 @@
 //! The calls of a program in waits that were over before anybody looked, as most waits
-//! for an interpreter lock are. Who came to wait the same way through the interpreter
-//! and was seen there tells: the same thread at the time next to it or, of threads too
-//! short to be looked at each, others that are as short (`brief`).
+//! for an interpreter lock are, and of samples whose calls were read at another moment.
+//! Who came the same way through the interpreter and was seen there tells: the same
+//! thread at the time next to it or, of threads too short to be looked at each, others
+//! that are as short (`brief`).
+
+use std::iter;
 
 use rustc_hash::FxHashMap;
 use whyslow_events::StackId;
@@ -21,7 +24,7 @@ pub(super) struct Calls {
     pools: Pools,
 }
 
-/// When a thread was seen to wait, and with what stack, by the way it came.
+/// When a thread was seen somewhere, and with what stack, by the way it came.
 type Sights = FxHashMap<Way, Vec<(u64, StackId)>>;
 
 impl Calls {
@@ -32,12 +35,14 @@ impl Calls {
     }
 
     /// Gives the waits of `thread` without calls those of others, the turns in the run
-    /// queue after them, and the samples of a brief thread.
+    /// queue after them, and the samples whose own do not fit or, of a brief thread, are
+    /// not known.
     pub(super) fn lend(&mut self, thread: &mut Thread, tables: &mut Tables) {
         if tables.codes.is_empty() {
             return;
         }
         let sights = self.sights(thread, tables);
+        let running = self.running(thread, tables);
         let brief = is_brief(thread);
         let mut waited = None;
         for index in 0..thread.intervals.len() {
@@ -50,18 +55,51 @@ impl Calls {
                     waited = Some((stack, lent));
                     lent
                 }
-                Doing::Runq { .. } => {
-                    waited.and_then(|(before, lent)| lent.filter(|_| before == stack))
-                }
+                Doing::Runq { .. } => waited
+                    .and_then(|(before, lent)| lent.filter(|_| before == stack))
+                    .or_else(|| self.of_other_moment(stack, interval.start, &running, tables)),
                 _ => None,
             };
             interval.stack = lent.or(interval.stack);
         }
-        if brief {
-            for sample in &mut thread.samples {
-                sample.stack = sample.stack.map(|stack| self.of_sample(stack, tables));
+        for sample in &mut thread.samples {
+            let Some(stack) = sample.stack else { continue };
+            let lent = match self.of_other_moment(stack, sample.time, &running, tables) {
+                None if brief => self.of_sample(stack, tables),
+                lent => lent,
+            };
+            sample.stack = lent.or(sample.stack);
+        }
+    }
+
+    /// What the thread was seen at while it ran, by each part of the way there.
+    fn running(&mut self, thread: &Thread, tables: &Tables) -> Sights {
+        let mut sights = Sights::default();
+        for sample in &thread.samples {
+            if let Some(stack) = sample.stack.filter(|stack| has_calls(*stack, tables))
+                && let Some(came) = self.ways.of(stack, tables)
+            {
+                for way in iter::once(&came.runs).chain(&came.through) {
+                    sights.entry(*way).or_default().push((sample.time, stack));
+                }
             }
         }
+        sights
+    }
+
+    /// The stack of a sample with calls that fit, in the place of its own that do not: of
+    /// who came the same way farthest in.
+    fn of_other_moment(
+        &mut self,
+        stack: StackId,
+        time: u64,
+        running: &Sights,
+        tables: &mut Tables,
+    ) -> Option<StackId> {
+        let came = self.ways.of_unfit(stack, tables)?;
+        let mut ways = came.through.iter().rev().chain([&came.runs]);
+        let donor = ways.find_map(|way| nearest(running.get(way)?, time))?;
+        tables.with_calls(stack, donor)
     }
 
     fn sights(&mut self, thread: &Thread, tables: &Tables) -> Sights {
@@ -122,13 +160,12 @@ impl Calls {
     }
 
     /// The stack of a sample of a brief thread, with calls if that can be.
-    fn of_sample(&mut self, stack: StackId, tables: &mut Tables) -> StackId {
+    fn of_sample(&mut self, stack: StackId, tables: &mut Tables) -> Option<StackId> {
         if has_calls(stack, tables) {
-            return stack;
+            return None;
         }
-        let came = self.ways.of(stack, tables);
-        let donor = came.and_then(|came| self.pools.in_run(came.runs));
-        donor.and_then(|donor| tables.with_calls(stack, donor)).unwrap_or(stack)
+        let donor = self.pools.in_run(self.ways.of(stack, tables)?.runs)?;
+        tables.with_calls(stack, donor)
     }
 }
 

@@ -45,6 +45,8 @@ pub(super) struct Came {
     pub(super) by: Way,
     /// To each function beyond the interpreter on that way, and `by` itself.
     pub(super) through: Vec<Way>,
+    /// Its calls are as many as its native frames run, or none is known.
+    fits: bool,
 }
 
 /// All ways, each with a number.
@@ -58,6 +60,15 @@ impl Ways {
     /// How the thread came that has this stack; `None` without an interpreter in it, and
     /// where its calls do not fit its native frames, if it has any.
     pub(super) fn of(&mut self, id: StackId, tables: &Tables) -> Option<Rc<Came>> {
+        self.native(id, tables).filter(|came| came.fits)
+    }
+
+    /// The same whatever its calls are, and only where those do not fit.
+    pub(super) fn of_unfit(&mut self, id: StackId, tables: &Tables) -> Option<Rc<Came>> {
+        self.native(id, tables).filter(|came| !came.fits)
+    }
+
+    fn native(&mut self, id: StackId, tables: &Tables) -> Option<Rc<Came>> {
         if let Some(known) = self.known.get(&id) {
             return known.clone();
         }
@@ -75,9 +86,7 @@ impl Ways {
         let runs = |step: &Step| matches!(step, Step::Function(name, _) if is_evaluation(name));
         let interpreter = steps.iter().rposition(runs)?;
         let natives = steps.iter().filter(|step| runs(step)).count();
-        if !stack.script.is_empty() && evaluations(&stack.script).len() != natives {
-            return None;
-        }
+        let fits = stack.script.is_empty() || evaluations(&stack.script).len() == natives;
         let beyond = steps[interpreter + 1..].iter().take_while(|step| !is_locking(step)).count();
         let mut by = self.go(None, Step::Into(stack.space));
         let (mut runs, mut through) = (by, Vec::new());
@@ -92,7 +101,7 @@ impl Ways {
         if beyond == 0 {
             through.push(by);
         }
-        Some(Came { runs, by, through })
+        Some(Came { runs, by, through, fits })
     }
 
     fn go(&mut self, from: Option<Way>, step: Step) -> Way {

@@ -74,9 +74,9 @@ fn a_mark_between_halves_that_disagree_is_no_function() {
     let script = [(2, 9, true), (0, 3, true)];
     let events = [(1, sample(Some(900))), (2, end())];
     for detail in [Detail::default(), NATIVE] {
-        let analysis = play_in(detail, interpreted(&[3, 2, 1], &script), &events);
+        let analysis = play_in(detail, interpreted(&[4, 2, 1], &script), &events);
         let shown = lines(&analysis, View::Cpu).remove(0);
-        assert!(shown.contains("key (app.py:9);[native, of another moment];main"), "{shown}");
+        assert!(shown.contains("key (app.py:9);[native, of another moment];"), "{shown}");
         let rows = rows(&analysis.report.functions);
         assert!(rows.iter().all(|row| !row.contains("moment")), "{rows:?}");
         assert_eq!(rows.len(), if detail.native { 5 } else { 2 }, "{rows:?}");
