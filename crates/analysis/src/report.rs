@@ -403,13 +403,13 @@ impl Reach {
     }
 }
 
-/// Reads of interpreted stacks, from outside. Those of threads that moved
-/// meanwhile are rejected, so that slow code is read more often than fast code.
+/// Reads of interpreted stacks, from outside. Of threads that moved meanwhile the
+/// innermost calls are not told, so that slow code is read more often than fast code.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Scripts {
     /// Believed.
     pub accepted: u64,
-    /// Not believed.
+    /// Believed for the outer calls that stood still, if any did.
     pub rejected: u64,
 }
 

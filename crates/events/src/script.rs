@@ -43,6 +43,8 @@ pub enum ScriptRead {
     Rejected,
     /// Its calls, innermost first.
     Calls(Vec<ScriptCall>),
+    /// The thread moved meanwhile; these of its calls stood still, the outermost.
+    Outside(Vec<ScriptCall>),
 }
 
 /// What an event loop is at.
@@ -57,8 +59,8 @@ pub struct LoopTurn {
     pub tasks: Option<u32>,
 }
 
-/// How many reads of running threads were believed, and how many were not: the
-/// thread moved meanwhile.
+/// How many reads of running threads were believed, and how many were not, but for
+/// the calls that stood still: the thread moved meanwhile.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ScriptReads {
     /// Believed.

@@ -19,12 +19,16 @@ pub(crate) struct Chain {
     pub(crate) links: Vec<Link>,
     /// There are more frames outside the outermost kept.
     pub(crate) truncated: bool,
+    /// Frames inside of the innermost came or went while it was read.
+    pub(crate) moved: bool,
 }
 
 /// One frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Link {
     pub(crate) frame: u64,
+    /// The frame outside it, as it says.
+    previous: u64,
     pub(crate) code: Identity,
     /// Byte in the bytecode; below zero before the first instruction.
     pub(crate) byte: i64,
@@ -45,11 +49,49 @@ impl Chain {
     /// Whether this is the same call chain as `other`. The innermost frame may
     /// be at another of its instructions.
     pub(crate) fn is_same_as(&self, other: &Chain) -> bool {
-        let without_instruction = |link: &Link| Link { byte: 0, ..*link };
+        let innermost = match (self.links.first(), other.links.first()) {
+            (Some(one), Some(other)) => one.is_same_call_as(other),
+            (one, other) => one.is_none() && other.is_none(),
+        };
         self.truncated == other.truncated
-            && self.links.first().map(without_instruction)
-                == other.links.first().map(without_instruction)
+            && innermost
             && self.links.get(1..) == other.links.get(1..)
+    }
+
+    /// The frame that all others are inside of, and its code.
+    pub(crate) fn root(&self) -> Option<(u64, Identity)> {
+        self.links.last().map(|link| (link.frame, link.code))
+    }
+
+    /// The outermost calls of the chain that are the same in another view of memory, of
+    /// which the innermost may be at another instruction.
+    pub(crate) fn outside(&self, layout: &Layout, other: &mut View<'_>) -> Chain {
+        let mut links = vec![];
+        for link in self.links.iter().rev() {
+            let bytes = other.get(link.frame, layout.frame_span()).map(<[u8]>::to_vec);
+            let seen = bytes.map(|bytes| Seen::decode(&layout.frame, &bytes));
+            let Ok(there) = seen.and_then(|seen| seen.link(layout, other, link.frame)) else {
+                break;
+            };
+            // What began an evaluation is known from outside in later versions.
+            let there = Link { entry: link.entry, ..there };
+            if !there.is_same_call_as(link) {
+                break;
+            }
+            links.push(*link);
+            if there != *link {
+                break;
+            }
+        }
+        links.reverse();
+        Chain { links, truncated: false, moved: true }
+    }
+}
+
+impl Link {
+    /// Whether this is the same call, perhaps at another of its instructions.
+    fn is_same_call_as(&self, other: &Link) -> bool {
+        Link { byte: 0, ..*self } == Link { byte: 0, ..*other }
     }
 }
 
@@ -150,7 +192,7 @@ impl Seen {
                 within(start, units, address).ok_or(Trouble::Nonsense(frame))?
             }
         };
-        Ok(Link { frame, code, byte, entry: self.entry })
+        Ok(Link { frame, previous: self.previous, code, byte, entry: self.entry })
     }
 
     /// Where its bytecode begins: in the code object, or a copy of it, whose addresses

@@ -3,6 +3,7 @@
 //! call. A [`View`] is memory as that call saw it: what the plan did not cover
 //! is read singly, and the plan then covers it too.
 
+use crate::chain::Identity;
 use crate::memory::{self, Memory};
 use crate::trouble::Trouble;
 
@@ -24,6 +25,8 @@ pub(crate) struct Plan {
     parts: Vec<Part>,
     /// Reads so far.
     now: u32,
+    /// Where the thread's calls began when it was last seen to stand still.
+    pub(crate) root: Option<(u64, Identity)>,
 }
 
 #[derive(Clone, Copy, Debug)]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::chain::{self, Chain};
 use crate::code::{Code, Codes};
-use crate::layout::Layout;
+use crate::layout::{Entry, Layout};
 use crate::memory::Memory;
 use crate::plan::{Fetched, Plan, View};
 use crate::tasks::{self, Tasks};
@@ -45,6 +45,8 @@ pub enum Read {
     Accepted(Stack),
     /// No stack that could be believed.
     Rejected(Rejection),
+    /// The innermost calls changed meanwhile; those outside them stood still.
+    Outside(Stack),
 }
 
 /// Why a stack was not believed.
@@ -68,6 +70,8 @@ pub struct Stack {
     pub frames: Vec<Frame>,
     /// There are more frames outside the last.
     pub truncated: bool,
+    /// Calls inside of the first came or went while it was read, and are left out.
+    pub moved: bool,
     /// The innermost event loop of asyncio among the frames.
     pub turn: Option<Turn>,
 }
@@ -90,7 +94,7 @@ pub struct Frame {
 pub struct Counters {
     /// Believed.
     pub accepted: u64,
-    /// Rejected, because the thread moved.
+    /// Rejected, but for calls that stood still, because the thread moved.
     pub moved: u64,
     /// Rejected, because it was gone.
     pub gone: u64,
@@ -161,13 +165,17 @@ impl Reader {
     pub fn read(&mut self, memory: &dyn Memory, thread: &Thread, motion: Motion) -> Read {
         let read = self.try_read(memory, thread, motion);
         let count = match read {
-            Ok(_) => &mut self.counters.accepted,
-            Err(Rejection::Moved) => &mut self.counters.moved,
+            Ok(Stack { moved: false, .. }) => &mut self.counters.accepted,
+            Ok(_) | Err(Rejection::Moved) => &mut self.counters.moved,
             Err(Rejection::Gone) => &mut self.counters.gone,
             Err(Rejection::Damaged(_)) => &mut self.counters.damaged,
         };
         *count += 1;
-        read.map_or_else(Read::Rejected, Read::Accepted)
+        match read {
+            Ok(stack) if stack.moved => Read::Outside(stack),
+            Ok(stack) => Read::Accepted(stack),
+            Err(rejection) => Read::Rejected(rejection),
+        }
     }
 
     /// The tasks of a thread that runs an event loop, told by what `_asyncio` says of
@@ -206,6 +214,9 @@ impl Reader {
             Motion::Running => attempt.twice()?,
             Motion::Blocked => attempt.once()?,
         };
+        if !chain.moved {
+            self.plans.entry(thread.state).or_default().root = chain.root();
+        }
         self.name(memory, &chain).map_err(|trouble| match motion {
             // The object may have been freed before it could be named.
             Motion::Running => Rejection::Moved,
@@ -224,7 +235,7 @@ impl Reader {
             let variable = frame.code.turn?;
             Some(turn::read(memory, &self.layout, link.frame, variable))
         });
-        Ok(Stack { frames, truncated: chain.truncated, turn: looped })
+        Ok(Stack { frames, truncated: chain.truncated, moved: chain.moved, turn: looped })
     }
 }
 
@@ -246,8 +257,8 @@ impl Attempt<'_> {
     }
 
     /// The stack of a thread that may move: all that is needed is read in one
-    /// call, and again in the same call, and both times must show the same
-    /// chain. That both make no sense may be by chance; when the next two say
+    /// call, and again in the same call, and what both times show is the chain.
+    /// That both make no sense may be by chance; when the next two say
     /// the same, it is the memory.
     fn twice(mut self) -> Result<Chain, Rejection> {
         let mut before = None;
@@ -257,17 +268,51 @@ impl Attempt<'_> {
             if !complete {
                 continue;
             }
-            let (second, _) = self.walk(1);
+            let (second, complete) = self.walk(1);
             match (first, second) {
                 (Ok(first), Ok(second)) if first.is_same_as(&second) => return Ok(second),
                 (Err(first), Err(second)) if first == second && before == Some(first) => {
                     return Err(first.into());
                 }
                 (Err(first), Err(second)) if first == second => before = Some(first),
+                // Who tries again until it stands still sees slow code alone.
+                (first, second) if complete => {
+                    return self.outside(&first, &second).ok_or(Rejection::Moved);
+                }
                 _ => break,
             }
         }
         Err(Rejection::Moved)
+    }
+
+    /// Of one of two chains, which differ, what was there both times. A chain that does not
+    /// begin where the thread's calls do was torn. Before 3.11 each frame is an object, whose
+    /// memory the next call takes over: what it was shows too long.
+    fn outside(
+        &mut self,
+        first: &Result<Chain, Trouble>,
+        second: &Result<Chain, Trouble>,
+    ) -> Option<Chain> {
+        if matches!(self.layout.frame.entry, Entry::Every) {
+            return None;
+        }
+        let mut found: Option<Chain> = None;
+        for (chain, other) in [(second, 0), (first, 1)] {
+            let root = self.plan.root;
+            let Some(chain) = chain
+                .as_ref()
+                .ok()
+                .filter(|chain| !chain.truncated && root.is_some() && chain.root() == root)
+            else {
+                continue;
+            };
+            let mut view = View::new(self.memory, self.plan, self.fetched, other);
+            let chain = chain.outside(self.layout, &mut view);
+            if chain.links.len() > found.as_ref().map_or(0, |found| found.links.len()) {
+                found = Some(chain);
+            }
+        }
+        found
     }
 
     /// The chain as it was the first or the second time, and whether the plan

@@ -57,15 +57,20 @@ fn threads_are_listed_and_a_thread_without_python_code_has_no_frames() {
 }
 
 #[test]
-fn a_thread_that_returns_meanwhile_is_rejected_when_it_runs() {
+fn of_a_thread_that_returns_meanwhile_the_calls_outside_are_kept() {
     let (fake, _) = three_calls();
     let at = fake.layout.frame;
     let mut reader = reader(&fake);
     let thread = fake.thread();
     assert!(reader.try_read(&fake, &thread, Motion::Running).is_ok());
     fake.meanwhile.set(Some((fake.frame + at.previous, 0)));
-    assert_eq!(reader.try_read(&fake, &thread, Motion::Running), Err(Rejection::Moved));
+    let stack = reader.try_read(&fake, &thread, Motion::Running).unwrap();
+    assert!(stack.moved);
+    assert_eq!(names(&stack), [("middle", Some(12)), ("outer", Some(2))]);
     assert!(reader.try_read(&fake, &thread, Motion::Blocked).is_ok());
+    // Nothing says where its calls begin.
+    let mut reader = self::reader(&fake);
+    assert_eq!(reader.try_read(&fake, &thread, Motion::Running), Err(Rejection::Moved));
 }
 
 #[test]
@@ -86,7 +91,11 @@ fn only_the_innermost_frame_may_go_on() {
     let mut code = [0; 8];
     assert!(image.read(middle + at.code, &mut code));
     fake.meanwhile.set(Some((middle + at.instruction, u64::from_le_bytes(code) + start)));
-    assert_eq!(reader.try_read(&fake, &thread, Motion::Running), Err(Rejection::Moved));
+    let stack = reader.try_read(&fake, &thread, Motion::Running).unwrap();
+    assert!(stack.moved, "the call inside is another");
+    assert_eq!(names(&stack), [("middle", Some(11)), ("outer", Some(2))]);
+    let read = reader.read(&fake, &thread, Motion::Running);
+    assert!(matches!(read, Read::Outside(_)) && reader.counters().moved == 1, "{read:?}");
 }
 
 #[test]

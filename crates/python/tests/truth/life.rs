@@ -180,7 +180,7 @@ fn read_to_its_end(child: &mut Child) -> usize {
         let threads = reader.interpreters(&memory).unwrap_or_default();
         for thread in threads.iter().flat_map(|found| &found.threads) {
             match reader.read(&memory, thread, Motion::Running) {
-                Read::Accepted(stack) => reads += stack.frames.len().min(1),
+                Read::Accepted(stack) | Read::Outside(stack) => reads += stack.frames.len().min(1),
                 Read::Rejected(Rejection::Moved | Rejection::Gone | Rejection::Damaged(_)) => {}
             }
         }

@@ -93,6 +93,11 @@ impl Stacks {
                 self.reads.rejected += u64::from(!blocked);
                 None
             }
+            ScriptRead::Outside(calls) => {
+                self.reads.rejected += u64::from(!blocked);
+                let frame = |call| self.codes.frame(call, &mut define);
+                Some(calls.into_iter().map(frame).collect())
+            }
             ScriptRead::Calls(calls) => {
                 self.reads.accepted += u64::from(!blocked);
                 let frame = |call| self.codes.frame(call, &mut define);

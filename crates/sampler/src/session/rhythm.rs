@@ -39,7 +39,7 @@ impl Session {
 
     fn round(&self) -> Result<Duration, Error> {
         let step = self.rein.as_ref().map_or(0, Rein::step);
-        if step == 0 && self.tracker.wants_looks() {
+        if step == 0 && (self.tracker.wants_looks() || self.tracker.runs_scripts()) {
             return Ok(SHORT_ROUND);
         }
         let round = after_silence(now()?.saturating_sub(self.tracker.last_event()));

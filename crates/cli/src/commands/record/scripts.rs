@@ -122,6 +122,16 @@ impl Scripts {
     }
 }
 
+fn call(frame: Frame) -> ScriptCall {
+    ScriptCall {
+        function: Arc::clone(&frame.code.function),
+        file: Arc::clone(&frame.code.file),
+        first_line: frame.code.first_line,
+        line: frame.line.unwrap_or(0),
+        entry: frame.entry,
+    }
+}
+
 impl ReadScripts for Scripts {
     fn observe(&mut self, event: &Event) {
         if let Some(changed) = self.interpreters.observe(event)
@@ -147,6 +157,9 @@ impl ReadScripts for Scripts {
         let Some(thread) = python.thread(tid, &memory) else { return ScriptRead::Nothing };
         let motion = if blocked { Motion::Blocked } else { Motion::Running };
         match python.reader.read(&memory, &thread, motion) {
+            Read::Outside(stack) => {
+                ScriptRead::Outside(stack.frames.into_iter().map(call).collect())
+            }
             Read::Accepted(stack) => {
                 self.turn = stack.turn.map(|turn| {
                     let tasks = python.tasks(&thread, &memory, || self.interpreters.asyncio(space));
@@ -154,13 +167,6 @@ impl ReadScripts for Scripts {
                         turn.since.map(|time| Ns(time.saturating_add_signed(-python.ahead)));
                     LoopTurn { since, task: tasks.running, tasks: tasks.count }
                 });
-                let call = |frame: Frame| ScriptCall {
-                    function: Arc::clone(&frame.code.function),
-                    file: Arc::clone(&frame.code.file),
-                    first_line: frame.code.first_line,
-                    line: frame.line.unwrap_or(0),
-                    entry: frame.entry,
-                };
                 ScriptRead::Calls(stack.frames.into_iter().map(call).collect())
             }
             // The interpreter describes it anew, or not at all any more.

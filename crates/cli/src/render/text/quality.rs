@@ -90,7 +90,7 @@ fn items(report: &Report, origin: &Origin) -> Vec<(Style, String)> {
         && rejected > 0
     {
         let share = rejected as f64 / (accepted + rejected).max(1) as f64;
-        items.push((dim(), format!("{} of Python reads rejected", percent(share))));
+        items.push((dim(), format!("{} of Python reads cut short", percent(share))));
     }
     if let Some(stops) = &quality.stops {
         let (count, longest) = (stops.count, span(stops.max_ns));

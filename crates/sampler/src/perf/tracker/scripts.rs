@@ -6,8 +6,8 @@ use std::fmt;
 use std::rc::Rc;
 
 use whyslow_events::{
-    Event, GilHolder, GilPlace, LoopTurn, Pid, ReadScripts, ScriptFrame, ScriptRead, ScriptReads,
-    SpaceId, StackEnd, Tid, UserRegisters,
+    Event, GilHolder, GilPlace, LoopTurn, Pid, ReadScripts, ScriptCall, ScriptFrame, ScriptRead,
+    ScriptReads, SpaceId, StackEnd, Tid, UserRegisters,
 };
 
 use super::newborn::Newborn;
@@ -22,6 +22,10 @@ pub(super) const LATELY: u64 = 100_000_000;
 const READS_PER_ROUND: usize = 16;
 /// The same of threads that wait: long waits are looked at all the same.
 const RESTING_PER_ROUND: usize = 4;
+/// The next such round begins after this time, ns; in those between, which are short, ...
+const ALL: u64 = 9_000_000;
+/// ... so many of the threads that run are read.
+const READS_BETWEEN: usize = 2;
 /// Reads of one thread that are kept, until the records of their time come.
 const KEPT: usize = 8;
 /// A read says nothing of a sample farther away, ns, ...
@@ -29,9 +33,11 @@ const NEAR: u64 = 20_000_000;
 /// ... nor of one that a wait may lie between, if it is this far away.
 const VERY_NEAR: u64 = 5_000_000;
 
-/// The thread moved while it was read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Moved;
+/// The thread moved while it was read; these of its calls, the outermost, stood still.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Moved {
+    outside: Option<Script>,
+}
 
 /// Calls, innermost first.
 pub(super) type Script = Rc<[ScriptFrame]>;
@@ -46,6 +52,8 @@ pub(super) struct Scripts {
     pub(super) newborn: Newborn,
     /// Where the next round begins, among threads that run and such that wait.
     turns: [usize; 2],
+    /// When the last was that was not between others.
+    all_read: u64,
 }
 
 impl fmt::Debug for Scripts {
@@ -188,9 +196,24 @@ impl Tracker {
         holders.into_iter().for_each(|tid| self.read_running(tid, &clock));
     }
 
+    /// Whether a thread computes that an interpreter may run: what it is at is soon over.
+    pub(crate) fn runs_scripts(&self) -> bool {
+        self.scripts.reader.is_some()
+            && self.threads.values().filter(|thread| thread.doing == Doing::Running).any(|thread| {
+                let process = self.processes.get(&thread.pid);
+                process.is_some_and(|process| self.scripts.may_run_in(process.space))
+            })
+    }
+
     /// The threads to read at `now`, by the records so far: such as run, and some of
     /// those that went to wait lately.
     fn wanted_scripts(&mut self, now: u64) -> Vec<Tid> {
+        if now.saturating_sub(self.scripts.all_read) < ALL {
+            let running = self.threads.iter().filter(|(_, it)| it.doing == Doing::Running);
+            let running = running.map(|(tid, _)| *tid).collect();
+            return next(running, READS_BETWEEN, &mut self.scripts.turns[0]);
+        }
+        self.scripts.all_read = now;
         let lately = self.threads.iter().filter(|(_, thread)| {
             thread.doing == Doing::Running || thread.ran.saturating_add(LATELY) >= now
         });
@@ -214,7 +237,12 @@ impl Tracker {
         self.release(held, clock);
         match read {
             None => {}
-            Some(Err(Moved)) => self.scripts.reads.rejected += 1,
+            Some(Err(Moved { outside })) => {
+                self.scripts.reads.rejected += 1;
+                if let (Some(script), Some(thread)) = (outside, self.threads.get_mut(&tid)) {
+                    thread.lately.see([start, clock()], true, script);
+                }
+            }
             Some(Ok(script)) => {
                 self.note_turn(tid, clock);
                 let Some(thread) = self.threads.get_mut(&tid) else { return };
@@ -267,15 +295,20 @@ impl Tracker {
         let process = Process::new(pid.0);
         match self.scripts.reader.as_mut()?.read(space, tid, &process, blocked) {
             ScriptRead::Nothing => None,
-            ScriptRead::Rejected => Some(Err(Moved)),
-            ScriptRead::Calls(calls) => {
-                let (codes, mut new) = (&mut self.scripts.codes, vec![]);
-                let frame = |call| codes.frame(call, |event| new.push(event));
-                let script = calls.into_iter().map(frame).collect();
-                new.into_iter().for_each(|event| self.emit(self.now, event));
-                Some(Ok(script))
+            ScriptRead::Rejected => Some(Err(Moved { outside: None })),
+            ScriptRead::Outside(calls) => {
+                Some(Err(Moved { outside: Some(self.number_calls(calls)) }))
             }
+            ScriptRead::Calls(calls) => Some(Ok(self.number_calls(calls))),
         }
+    }
+
+    fn number_calls(&mut self, calls: Vec<ScriptCall>) -> Script {
+        let (codes, mut new) = (&mut self.scripts.codes, vec![]);
+        let frame = |call| codes.frame(call, |event| new.push(event));
+        let script = calls.into_iter().map(frame).collect();
+        new.into_iter().for_each(|event| self.emit(self.now, event));
+        script
     }
 
     /// Says how the reads went, and what could not be read, at the end.
