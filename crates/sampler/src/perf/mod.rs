@@ -31,6 +31,7 @@ pub(crate) use continuity::{Continuity, fallback as continuity_fallback};
 pub(crate) use drain::Merge;
 pub(crate) use interner::{Chain, Codes, Stacks, UserHalf};
 use open::Rings;
+pub(crate) use open::kernel_types;
 pub(crate) use probe::probe;
 pub(crate) use spaces::{Mapping, Spaces};
 use tasks::TaskRings;

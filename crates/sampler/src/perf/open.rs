@@ -2,6 +2,9 @@
 
 mod cpus;
 mod opts;
+mod program;
+mod programs;
+mod types;
 mod whose;
 
 use std::fs;
@@ -20,6 +23,8 @@ pub(super) use self::cpus::online_cpus;
 use self::cpus::unless_off;
 use self::opts::switch_opts;
 pub(super) use self::opts::{CALL_CHAIN, clock_opts, common_opts, tracepoint_opts, user_stack};
+use self::programs::Programs;
+pub(crate) use self::types::kernel_types;
 use super::record::Kind;
 use super::threads::Threads;
 use crate::Error;
@@ -57,10 +62,11 @@ struct CpuEvents {
     /// Samples in place of `clock`, with larger copies.
     deep: Option<Counter>,
     /// To be enabled before `stacks`: the tracepoint hands a switch to the event
-    /// enabled last first, so that a stack stands before its switch.
+    /// enabled last first, so that a stack stands before its switch. Where there are
+    /// `programs`, what they write.
     switch: Counter,
-    /// Wakeups of the target's threads.
-    waking: Counter,
+    /// Wakeups of the target's threads, where no program tells of them.
+    waking: Option<Counter>,
     /// Takes the stack at some switches.
     stacks: Counter,
     /// It is not held back.
@@ -87,6 +93,8 @@ pub(crate) struct Rings {
     /// Whose stacks are taken at a switch, once that is known.
     threads: Option<Threads>,
     tracepoints: Tracepoints,
+    /// In place of the tracepoints of switches and wakeups, where the kernel runs them.
+    programs: Option<Programs>,
     frequency: u32,
     stack_bytes: u32,
     /// Size of the smallest ring.
@@ -116,6 +124,7 @@ impl Rings {
             kinds: FxHashMap::default(),
             threads: None,
             tracepoints,
+            programs: None,
             frequency,
             stack_bytes,
             ring_bytes: 0,
@@ -134,7 +143,7 @@ impl Rings {
             learn(&mut rings.kinds, &clock, cpu, Kind::Clock)?;
             let [switch, waking, stacks] = [Kind::Switch, Kind::Waking, Kind::Stack]
                 .map(|kind| tracepoints.open(&mut rings.kinds, kind, stack_bytes, (cpu, &clock)));
-            let (switch, waking, stacks) = (switch?, waking?, stacks?);
+            let (switch, waking, stacks) = (switch?, Some(waking?), stacks?);
             rings.cpus.push(CpuEvents {
                 cpu,
                 clock,
@@ -287,7 +296,8 @@ impl Rings {
     ) -> Result<(), Error> {
         for events in &self.cpus {
             let counters = std::iter::once(&events.clock).chain(&events.deep);
-            for counter in counters.chain([&events.switch, &events.waking, &events.stacks]) {
+            let told = [&events.switch].into_iter().chain(&events.waking);
+            for counter in counters.chain(told).chain([&events.stacks]) {
                 act(counter).map_err(event_error(action, events.cpu))?;
             }
         }

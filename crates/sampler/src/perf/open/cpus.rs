@@ -45,16 +45,23 @@ impl Rings {
         redirect(clock.file(), events.clock.file()).map_err(|errno| redirect_error(cpu, errno))?;
         learn(&mut self.kinds, &clock, cpu, Kind::Clock)?;
         let ring = (cpu, &events.clock);
-        let [switch, waking, stacks] = [Kind::Switch, Kind::Waking, Kind::Stack]
-            .map(|kind| self.tracepoints.open(&mut self.kinds, kind, stack_bytes, ring));
-        let (switch, waking, stacks) = (switch?, waking?, stacks?);
+        let kinds = &mut self.kinds;
+        let mut open = |kind| self.tracepoints.open(kinds, kind, stack_bytes, ring);
+        let stacks = open(Kind::Stack)?;
+        let (switch, waking) = match &self.programs {
+            Some(programs) => (programs.open_event(&mut self.kinds, ring)?, None),
+            None => (open(Kind::Switch)?, Some(open(Kind::Waking)?)),
+        };
         if let Some(threads) = &self.threads {
             let Filters { left, woken } = filters(threads);
             let fail = event_error("filter an event", cpu);
             stacks.with_ftrace_filter(&left).map_err(&fail)?;
-            waking.with_ftrace_filter(&woken).map_err(&fail)?;
+            waking
+                .iter()
+                .try_for_each(|waking| waking.with_ftrace_filter(&woken))
+                .map_err(&fail)?;
         }
-        let counters = [&clock, &switch, &waking].into_iter();
+        let counters = [&clock, &switch].into_iter().chain(&waking);
         for counter in counters.chain(events.takes_stacks.then_some(&stacks)) {
             counter.enable().map_err(event_error("enable an event", cpu))?;
         }

@@ -74,7 +74,7 @@ pub(in crate::perf) fn tracepoint_opts(kind: Kind, stack_bytes: u32) -> Opts {
             ..SampleFormat::default()
         },
         Kind::Stack | Kind::Clock => stack(stack_bytes),
-        Kind::Waking => SampleFormat { raw: true, ..SampleFormat::default() },
+        Kind::Waking | Kind::Told => SampleFormat { raw: true, ..SampleFormat::default() },
         Kind::SideRecords => SampleFormat::default(),
     };
     let sample_on = match kind {
@@ -85,6 +85,11 @@ pub(in crate::perf) fn tracepoint_opts(kind: Kind, stack_bytes: u32) -> Opts {
     opts.record_id_format.task = kind.tells_task();
     opts.record_id_format.cpu = kind.tells_task();
     opts
+}
+
+/// What our programs write, as they write it.
+pub(super) fn told_opts() -> Opts {
+    tracepoint_opts(Kind::Told, 0)
 }
 
 pub(super) fn switch_opts() -> Opts {
