@@ -29,10 +29,6 @@ pub(crate) fn fallback(wanted: u32) -> Option<Fallback> {
     })
 }
 
-/// The stack that the kernel gives each thread, in bytes (`THREAD_SIZE`,
-/// asm/page_64_types.h).
-pub(crate) const STACK_OF_THREAD: u32 = 16 << 10;
-
 /// The user registers recorded at a switch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Registers {

@@ -27,7 +27,7 @@ mod waits;
 
 pub(crate) use calls::KernelCalls;
 pub(crate) use capture::Capture;
-pub(crate) use continuity::{Continuity, fallback as continuity_fallback};
+pub(crate) use continuity::{Continuity, fallback as continuity_fallback, wakeups_fallback};
 pub(crate) use drain::Merge;
 pub(crate) use interner::{Chain, Codes, Stacks, UserHalf};
 use open::Rings;

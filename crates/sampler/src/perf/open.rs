@@ -3,8 +3,6 @@
 mod cpus;
 mod opts;
 mod program;
-mod programs;
-mod types;
 mod whose;
 
 use std::fs;
@@ -23,8 +21,8 @@ pub(super) use self::cpus::online_cpus;
 use self::cpus::unless_off;
 use self::opts::switch_opts;
 pub(super) use self::opts::{CALL_CHAIN, clock_opts, common_opts, tracepoint_opts, user_stack};
-use self::programs::Programs;
-pub(crate) use self::types::kernel_types;
+use self::program::Program;
+pub(crate) use self::program::kernel_types;
 use super::record::Kind;
 use super::threads::Threads;
 use crate::Error;
@@ -62,11 +60,11 @@ struct CpuEvents {
     /// Samples in place of `clock`, with larger copies.
     deep: Option<Counter>,
     /// To be enabled before `stacks`: the tracepoint hands a switch to the event
-    /// enabled last first, so that a stack stands before its switch. Where there are
-    /// `programs`, what they write.
+    /// enabled last first, so that a stack stands before its switch. Where there is
+    /// a `program`, what that writes.
     switch: Counter,
-    /// Wakeups of the target's threads, where no program tells of them.
-    waking: Option<Counter>,
+    /// Wakeups of the target's threads.
+    waking: Counter,
     /// Takes the stack at some switches.
     stacks: Counter,
     /// It is not held back.
@@ -93,8 +91,8 @@ pub(crate) struct Rings {
     /// Whose stacks are taken at a switch, once that is known.
     threads: Option<Threads>,
     tracepoints: Tracepoints,
-    /// In place of the tracepoints of switches and wakeups, where the kernel runs them.
-    programs: Option<Programs>,
+    /// In place of the tracepoint of switches, where the kernel runs it.
+    program: Option<Program>,
     frequency: u32,
     stack_bytes: u32,
     /// Size of the smallest ring.
@@ -124,7 +122,7 @@ impl Rings {
             kinds: FxHashMap::default(),
             threads: None,
             tracepoints,
-            programs: None,
+            program: None,
             frequency,
             stack_bytes,
             ring_bytes: 0,
@@ -143,7 +141,7 @@ impl Rings {
             learn(&mut rings.kinds, &clock, cpu, Kind::Clock)?;
             let [switch, waking, stacks] = [Kind::Switch, Kind::Waking, Kind::Stack]
                 .map(|kind| tracepoints.open(&mut rings.kinds, kind, stack_bytes, (cpu, &clock)));
-            let (switch, waking, stacks) = (switch?, Some(waking?), stacks?);
+            let (switch, waking, stacks) = (switch?, waking?, stacks?);
             rings.cpus.push(CpuEvents {
                 cpu,
                 clock,
@@ -158,6 +156,7 @@ impl Rings {
             });
         }
         rings.ring_bytes = ring_bytes;
+        rings.prefer_program();
         Ok(rings)
     }
 
@@ -296,8 +295,7 @@ impl Rings {
     ) -> Result<(), Error> {
         for events in &self.cpus {
             let counters = std::iter::once(&events.clock).chain(&events.deep);
-            let told = [&events.switch].into_iter().chain(&events.waking);
-            for counter in counters.chain(told).chain([&events.stacks]) {
+            for counter in counters.chain([&events.switch, &events.waking, &events.stacks]) {
                 act(counter).map_err(event_error(action, events.cpu))?;
             }
         }

@@ -22,7 +22,7 @@ pub enum Kind {
     Stack,
     /// `sched_waking`: raw data.
     Waking,
-    /// Our programs at both of these: raw data.
+    /// Our program at `sched_switch`: raw data.
     Told,
     /// No samples: what the kernel tells by the way.
     SideRecords,

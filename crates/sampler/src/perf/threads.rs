@@ -26,16 +26,6 @@ impl Threads {
         tid > self.newest || self.ranges.iter().any(|(first, last)| (*first..=*last).contains(&tid))
     }
 
-    /// Every thread after this one is among them.
-    pub(super) fn newest(&self) -> u32 {
-        self.newest
-    }
-
-    /// First and last number of each range up to there.
-    pub(super) fn ranges(&self) -> &[(u32, u32)] {
-        &self.ranges
-    }
-
     /// The condition on a field of an event that holds the number of a thread.
     pub(super) fn condition(&self, field: &str) -> String {
         let newer = std::iter::once(format!("{field} > {}", self.newest));

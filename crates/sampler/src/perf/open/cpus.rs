@@ -47,21 +47,18 @@ impl Rings {
         let ring = (cpu, &events.clock);
         let kinds = &mut self.kinds;
         let mut open = |kind| self.tracepoints.open(kinds, kind, stack_bytes, ring);
-        let stacks = open(Kind::Stack)?;
-        let (switch, waking) = match &self.programs {
-            Some(programs) => (programs.open_event(&mut self.kinds, ring)?, None),
-            None => (open(Kind::Switch)?, Some(open(Kind::Waking)?)),
+        let (waking, stacks) = (open(Kind::Waking)?, open(Kind::Stack)?);
+        let switch = match &self.program {
+            Some(program) => program.open_event(&mut self.kinds, ring)?,
+            None => open(Kind::Switch)?,
         };
         if let Some(threads) = &self.threads {
             let Filters { left, woken } = filters(threads);
             let fail = event_error("filter an event", cpu);
             stacks.with_ftrace_filter(&left).map_err(&fail)?;
-            waking
-                .iter()
-                .try_for_each(|waking| waking.with_ftrace_filter(&woken))
-                .map_err(&fail)?;
+            waking.with_ftrace_filter(&woken).map_err(&fail)?;
         }
-        let counters = [&clock, &switch].into_iter().chain(&waking);
+        let counters = [&clock, &switch, &waking].into_iter();
         for counter in counters.chain(events.takes_stacks.then_some(&stacks)) {
             counter.enable().map_err(event_error("enable an event", cpu))?;
         }

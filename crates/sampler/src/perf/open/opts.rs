@@ -87,11 +87,6 @@ pub(in crate::perf) fn tracepoint_opts(kind: Kind, stack_bytes: u32) -> Opts {
     opts
 }
 
-/// What our programs write, as they write it.
-pub(super) fn told_opts() -> Opts {
-    tracepoint_opts(Kind::Told, 0)
-}
-
 pub(super) fn switch_opts() -> Opts {
     let extra_record = ExtraRecord { ctx_switch: true, ..ExtraRecord::default() };
     Opts { extra_record, ..common_opts() }

@@ -1,200 +1,101 @@
-//! The programs that the kernel runs where a thread leaves its CPU and where one is woken:
-//! each writes one record, as [`told`](crate::perf::record) reads it. They tell what the
-//! tracepoints tell, and cost the target half of that: names are not copied, and registers
-//! not one by one.
+//! A program of ours that tells of switches in place of the tracepoint, where the kernel
+//! runs it.
 
-use super::types::Types;
-use crate::arch::Registers;
-use crate::perf::record::told::{LEFT, WOKEN};
-use crate::perf::threads::Threads;
+mod code;
+mod types;
 
-/// Numbers of the kernel's functions (`enum bpf_func_id`, linux/bpf.h).
-const OUTPUT: i32 = 25;
-const CURRENT_THREAD: i32 = 158;
-const REGISTERS: i32 = 175;
+use std::fs;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
-/// `PF_KTHREAD` and `PF_IO_WORKER` (linux/sched.h): threads without user code.
-const NO_USER_CODE: i32 = 0x0020_0010;
-/// The event of this CPU (`BPF_F_CURRENT_CPU`).
-const THIS_CPU: i32 = -1;
+use nix::errno::Errno;
+use perf_event_open::count::Counter;
+use perf_event_open::event::sw::Software;
+use rustc_hash::FxHashMap;
+use whyslow_events::Fallback;
 
-/// Registers of the machine. Those up to [`E`] do not outlive a call; arguments are in `A`
-/// and the next, and the result in `RESULT`.
-const RESULT: u8 = 0;
-const A: u8 = 1;
-const B: u8 = 2;
-const C: u8 = 3;
-const D: u8 = 4;
-const E: u8 = 5;
-const CONTEXT: u8 = 6;
-const THREAD: u8 = 7;
-/// Behind the last byte of the record, which is put together below it.
-const END: u8 = 10;
+use self::code::at_switch;
+pub(crate) use self::types::kernel_types;
+use super::opts::tracepoint_opts;
+use super::{Rings, learn, open_event, redirect_error};
+use crate::Error;
+use crate::error::errno_of;
+use crate::perf::record::Kind;
+use crate::sys::{enter_event, event_table, redirect, run_at};
 
-/// Sizes of what is loaded and stored.
-const HALF: u8 = 0x08;
-const WORD: u8 = 0x00;
-const DOUBLE: u8 = 0x18;
+/// The kernel's description of its types.
+const TYPES: &str = "/sys/kernel/btf/vmlinux";
 
-/// A switch is told as: who leaves, who comes, in which state and in which code segment, and
-/// the registers. `table` is the descriptor of the events to write to.
-pub(super) fn at_switch(types: &Types, table: i32) -> Vec<u64> {
-    const PREEMPTED: i16 = 0;
-    const PREVIOUS: i16 = 8;
-    const NEXT: i16 = 16;
-    const STATE: i16 = 24;
-    let to = |at: usize| at as i16 - LEFT as i16;
-    let mut code = vec![
-        copy(CONTEXT, A),
-        load(DOUBLE, THREAD, CONTEXT, PREVIOUS),
-        load(WORD, A, THREAD, types.pid),
-        store(WORD, to(0), A),
-        load(DOUBLE, A, CONTEXT, NEXT),
-        load(WORD, A, A, types.pid),
-        store(WORD, to(4), A),
-        // Who is preempted was about to wait, perhaps, and has not done so.
-        load(DOUBLE, A, CONTEXT, STATE),
-        load(WORD, B, THREAD, types.exit_state),
-        with(A, B),
-        load(DOUBLE, B, CONTEXT, PREEMPTED),
-        unless_zero_else_skip(B, 1),
-        set(A, 0),
-        store(HALF, to(8), A),
-        copy(A, THREAD),
-        call(REGISTERS),
-        load(WORD, B, THREAD, types.flags),
-        set(A, 0),
-        skip_if_any(B, NO_USER_CODE, 1),
-        load(HALF, A, RESULT, Registers::SEGMENT_IN_FRAME),
-        store(HALF, to(10), A),
-    ];
-    for (number, at) in Registers::IN_FRAME.into_iter().enumerate() {
-        code.extend([load(DOUBLE, A, RESULT, at), store(DOUBLE, to(12 + 8 * number), A)]);
+/// The program, which runs as long as this lives, and where it writes to.
+pub(super) struct Program {
+    /// The event of each CPU.
+    table: OwnedFd,
+    _at_switch: OwnedFd,
+}
+
+impl Program {
+    /// Starts it on all CPUs, of which there are so many at most. Who takes stacks at
+    /// switches opens that event first: the kernel hands a switch to whoever came first.
+    fn start(cpus: u32) -> nix::Result<Program> {
+        let description = fs::read(TYPES).map_err(|error| errno_of(&error))?;
+        let types = kernel_types(&description).ok_or(Errno::ENOENT)?;
+        let table = event_table(cpus)?;
+        let at_switch = run_at(types.switch, &at_switch(&types, table.as_raw_fd()))?;
+        Ok(Program { table, _at_switch: at_switch })
     }
-    code.extend(write(LEFT, table));
-    code
-}
 
-/// A wakeup of one of `threads` is told as: which thread is current, which is woken, and how
-/// far from the end of the current thread's stack the program has its own. Interrupts have
-/// another.
-pub(super) fn at_wakeup(types: &Types, threads: &Threads, table: i32) -> Vec<u64> {
-    let to = |at: usize| at as i16 - WOKEN as i16;
-    let mut code =
-        vec![copy(CONTEXT, A), load(DOUBLE, A, CONTEXT, 0), load(WORD, THREAD, A, types.pid)];
-    code.extend(unless_one_of(threads));
-    code.extend([
-        store(WORD, to(4), THREAD),
-        call(CURRENT_THREAD),
-        load(WORD, A, RESULT, types.pid),
-        store(WORD, to(0), A),
-        load(DOUBLE, A, RESULT, types.stack),
-        copy32(B, END),
-        less32(B, A),
-        store(WORD, to(8), B),
-    ]);
-    code.extend(write(WOKEN, table));
-    code
-}
-
-/// Ends the program unless the number in `THREAD` is one of `threads`.
-fn unless_one_of(threads: &Threads) -> Vec<u64> {
-    const GREATER: u8 = 0x25;
-    const LESS: u8 = 0xa5;
-    const NOT_GREATER: u8 = 0xb5;
-    let ranges = threads.ranges();
-    let mut code = vec![];
-    // From each test over the two of every range after it, and over the end.
-    let mut left = 2 * ranges.len() as i16 + 2;
-    let mut test = |jump: u8, to: Option<i16>, than: u32| {
-        left -= 1;
-        code.push(instruction(jump, THREAD, 0, to.unwrap_or(left + 1), than.cast_signed()));
-    };
-    test(GREATER, None, threads.newest());
-    for (first, last) in ranges {
-        test(LESS, Some(1), *first);
-        test(NOT_GREATER, None, *last);
+    /// The event into which it writes on a CPU, disabled; its records go into the ring of
+    /// the clock.
+    pub(super) fn open_event(
+        &self,
+        kinds: &mut FxHashMap<u64, Kind>,
+        (cpu, clock): (u32, &Counter),
+    ) -> Result<Counter, Error> {
+        let counter =
+            open_event("bpf-output", Software::BpfOutput, cpu, &tracepoint_opts(Kind::Told, 0))?;
+        redirect(counter.file(), clock.file()).map_err(|errno| redirect_error(cpu, errno))?;
+        learn(kinds, &counter, cpu, Kind::Told)?;
+        enter_event(self.table.as_fd(), cpu, counter.file()).map_err(|errno| Error::Event {
+            action: "hand an event to a program",
+            cpu,
+            errno,
+        })?;
+        Ok(counter)
     }
-    code.extend(end());
-    code
 }
 
-/// Writes the record of so many bytes below `END`, and ends the program.
-fn write(bytes: usize, table: i32) -> Vec<u64> {
-    let length = bytes as i32;
-    let [low, high] = table_at(B, table);
-    let arguments = [copy(A, CONTEXT), low, high, set32(C, THIS_CPU), copy(D, END)];
-    let rest = [add(D, -length), set(E, length), call(OUTPUT)];
-    [&arguments[..], &rest, &end()].concat()
+impl Rings {
+    /// Has the program tell of switches. Where the kernel does not run it the tracepoint
+    /// tells the same.
+    pub(super) fn prefer_program(&mut self) {
+        if let Err(errno) = self.start_program() {
+            self.fallbacks.push(Fallback {
+                wanted: "a program at sched_switch".to_owned(),
+                got: "the tracepoint, at twice the cost".to_owned(),
+                errno: format!("{errno:?}"),
+                remedy: remedy(errno).to_owned(),
+            });
+        }
+    }
+
+    fn start_program(&mut self) -> Result<(), Errno> {
+        let last = self.cpus.iter().map(|events| events.cpu).max().unwrap_or(0);
+        let program = Program::start(last + 1)?;
+        let kinds = &mut self.kinds;
+        let mut open = |cpu, clock| program.open_event(kinds, (cpu, clock));
+        let counters: Result<Vec<Counter>, Error> =
+            self.cpus.iter().map(|events| open(events.cpu, &events.clock)).collect();
+        let counters = counters.map_err(|error| error.errno().unwrap_or(Errno::EIO))?;
+        for (events, counter) in self.cpus.iter_mut().zip(counters) {
+            events.switch = counter;
+        }
+        self.program = Some(program);
+        Ok(())
+    }
 }
 
-fn end() -> [u64; 2] {
-    const EXIT: u8 = 0x95;
-    [set(RESULT, 0), instruction(EXIT, 0, 0, 0, 0)]
-}
-
-fn table_at(to: u8, descriptor: i32) -> [u64; 2] {
-    const BY_DESCRIPTOR: u8 = 1;
-    [instruction(0x18, to, BY_DESCRIPTOR, 0, descriptor), 0]
-}
-
-fn load(size: u8, to: u8, from: u8, offset: i16) -> u64 {
-    instruction(0x61 | size, to, from, offset, 0)
-}
-
-fn store(size: u8, to: i16, from: u8) -> u64 {
-    instruction(0x63 | size, END, from, to, 0)
-}
-
-fn copy(to: u8, from: u8) -> u64 {
-    instruction(0xbf, to, from, 0, 0)
-}
-
-fn set(to: u8, value: i32) -> u64 {
-    instruction(0xb7, to, 0, 0, value)
-}
-
-/// The same, without the sign.
-fn set32(to: u8, value: i32) -> u64 {
-    instruction(0xb4, to, 0, 0, value)
-}
-
-fn add(to: u8, value: i32) -> u64 {
-    instruction(0x07, to, 0, 0, value)
-}
-
-/// The lower half.
-fn copy32(to: u8, from: u8) -> u64 {
-    instruction(0xbc, to, from, 0, 0)
-}
-
-/// Less the lower half of another.
-fn less32(to: u8, other: u8) -> u64 {
-    instruction(0x1c, to, other, 0, 0)
-}
-
-/// The bits of both.
-fn with(to: u8, other: u8) -> u64 {
-    instruction(0x4f, to, other, 0, 0)
-}
-
-/// Goes over the next instructions if the register is zero.
-fn unless_zero_else_skip(register: u8, count: i16) -> u64 {
-    instruction(0x15, register, 0, count, 0)
-}
-
-/// Goes over the next instructions if one of the bits is set.
-fn skip_if_any(register: u8, bits: i32, count: i16) -> u64 {
-    instruction(0x45, register, 0, count, bits)
-}
-
-fn call(function: i32) -> u64 {
-    instruction(0x85, 0, 0, 0, function)
-}
-
-/// `struct bpf_insn` (linux/bpf.h): what, with which registers, offset, value.
-fn instruction(code: u8, target: u8, source: u8, offset: i16, value: i32) -> u64 {
-    let [low, high] = offset.to_ne_bytes();
-    let [a, b, c, d] = value.to_ne_bytes();
-    u64::from_ne_bytes([code, target | source << 4, low, high, a, b, c, d])
+fn remedy(errno: Errno) -> &'static str {
+    match errno {
+        Errno::EPERM | Errno::EACCES => "run as root, or with CAP_BPF and CAP_PERFMON",
+        _ => "a kernel that describes its types (CONFIG_DEBUG_INFO_BTF), 5.18 or later",
+    }
 }

@@ -37,23 +37,12 @@ impl Rings {
     pub(crate) fn take_stacks_of(&mut self, tids: Vec<u32>, newest: u32) -> Result<(), Error> {
         let threads = Threads::new(tids, newest);
         let Filters { left, woken } = filters(&threads);
-        match &mut self.programs {
-            Some(programs) => programs.tell_of(&threads).map_err(|errno| Error::Event {
-                action: "tell a program of threads",
-                cpu: 0,
-                errno,
-            })?,
-            None if self.threads.is_none() => self.prefer_programs(&threads),
-            None => {}
-        }
         for events in &mut self.cpus {
             let cpu = events.cpu;
             let fail = event_error("filter an event", cpu);
             if self.threads.is_none() {
                 events.stacks.with_ftrace_filter(&left).map_err(&fail)?;
-                if let Some(waking) = &events.waking {
-                    waking.with_ftrace_filter(&woken).map_err(&fail)?;
-                }
+                events.waking.with_ftrace_filter(&woken).map_err(&fail)?;
                 continue;
             }
             if events.is_off {
@@ -61,8 +50,7 @@ impl Rings {
             }
             // An event takes one filter and no other. A wakeup that both the old and
             // the new one tell of is told twice.
-            let waking = events.waking.is_some().then_some((Kind::Waking, &woken));
-            for (kind, filter) in waking.into_iter().chain([(Kind::Stack, &left)]) {
+            for (kind, filter) in [(Kind::Waking, &woken), (Kind::Stack, &left)] {
                 let ring = (cpu, &events.clock);
                 let opened = self.tracepoints.open(&mut self.kinds, kind, self.stack_bytes, ring);
                 let renewed = opened.and_then(|counter| {
@@ -71,7 +59,7 @@ impl Rings {
                         counter.enable().map_err(event_error("enable an event", cpu))?;
                     }
                     match kind {
-                        Kind::Waking => events.waking = Some(counter),
+                        Kind::Waking => events.waking = counter,
                         _ => events.stacks = counter,
                     }
                     Ok(())

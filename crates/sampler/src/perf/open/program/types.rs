@@ -1,16 +1,14 @@
-//! Where the kernel keeps what our programs read, by its own description of its types
+//! Where the kernel keeps what our program reads, by its own description of its types
 //! (`/sys/kernel/btf/vmlinux`, Documentation/bpf/btf.rst).
 
-/// What the programs need of it.
+/// What the program needs of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Types {
-    /// Numbers of the types of the tracepoints.
+    /// Number of the type of the tracepoint.
     pub(super) switch: u32,
-    pub(super) waking: u32,
     /// Offsets in `struct task_struct`.
     pub(super) pid: i16,
     pub(super) flags: i16,
-    pub(super) stack: i16,
     pub(super) exit_state: i16,
 }
 
@@ -46,8 +44,7 @@ pub(crate) fn kernel_types(bytes: &[u8]) -> Option<Types> {
         bytes.get(header.checked_add(offset)?..)?.get(..length)
     };
     let (mut rest, names) = (part(8)?, part(16)?);
-    let [mut switch, mut waking] = [None; 2];
-    let mut task = None;
+    let (mut switch, mut task) = (None, None);
     let mut number = 0;
     while let Some((head, tail)) = rest.split_at_checked(HEAD) {
         number += 1;
@@ -57,7 +54,6 @@ pub(crate) fn kernel_types(bytes: &[u8]) -> Option<Types> {
         let is = |wanted: &[u8]| is_named(names, name, wanted);
         match kind {
             kind::TYPEDEF if is(b"btf_trace_sched_switch") => switch = Some(number),
-            kind::TYPEDEF if is(b"btf_trace_sched_waking") => waking = Some(number),
             kind::STRUCT if is(b"task_struct") => task = Some(more),
             _ => {}
         }
@@ -66,10 +62,8 @@ pub(crate) fn kernel_types(bytes: &[u8]) -> Option<Types> {
     let offset = |name: &[u8]| member(task?, names, name);
     Some(Types {
         switch: switch?,
-        waking: waking?,
         pid: offset(b"pid")?,
         flags: offset(b"flags")?,
-        stack: offset(b"stack")?,
         exit_state: offset(b"exit_state")?,
     })
 }
@@ -109,8 +103,8 @@ fn is_named(names: &[u8], at: u32, wanted: &[u8]) -> bool {
 mod tests {
     use super::*;
 
-    const NAMES: &[u8] = b"\0btf_trace_sched_switch\0btf_trace_sched_waking\0\
-        task_struct\0pid\0flags\0stack\0exit_state\0";
+    const NAMES: &[u8] = b"\0btf_trace_sched_switch\0\
+        task_struct\0pid\0flags\0exit_state\0";
 
     fn name(of: &str) -> u32 {
         let at = NAMES
@@ -123,15 +117,14 @@ mod tests {
         vec![name(of), kind << 24 | count, 0]
     }
 
-    /// The tracepoints are the types 1 and 3.
+    /// The tracepoint is type 2.
     fn description() -> Vec<u8> {
-        let members = ["stack", "flags", "pid", "exit_state"].into_iter().zip([32, 44, 1264, 1160]);
+        let members = ["flags", "pid", "exit_state"].into_iter().zip([44, 1264, 1160]);
         let members = members.flat_map(|(member, at)| [name(member), 1, at * 8]);
         let types: Vec<u32> = [
-            head("btf_trace_sched_switch", kind::TYPEDEF, 0),
             [head("", kind::ENUM, 2), vec![1, 2, 3, 4]].concat(),
-            head("btf_trace_sched_waking", kind::TYPEDEF, 0),
-            head("task_struct", kind::STRUCT, 4).into_iter().chain(members).collect(),
+            head("btf_trace_sched_switch", kind::TYPEDEF, 0),
+            head("task_struct", kind::STRUCT, 3).into_iter().chain(members).collect(),
         ]
         .concat();
         let length = 4 * u32::try_from(types.len()).unwrap();
@@ -144,9 +137,9 @@ mod tests {
     const MAGIC: [u8; 2] = 0xeb9fu16.to_ne_bytes();
 
     #[test]
-    fn what_the_programs_need_is_found() {
-        let (pid, flags, stack, exit_state) = (1264, 44, 32, 1160);
-        let expected = Types { switch: 1, waking: 3, pid, flags, stack, exit_state };
+    fn what_the_program_needs_is_found() {
+        let (pid, flags, exit_state) = (1264, 44, 1160);
+        let expected = Types { switch: 2, pid, flags, exit_state };
         assert_eq!(kernel_types(&description()), Some(expected));
     }
 
