@@ -15,8 +15,8 @@ const NO_USER_CODE: i32 = 0x0020_0010;
 /// The event of this CPU (`BPF_F_CURRENT_CPU`).
 const THIS_CPU: i32 = -1;
 
-/// Registers of the machine. Those up to [`E`] do not outlive a call; arguments are in `A`
-/// and the next, and the result in `RESULT`.
+/// Registers of the machine that runs the program. Those up to `E` do not outlive a call,
+/// whose arguments are in `A` and the next; its result is in `RESULT`.
 const RESULT: u8 = 0;
 const A: u8 = 1;
 const B: u8 = 2;
@@ -54,7 +54,7 @@ pub(super) fn at_switch(types: &Types, table: i32) -> Vec<u64> {
         load(WORD, B, THREAD, types.exit_state),
         with(A, B),
         load(DOUBLE, B, CONTEXT, PREEMPTED),
-        unless_zero_else_skip(B, 1),
+        skip_if_zero(B, 1),
         set(A, 0),
         store(HALF, to(8), A),
         copy(A, THREAD),
@@ -122,7 +122,7 @@ fn with(to: u8, other: u8) -> u64 {
 }
 
 /// Goes over the next instructions if the register is zero.
-fn unless_zero_else_skip(register: u8, count: i16) -> u64 {
+fn skip_if_zero(register: u8, count: i16) -> u64 {
     instruction(0x15, register, 0, count, 0)
 }
 
