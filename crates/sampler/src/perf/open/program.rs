@@ -70,7 +70,7 @@ impl Rings {
         if let Err(errno) = self.start_program() {
             self.fallbacks.push(Fallback {
                 wanted: "a program at sched_switch".to_owned(),
-                got: "the tracepoint, at twice the cost".to_owned(),
+                got: "the tracepoint, which costs more".to_owned(),
                 errno: format!("{errno:?}"),
                 remedy: remedy(errno).to_owned(),
             });

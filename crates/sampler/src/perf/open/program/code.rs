@@ -1,6 +1,6 @@
 //! The program that the kernel runs where a thread leaves its CPU: it writes a record, as
-//! `record::told` reads it. That tells what the tracepoint tells, and costs the target half
-//! of it: names are not copied, and registers not each by calls of its own.
+//! `record::told` reads it. That tells what the tracepoint tells, and costs the target a
+//! third less: names are not copied, and registers not each by calls of its own.
 
 use super::types::Types;
 use crate::arch::Registers;
