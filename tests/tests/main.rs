@@ -30,4 +30,5 @@ mod report;
 mod sizes;
 mod soak;
 mod stacks;
+mod switches;
 mod user;

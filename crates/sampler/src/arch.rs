@@ -61,10 +61,21 @@ impl Registers {
     /// The mask to ask for them.
     pub const MASK: u64 = 1 << AX | 1 << DX | 1 << SI | 1 << DI | 1 << BP | 1 << SP | 1 << IP;
 
+    /// Where they stand, in the same order, in what the kernel keeps of user code that
+    /// entered it (`struct pt_regs`, asm/ptrace.h), and where the code segment does.
+    pub(crate) const IN_FRAME: [i16; Self::COUNT] = [80, 96, 104, 112, 32, 152, 128];
+    pub(crate) const SEGMENT_IN_FRAME: i16 = 136;
+
     /// From the ring, where they stand in the order of their numbers.
     #[must_use]
     pub fn from_ring([ax, dx, si, di, bp, sp, ip]: [u64; Self::COUNT]) -> Self {
         Registers { result: ax, arguments: [di, si, dx], pc: ip, sp, bp }
+    }
+
+    /// Whether a code segment is that of 64-bit user code (`__USER_CS`, asm/segment.h; in a
+    /// guest of Xen, with higher bits). A 32-bit program has its arguments elsewhere.
+    pub(crate) fn are_wide(segment: u16) -> bool {
+        segment & 0xff == 0x33
     }
 
     /// What unwinding can start from.

@@ -6,14 +6,16 @@ use procfs::process::{Schedstat, Stat};
 use procfs::{FromBufRead, FromBufReadSI, FromRead, current_system_info};
 
 use crate::inspect::fuzzing as inspect;
-use crate::perf::KernelCalls;
 use crate::perf::record::{Kind, parse};
+use crate::perf::{KernelCalls, kernel_types};
 use crate::proc::cpu_list;
 use crate::target::maps::executable;
 
 /// A record of the ring, read as every kind of event may write it.
 pub fn ring_record(bytes: &[u8]) {
-    for kind in [Kind::Clock, Kind::Switch, Kind::Stack, Kind::Waking, Kind::SideRecords] {
+    for kind in
+        [Kind::Clock, Kind::Switch, Kind::Stack, Kind::Waking, Kind::Told, Kind::SideRecords]
+    {
         let _ = parse(bytes, |_| Some(kind));
     }
 }
@@ -35,6 +37,9 @@ pub const PROC: &[Parser] = &[
     ("fd", |bytes| inspect::link(&String::from_utf8_lossy(bytes))),
     ("fdinfo", |bytes| inspect::fdinfo(&String::from_utf8_lossy(bytes))),
     ("pollfd", inspect::sets),
+    ("btf", |bytes| {
+        let _ = kernel_types(bytes);
+    }),
 ];
 
 /// The name in it is a program's choice, and the numbers anybody's; the frame

@@ -22,7 +22,9 @@ use whyslow_events::{
 };
 
 pub(crate) use crate::clock::now;
-use crate::perf::{Capture, Continuity, KernelCalls, Merge, Tracker, continuity_fallback};
+use crate::perf::{
+    Capture, Continuity, KernelCalls, Merge, Tracker, continuity_fallback, wakeups_fallback,
+};
 use crate::proc::Proc;
 use crate::sys::prefer;
 use crate::target::{Child, What, check, spawn, traced};
@@ -103,6 +105,8 @@ pub struct Session {
     continuity: Continuity,
     /// Whether it was told that switches are recorded twice.
     mended: bool,
+    /// Whether it was told that wakeups are not heard of.
+    unheard: bool,
     /// When it was last asked which CPUs are on.
     cpus_seen: u64,
     tracker: Tracker,
@@ -169,6 +173,7 @@ impl Session {
             merge,
             continuity: Continuity::default(),
             mended: false,
+            unheard: false,
             cpus_seen: 0,
             upkeep: Upkeep::default(),
             thinning: Thinning::default(),
@@ -355,6 +360,9 @@ impl Session {
         if broken && !std::mem::replace(&mut self.mended, true) {
             let header = (!self.begun).then_some(&mut self.header);
             do_without(continuity_fallback(), header, &mut self.tracker, self.merge.given());
+        }
+        if self.tracker.misses_wakeups() && !std::mem::replace(&mut self.unheard, true) {
+            do_without(wakeups_fallback(), None, &mut self.tracker, self.merge.given());
         }
         Ok(())
     }

@@ -30,6 +30,11 @@ const UNIX: &str = "Num       RefCount Protocol Flags    Type St Inode Path\n\
 const KALLSYMS: &str = "ffffffff81000000 T _text\nffffffff812a4b10 T __x64_sys_read\n\
     ffffffffc0001000 t helper\t[module]\n";
 
+/// Header; a tracepoint and a structure with one member; names.
+const BTF: &[u8] = b"\x9f\xeb\x01\0\x18\0\0\0\0\0\0\0$\0\0\0$\0\0\0(\0\0\0\
+    \x01\0\0\0\0\0\0\x08\x01\0\0\0\x18\0\0\0\x01\0\0\x04\x08\0\0\0$\0\0\0\x01\0\0\0@\0\0\0\
+    \0btf_trace_sched_switch\0task_struct\0pid\0";
+
 /// Inputs for each parser, behind the number of the parser.
 pub(crate) fn texts() -> Vec<Vec<u8>> {
     let of = |(number, (name, _)): (u8, &(&str, _))| {
@@ -60,6 +65,7 @@ fn text(name: &str) -> &'static [u8] {
         "fd" => b"socket:[1057]",
         "fdinfo" => b"pos:\t0\nflags:\t02\ntfd:        5 events:       19 data: 5 pos:0\n",
         "pollfd" => &[5, 0, 0, 0, 1, 0, 0, 0],
+        "btf" => BTF,
         _ => panic!("no known input for {name}"),
     }
 }

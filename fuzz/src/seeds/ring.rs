@@ -5,6 +5,8 @@ const SAMPLE: u32 = 9;
 const SIDE_RECORDS: std::ops::RangeInclusive<u32> = 2..=10;
 /// Where the raw data of `sched_switch` has its PIDs, and more than it is long.
 const RAW_BYTES: usize = 64;
+/// What our program writes of a switch.
+const TOLD_BYTES: usize = 68;
 
 /// One record of each type.
 pub(crate) fn records() -> Vec<Vec<u8>> {
@@ -15,6 +17,7 @@ pub(crate) fn records() -> Vec<Vec<u8>> {
                 .map(|fields| record(SAMPLE, &[leading_fields(), fields].concat())),
         )
         .chain([record(SAMPLE, &[words(&[1_000, 1]), raw_and_registers()].concat())])
+        .chain([record(SAMPLE, &[words(&[1_000, 1]), raw(TOLD_BYTES)].concat())])
         .collect()
 }
 
@@ -45,6 +48,12 @@ fn chain() -> Vec<u8> {
     const KERNEL: u64 = 128u64.wrapping_neg();
     const USER: u64 = 512u64.wrapping_neg();
     words(&[5, KERNEL, 0xffff_ffff_8100_0000, USER, 0x40_0010, 0x40_0020])
+}
+
+/// Raw data behind its length.
+fn raw(length: usize) -> Vec<u8> {
+    let prefix = u32::try_from(length).expect("seeds are short");
+    [&prefix.to_ne_bytes()[..], &vec![0x33; length]].concat()
 }
 
 /// Raw data behind its length, then the user registers behind their ABI.

@@ -80,6 +80,16 @@ impl OfCpu {
     }
 }
 
+/// What the report says where the switch out of idleness is heard of, and the wakeup before it
+/// is not.
+pub(crate) fn wakeups_fallback() -> Fallback {
+    Fallback {
+        wanted: "sched_waking on idle CPUs".to_owned(),
+        got: "the switches that follow".to_owned(),
+        ..fallback()
+    }
+}
+
 /// What the report says where switch records take the place of the tracepoint.
 pub(crate) fn fallback() -> Fallback {
     Fallback {

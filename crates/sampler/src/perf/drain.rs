@@ -135,7 +135,7 @@ fn cost_of(body: &Body) -> u64 {
     match body {
         Body::Clock { .. } => 8_000,
         Body::Stack { .. } => 12_000,
-        Body::Switch { .. } => 1_300,
+        Body::Switch { .. } => 900,
         Body::Waking { .. } => 800,
         Body::SwitchedIn | Body::SwitchedOut { .. } => 600,
         _ => 500,

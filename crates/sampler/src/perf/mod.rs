@@ -27,10 +27,11 @@ mod waits;
 
 pub(crate) use calls::KernelCalls;
 pub(crate) use capture::Capture;
-pub(crate) use continuity::{Continuity, fallback as continuity_fallback};
+pub(crate) use continuity::{Continuity, fallback as continuity_fallback, wakeups_fallback};
 pub(crate) use drain::Merge;
 pub(crate) use interner::{Chain, Codes, Stacks, UserHalf};
 use open::Rings;
+pub(crate) use open::kernel_types;
 pub(crate) use probe::probe;
 pub(crate) use spaces::{Mapping, Spaces};
 use tasks::TaskRings;

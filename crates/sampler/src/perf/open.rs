@@ -2,6 +2,7 @@
 
 mod cpus;
 mod opts;
+mod program;
 mod whose;
 
 use std::fs;
@@ -20,6 +21,8 @@ pub(super) use self::cpus::online_cpus;
 use self::cpus::unless_off;
 use self::opts::switch_opts;
 pub(super) use self::opts::{CALL_CHAIN, clock_opts, common_opts, tracepoint_opts, user_stack};
+use self::program::Program;
+pub(crate) use self::program::kernel_types;
 use super::record::Kind;
 use super::threads::Threads;
 use crate::Error;
@@ -57,7 +60,8 @@ struct CpuEvents {
     /// Samples in place of `clock`, with larger copies.
     deep: Option<Counter>,
     /// To be enabled before `stacks`: the tracepoint hands a switch to the event
-    /// enabled last first, so that a stack stands before its switch.
+    /// enabled last first, so that a stack stands before its switch. Where there is
+    /// a `program`, what that writes.
     switch: Counter,
     /// Wakeups of the target's threads.
     waking: Counter,
@@ -87,6 +91,8 @@ pub(crate) struct Rings {
     /// Whose stacks are taken at a switch, once that is known.
     threads: Option<Threads>,
     tracepoints: Tracepoints,
+    /// In place of the tracepoint of switches, where the kernel runs it.
+    program: Option<Program>,
     frequency: u32,
     stack_bytes: u32,
     /// Size of the smallest ring.
@@ -116,6 +122,7 @@ impl Rings {
             kinds: FxHashMap::default(),
             threads: None,
             tracepoints,
+            program: None,
             frequency,
             stack_bytes,
             ring_bytes: 0,
@@ -149,6 +156,7 @@ impl Rings {
             });
         }
         rings.ring_bytes = ring_bytes;
+        rings.prefer_program();
         Ok(rings)
     }
 

@@ -5,6 +5,8 @@
 //! Bytes come from the kernel, but are treated as anybody's: whatever does not
 //! fit is [`Body::Other`], never a panic.
 
+pub(crate) mod told;
+
 use whyslow_events::UserRegisters;
 
 use crate::arch::{GeneralRegisters, Registers};
@@ -20,6 +22,8 @@ pub enum Kind {
     Stack,
     /// `sched_waking`: raw data.
     Waking,
+    /// Our program at `sched_switch`: raw data.
+    Told,
     /// No samples: what the kernel tells by the way.
     SideRecords,
 }
@@ -29,7 +33,7 @@ impl Kind {
     /// every switch goes without: the raw data and the ring tell both, and to
     /// find and write them takes an eighth of the time of a switch.
     pub(crate) fn tells_task(self) -> bool {
-        !matches!(self, Kind::Switch | Kind::Waking)
+        !matches!(self, Kind::Switch | Kind::Waking | Kind::Told)
     }
 }
 
@@ -268,6 +272,7 @@ fn sample(
             (task?, Body::Stack { chain: fields.words()?, user: user_stack(&mut fields) })
         }
         Kind::SideRecords => return None,
+        Kind::Told => told::told(raw_data(&mut fields)?)?,
         Kind::Switch => {
             let data = raw_data(&mut fields)?;
             let previous = Fields(data.get(raw::SWITCH_PREV_PID..)?).u32()?;

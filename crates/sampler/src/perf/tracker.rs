@@ -182,6 +182,8 @@ pub(crate) struct Tracker {
     looks: Looks,
     /// Where no record tells of waits, and of time in the kernel.
     glances: Option<Glances>,
+    /// So many threads in a row had an idle CPU without having been woken before.
+    unheard: u32,
     awaited: Option<Tid>,
     ticks: Option<Ticks>,
     events: Vec<Timed>,
@@ -212,6 +214,7 @@ impl Tracker {
             waits: Waits::new(kernel),
             looks: Looks::default(),
             glances: None,
+            unheard: 0,
             awaited: None,
             ticks: None,
             events: vec![],
@@ -319,6 +322,9 @@ impl Tracker {
         let ours_left = self.knows(previous, time);
         if ours_left {
             self.leave(time, cpu, previous, state, registers, taken);
+        }
+        if previous.0 == 0 {
+            self.woken_from_idleness(time, next);
         }
         self.arrive(time, cpu, next, ours_left);
     }

@@ -2,6 +2,7 @@
 
 #![expect(unsafe_code, reason = "system calls without a safe wrapper")]
 
+mod bpf;
 mod gate;
 mod hold;
 mod output;
@@ -9,6 +10,7 @@ mod period;
 mod pidfd;
 mod priority;
 
+pub(crate) use bpf::{enter_event, event_table, run_at};
 pub(crate) use gate::Gate;
 pub(crate) use hold::{Held, hold};
 pub(crate) use output::redirect;

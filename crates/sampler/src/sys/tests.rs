@@ -137,6 +137,21 @@ fn events_of_one_cpu_share_a_ring() {
 }
 
 #[test]
+fn what_is_no_program_and_no_event_is_refused() {
+    const TRACEPOINT: u32 = u32::MAX;
+    let refusal = run_at(TRACEPOINT, &[0]).unwrap_err();
+    assert!(matches!(refusal, Errno::EINVAL | Errno::EPERM), "{refusal}");
+    match event_table(1) {
+        Err(refusal) => println!("SKIP what_is_no_event: {refusal}"),
+        Ok(table) => {
+            let no_event = fs::File::open("/dev/null").unwrap();
+            enter_event(table.as_fd(), 0, &no_event).unwrap_err();
+            enter_event(table.as_fd(), 1, &no_event).unwrap_err();
+        }
+    }
+}
+
+#[test]
 fn a_clock_gets_another_period_and_what_is_no_clock_does_not() {
     if refuses_events() {
         return;

@@ -45,9 +45,13 @@ impl Rings {
         redirect(clock.file(), events.clock.file()).map_err(|errno| redirect_error(cpu, errno))?;
         learn(&mut self.kinds, &clock, cpu, Kind::Clock)?;
         let ring = (cpu, &events.clock);
-        let [switch, waking, stacks] = [Kind::Switch, Kind::Waking, Kind::Stack]
-            .map(|kind| self.tracepoints.open(&mut self.kinds, kind, stack_bytes, ring));
-        let (switch, waking, stacks) = (switch?, waking?, stacks?);
+        let kinds = &mut self.kinds;
+        let mut open = |kind| self.tracepoints.open(kinds, kind, stack_bytes, ring);
+        let (waking, stacks) = (open(Kind::Waking)?, open(Kind::Stack)?);
+        let switch = match &self.program {
+            Some(program) => program.open_event(&mut self.kinds, ring)?,
+            None => open(Kind::Switch)?,
+        };
         if let Some(threads) = &self.threads {
             let Filters { left, woken } = filters(threads);
             let fail = event_error("filter an event", cpu);

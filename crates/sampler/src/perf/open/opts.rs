@@ -74,7 +74,7 @@ pub(in crate::perf) fn tracepoint_opts(kind: Kind, stack_bytes: u32) -> Opts {
             ..SampleFormat::default()
         },
         Kind::Stack | Kind::Clock => stack(stack_bytes),
-        Kind::Waking => SampleFormat { raw: true, ..SampleFormat::default() },
+        Kind::Waking | Kind::Told => SampleFormat { raw: true, ..SampleFormat::default() },
         Kind::SideRecords => SampleFormat::default(),
     };
     let sample_on = match kind {

@@ -9,6 +9,7 @@ const STACK: u64 = 8;
 const WAKING: u64 = 9;
 const CLOCK: u64 = 10;
 const SIDE: u64 = 11;
+const TOLD: u64 = 12;
 
 fn kind_of(id: u64) -> Option<Kind> {
     match id {
@@ -17,6 +18,7 @@ fn kind_of(id: u64) -> Option<Kind> {
         WAKING => Some(Kind::Waking),
         CLOCK => Some(Kind::Clock),
         SIDE => Some(Kind::SideRecords),
+        TOLD => Some(Kind::Told),
         _ => None,
     }
 }
@@ -85,6 +87,32 @@ fn a_switch_tells_who_left_why_and_for_whom() {
 fn a_kernel_thread_has_no_user_registers() {
     let found = read(&switch(&[0])).unwrap();
     assert!(matches!(found.body, Body::Switch { registers: None, .. }), "{found:?}");
+}
+
+/// What a program writes where a thread leaves in this state and code segment.
+fn left(state: u16, segment: u16) -> Record {
+    let numbers = [101u32, 55].map(u32::to_ne_bytes).concat();
+    let short = [state, segment].map(u16::to_ne_bytes).concat();
+    let registers = words(&[u64::MAX - 37, 3, 2, 1, 0x7f10, 0x7f00, 0x4000]);
+    read(&sample(TOLD, &[&raw_of(&[numbers, short, registers].concat())])).unwrap()
+}
+
+#[test]
+fn a_switch_that_a_program_tells_of_is_the_same() {
+    const USER_64: u16 = 0x33;
+    let told = left(1, USER_64);
+    let seen = read(&switch(&[2, u64::MAX - 37, 3, 2, 1, 0x7f10, 0x7f00, 0x4000])).unwrap();
+    assert_eq!(told, seen);
+    for segment in [0, 0x23] {
+        let told = left(1, segment).body;
+        assert!(matches!(told, Body::Switch { registers: None, .. }), "{told:?}");
+    }
+}
+
+#[test]
+fn who_is_frozen_waits_and_no_signal_ends_that() {
+    let Body::Switch { state, .. } = left(0x8000, 0x33).body else { panic!("no switch") };
+    assert_eq!(state & 3, 2);
 }
 
 #[test]

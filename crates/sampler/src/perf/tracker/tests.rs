@@ -138,6 +138,31 @@ fn a_switch_record_tells_what_the_tracepoint_did_not() {
 }
 
 #[test]
+fn who_has_an_idle_cpu_was_woken_by_an_interrupt_unless_somebody_told() {
+    let once = |told: bool, from: u64| {
+        let waking = told.then(|| (1, waking(from + 2, 7, ROOT, false)));
+        let leaves = (0, switch(from + 1, ROOT, 1, 0));
+        [leaves].into_iter().chain(waking).chain([(0, switch(from + 3, 0, 0, ROOT))])
+    };
+    let found = events(tracker(true), once(true, 1000).chain(once(false, 1010)).collect());
+    let wakers: Vec<_> = found
+        .iter()
+        .filter_map(|(_, event)| match event {
+            Event::Wakeup { by, .. } => Some(*by),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(wakers, [Wakener::Foreign, Wakener::Interrupt]);
+    let misses = |told: bool| {
+        let mut tracker = tracker(true);
+        let all = (1..=20).flat_map(|turn| once(told, 1000 + 10 * turn));
+        all.for_each(|(cpu, record)| tracker.record(cpu, record));
+        tracker.misses_wakeups()
+    };
+    assert_eq!([true, false].map(misses), [false, true]);
+}
+
+#[test]
 fn wakers_are_told_apart() {
     let mut tracker = tracker(true);
     tracker.record(0, fork(1001, ROOT, ROOT, 101));

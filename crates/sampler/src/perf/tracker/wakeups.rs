@@ -16,6 +16,23 @@ impl Tracker {
         self.woken(time, woken, by);
     }
 
+    /// Whether the wakeups of idle CPUs are kept from us: one may be missing because a record
+    /// was lost, so many in a row are not.
+    pub(crate) fn misses_wakeups(&self) -> bool {
+        const MANY: u32 = 16;
+        self.unheard >= MANY
+    }
+
+    /// A thread has a CPU that was idle.
+    pub(super) fn woken_from_idleness(&mut self, time: u64, tid: Tid) {
+        match self.threads.get(&tid).map(|thread| thread.doing) {
+            Some(Doing::Waiting) => self.unheard = self.unheard.saturating_add(1),
+            Some(_) if !self.misses_wakeups() => self.unheard = 0,
+            _ => {}
+        }
+        self.woken_unseen(time, tid);
+    }
+
     /// A thread has a CPU that was idle, and nothing told that it was woken: the kernel kept
     /// that to itself as it did the switch, and to an idle CPU only an interrupt comes.
     pub(super) fn woken_unseen(&mut self, time: u64, tid: Tid) {

@@ -1,0 +1,101 @@
+//! A program of ours that tells of switches in place of the tracepoint, where the kernel
+//! runs it.
+
+mod code;
+mod types;
+
+use std::fs;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+
+use nix::errno::Errno;
+use perf_event_open::count::Counter;
+use perf_event_open::event::sw::Software;
+use rustc_hash::FxHashMap;
+use whyslow_events::Fallback;
+
+use self::code::at_switch;
+pub(crate) use self::types::kernel_types;
+use super::opts::tracepoint_opts;
+use super::{Rings, learn, open_event, redirect_error};
+use crate::Error;
+use crate::error::errno_of;
+use crate::perf::record::Kind;
+use crate::sys::{enter_event, event_table, redirect, run_at};
+
+/// The kernel's description of its types.
+const TYPES: &str = "/sys/kernel/btf/vmlinux";
+
+/// The program, which runs as long as this lives, and where it writes to.
+pub(super) struct Program {
+    /// The event of each CPU.
+    table: OwnedFd,
+    _at_switch: OwnedFd,
+}
+
+impl Program {
+    /// Starts it on all CPUs, of which there are so many at most. Who takes stacks at
+    /// switches opens that event first: the kernel hands a switch to whoever came first.
+    fn start(cpus: u32) -> nix::Result<Program> {
+        let description = fs::read(TYPES).map_err(|error| errno_of(&error))?;
+        let types = kernel_types(&description).ok_or(Errno::ENOENT)?;
+        let table = event_table(cpus)?;
+        let at_switch = run_at(types.switch, &at_switch(&types, table.as_raw_fd()))?;
+        Ok(Program { table, _at_switch: at_switch })
+    }
+
+    /// The event into which it writes on a CPU, disabled; its records go into the ring of
+    /// the clock.
+    pub(super) fn open_event(
+        &self,
+        kinds: &mut FxHashMap<u64, Kind>,
+        (cpu, clock): (u32, &Counter),
+    ) -> Result<Counter, Error> {
+        let counter =
+            open_event("bpf-output", Software::BpfOutput, cpu, &tracepoint_opts(Kind::Told, 0))?;
+        redirect(counter.file(), clock.file()).map_err(|errno| redirect_error(cpu, errno))?;
+        learn(kinds, &counter, cpu, Kind::Told)?;
+        enter_event(self.table.as_fd(), cpu, counter.file()).map_err(|errno| Error::Event {
+            action: "hand an event to a program",
+            cpu,
+            errno,
+        })?;
+        Ok(counter)
+    }
+}
+
+impl Rings {
+    /// Has the program tell of switches. Where the kernel does not run it the tracepoint
+    /// tells the same.
+    pub(super) fn prefer_program(&mut self) {
+        if let Err(errno) = self.start_program() {
+            self.fallbacks.push(Fallback {
+                wanted: "a program at sched_switch".to_owned(),
+                got: "the tracepoint, which costs more".to_owned(),
+                errno: format!("{errno:?}"),
+                remedy: remedy(errno).to_owned(),
+            });
+        }
+    }
+
+    fn start_program(&mut self) -> Result<(), Errno> {
+        let last = self.cpus.iter().map(|events| events.cpu).max().unwrap_or(0);
+        let program = Program::start(last + 1)?;
+        let kinds = &mut self.kinds;
+        let mut open = |cpu, clock| program.open_event(kinds, (cpu, clock));
+        let counters: Result<Vec<Counter>, Error> =
+            self.cpus.iter().map(|events| open(events.cpu, &events.clock)).collect();
+        let counters = counters.map_err(|error| error.errno().unwrap_or(Errno::EIO))?;
+        for (events, counter) in self.cpus.iter_mut().zip(counters) {
+            events.switch = counter;
+        }
+        self.program = Some(program);
+        Ok(())
+    }
+}
+
+fn remedy(errno: Errno) -> &'static str {
+    match errno {
+        Errno::EPERM | Errno::EACCES => "run as root, or with CAP_BPF and CAP_PERFMON",
+        _ => "a kernel that describes its types (CONFIG_DEBUG_INFO_BTF), 5.18 or later",
+    }
+}

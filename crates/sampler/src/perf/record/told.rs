@@ -1,0 +1,22 @@
+//! The records of our own program in the kernel (`perf::open::program`).
+
+use super::{Body, Fields, values};
+use crate::arch::Registers;
+
+/// Length of a record: two threads, state and segment, the registers.
+pub(crate) const LEFT: usize = 12 + 8 * Registers::COUNT;
+/// `TASK_FROZEN` and `TASK_RTLOCK_WAIT` (linux/sched.h): as good as a wait that no signal
+/// ends.
+const FROZEN_OR_LOCKED: u64 = 0x9000;
+const UNINTERRUPTIBLE: u64 = 0x2;
+
+/// The thread that leaves, and what is told of its switch.
+pub(super) fn told(data: &[u8]) -> Option<(u32, Body)> {
+    let mut fields = Fields(data);
+    let (previous, next) = (fields.u32()?, fields.u32()?);
+    let (state, segment) = (u64::from(fields.u16()?), fields.u16()?);
+    let frozen = if state & FROZEN_OR_LOCKED == 0 { 0 } else { UNINTERRUPTIBLE };
+    let registers = Registers::from_ring(values(&mut fields)?);
+    let registers = Registers::are_wide(segment).then_some(registers);
+    Some((previous, Body::Switch { previous, state: state | frozen, next, registers }))
+}
