@@ -96,6 +96,14 @@ impl Unwind for Unwinder {
         self.trails.keep(id, along, stack, unwound.end);
         unwound
     }
+
+    fn function(&mut self, id: SpaceId, address: u64) -> Option<u64> {
+        let mut code = Mapped { id, space: self.spaces.get_mut(id)?, files: &mut self.files };
+        match panic::catch_unwind(AssertUnwindSafe(|| code.at(address))) {
+            Ok(walk::Known::Rule(_, function)) => Some(function),
+            _ => None,
+        }
+    }
 }
 
 /// The code mapped in a space.
