@@ -9,11 +9,11 @@ use crate::{
     report::sound,
 };
 
-/// So seldom that the last sample before most preemptions is of another function.
-const FREQUENCY: &str = "49";
+/// So seldom that the last sample before many preemptions is of another function.
+const FREQUENCY: &str = "99";
 const ROUNDS: &str = "120";
-/// By how much a part of the time may be off: a function is known by its samples, and is
-/// preempted before it has any.
+/// By how much a part of the time may be off: what is preempted in a function before it has a
+/// sample is not known there.
 const CLOSE: f64 = 0.1;
 /// So much of that time must have its whole stack.
 const WHOLE: f64 = 0.95;
@@ -37,7 +37,7 @@ fn threads_are_preempted_in_the_functions_in_which_they_lack_the_cpu() {
     // All of that time, and no other.
     let ns: u64 = stacks.iter().filter(|stack| either(stack)).map(|stack| stack.ns).sum();
     let ratio = ns as f64 / (missing[0] + missing[1]);
-    assert!((0.8..1.1).contains(&ratio), "{ns} of {missing:?}");
+    assert!((0.8..1.15).contains(&ratio), "{ns} of {missing:?}");
     assert!(share(&stacks, preempted, |stack| stack.whole) > WHOLE, "{stacks:#?}");
     // What was not seen there and then counts as lent.
     let report = sound(case.json("r.json"));
