@@ -159,6 +159,7 @@ fn waits() -> Vec<Event> {
             Event::SwitchOut { tid: TID, cpu: CPU, off, stack: Some(STACK) },
             Event::Look { tid: TID, site: id, stack: None },
             Event::Limit { tid: TID, until: Some(Ns(STEP)) },
+            Event::Stood { tid: TID, stack: StackId(0) },
             Event::Wakeup { tid: TID, by: Wakener::Thread(OTHER) },
             Event::SwitchIn { tid: TID, cpu: CPU },
         ]

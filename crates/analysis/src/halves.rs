@@ -69,7 +69,12 @@ impl<'a> Known<'a> {
 
 fn wait<'a>(tables: &'a Tables, key: &Key) -> Option<(StackId, &'a Stack)> {
     match key.place {
-        Place::Stack(id) if key.state.group() != Group::Cpu => Some((id, tables.stacks.get(&id)?)),
+        // Who was preempted most often had not gone into the kernel.
+        Place::Stack(id)
+            if key.state.group() != Group::Cpu && key.state != State::RunqPreempted =>
+        {
+            Some((id, tables.stacks.get(&id)?))
+        }
         _ => None,
     }
 }

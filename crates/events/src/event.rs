@@ -417,4 +417,11 @@ pub enum Event {
         /// When the wait ends at the latest; `None` when its call has no time limit.
         until: Option<Ns>,
     },
+    /// A thread that was preempted was looked at from outside before it had a CPU again.
+    Stood {
+        /// The thread.
+        tid: Tid,
+        /// Where it was interrupted.
+        stack: StackId,
+    },
 }

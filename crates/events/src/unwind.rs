@@ -141,6 +141,9 @@ pub trait Unwind {
         registers: &UserRegisters,
         stack: StackMemory<'_>,
     ) -> Unwound;
+
+    /// Where the function begins that holds `address`, as far as unwind information tells.
+    fn function(&mut self, space: SpaceId, address: u64) -> Option<u64>;
 }
 
 #[cfg(test)]

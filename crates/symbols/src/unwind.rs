@@ -20,6 +20,7 @@ mod registers;
 mod rule;
 mod spaces;
 mod table;
+mod trail;
 mod walk;
 mod way_out;
 
@@ -36,6 +37,7 @@ use crate::unwind::memory::Piece;
 use crate::unwind::modules::Modules;
 use crate::unwind::registers::Registers;
 use crate::unwind::spaces::{Known, Spaces};
+use crate::unwind::trail::Trails;
 use crate::unwind::walk::Code;
 
 /// Unwinds stacks of x86-64 processes of this host.
@@ -43,6 +45,7 @@ use crate::unwind::walk::Code;
 pub struct Unwinder {
     spaces: Spaces,
     files: Read,
+    trails: Trails,
 }
 
 /// What was read of the mapped files.
@@ -64,8 +67,9 @@ impl Unwinder {
 
 impl Unwind for Unwinder {
     fn observe(&mut self, event: &Event) {
-        if matches!(event, Event::Mapping { .. }) {
+        if let Event::Mapping { space, .. } = event {
             self.files.near.clear();
+            self.trails.forget(*space);
         }
         self.spaces.observe(event);
     }
@@ -81,13 +85,24 @@ impl Unwind for Unwinder {
         };
         space.memory.next_stack();
         let mut code = Mapped { id, space, files: &mut self.files };
-        let walk = || walk::walk(&mut code, Registers::from(registers), stack);
+        let mut along = self.trails.along(id, stack);
+        let walk = || walk::walk(&mut code, Registers::from(registers), stack, &mut along);
         // The parsers meet whatever file the target has mapped: a broken one
         // must cost its own stacks and nothing else.
-        panic::catch_unwind(AssertUnwindSafe(walk)).unwrap_or_else(|_| Unwound {
-            addresses: vec![registers.pc],
-            end: StackEnd::BadUnwindInfo,
-        })
+        let walked = panic::catch_unwind(AssertUnwindSafe(walk));
+        let Ok(unwound) = walked else {
+            return Unwound { addresses: vec![registers.pc], end: StackEnd::BadUnwindInfo };
+        };
+        self.trails.keep(id, along, stack, unwound.end);
+        unwound
+    }
+
+    fn function(&mut self, id: SpaceId, address: u64) -> Option<u64> {
+        let mut code = Mapped { id, space: self.spaces.get_mut(id)?, files: &mut self.files };
+        match panic::catch_unwind(AssertUnwindSafe(|| code.at(address))) {
+            Ok(walk::Known::Rule(_, function)) => Some(function),
+            _ => None,
+        }
     }
 }
 

@@ -11,6 +11,8 @@ pub(super) enum Kin {
     Site,
     /// It is of the same thread, before.
     Thread,
+    /// It is of the same thread, a moment later.
+    Next,
     /// It is the same, and goes into the kernel as this one does.
     Kernel(StackId),
     /// It is the same, with the calls of this one.
@@ -49,6 +51,14 @@ impl Tables {
             let (kernel, user, script) = (vec![], vec![first], vec![]);
             let end = StackEnd::SamePlace;
             Some(Stack { kernel, user, script, end, inferred: false, ..*stack })
+        })
+    }
+
+    /// `stack` for what the thread is at a moment later.
+    pub(crate) fn lent_to_next(&mut self, stack: StackId) -> Option<StackId> {
+        self.like(stack, Kin::Next, |stack| {
+            let end = if stack.end.is_whole() { StackEnd::SamePlace } else { stack.end };
+            Some(Stack { end, ..stack.clone() })
         })
     }
 

@@ -129,6 +129,9 @@ impl Builder {
             Event::Look { tid, site, stack } => {
                 self.with(*tid, |track, _| track.look(time, *site, *stack));
             }
+            Event::Stood { tid, stack } => {
+                self.with(*tid, |track, _| track.stood(time, *stack));
+            }
             Event::GilSeen { tid, gil, holder } => {
                 let seen = GilSeen { time, gil: *gil, holder: *holder };
                 // A look at a thread that has just ended is none of a stranger.

@@ -107,7 +107,7 @@ fn name_in_time(thread: &mut Thread, tables: &mut Tables) {
 /// A wait without a call chain, or without its user half, has that of the
 /// thread's last wait at the same site, or of any, and does not count as whole:
 /// another caller may have come there. A turn in the run queue has that of what
-/// came before it.
+/// came before it, which is lent where the thread has run meanwhile.
 fn lend_stacks(
     thread: &mut Thread,
     by_site: &FxHashMap<SiteId, StackId>,
@@ -132,9 +132,13 @@ fn lend_stacks(
                 interval.stack = stack;
                 *before = stack;
             }
-            Doing::Runq { .. } => {
+            Doing::Runq { preempted, .. } => {
                 let own = interval.stack.filter(|stack| tables.reaches_out(*stack));
-                interval.stack = own.or(*before).or(interval.stack);
+                let lent = match *before {
+                    Some(stack) if preempted && own.is_none() => tables.lent_to_next(stack),
+                    before => before,
+                };
+                interval.stack = own.or(lent).or(interval.stack);
                 *before = interval.stack;
             }
             _ => {}

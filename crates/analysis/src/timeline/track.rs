@@ -170,6 +170,13 @@ impl Track {
         }
     }
 
+    pub(super) fn stood(&mut self, time: u64, stack: StackId) {
+        self.seen(time);
+        if let Doing::Runq { preempted: true, .. } = self.doing {
+            self.stack = Some(stack);
+        }
+    }
+
     pub(super) fn sample(
         &mut self,
         time: u64,

@@ -14,6 +14,7 @@ mod leaving;
 mod looks;
 mod newborn;
 pub(crate) mod precise;
+mod preempted;
 mod processes;
 mod repeats;
 mod scripts;
@@ -40,6 +41,7 @@ use gil::Gils;
 use glances::Glances;
 use habits::Habits;
 use looks::Looks;
+use preempted::{Preempted, Stood};
 use repeats::Repeats;
 use scripts::{Lately, Scripts};
 use ticks::{Left, Ticks};
@@ -104,6 +106,7 @@ struct Thread {
     kernel: Rc<[u64]>,
     places: Places,
     beyond: Beyond,
+    stood: Stood,
     reach: Reach,
     /// When it last had a CPU, and what it ran then.
     ran: u64,
@@ -180,6 +183,7 @@ pub(crate) struct Tracker {
     gils: Gils,
     waits: Waits,
     looks: Looks,
+    preempted: Preempted,
     /// Where no record tells of waits, and of time in the kernel.
     glances: Option<Glances>,
     /// So many threads in a row had an idle CPU without having been woken before.
@@ -213,6 +217,7 @@ impl Tracker {
             gils: Gils::default(),
             waits: Waits::new(kernel),
             looks: Looks::default(),
+            preempted: Preempted::default(),
             glances: None,
             unheard: 0,
             awaited: None,

@@ -4,13 +4,14 @@
 use std::rc::Rc;
 
 use gimli::UnwindContext;
-use whyslow_events::{StackMemory, Unwound};
+use whyslow_events::{SpaceId, StackMemory, Unwound};
 
 use crate::unwind::image::Image;
 use crate::unwind::java::Keeps;
 use crate::unwind::memory::Piece;
 use crate::unwind::registers::{PC, Registers, SP};
 use crate::unwind::table::{Section, Sections, Table};
+use crate::unwind::trail::{Along, Trails};
 use crate::unwind::walk::{self, Code, Known};
 
 /// Unwinds a stack. `input` is three sections (`.eh_frame`, `.eh_frame_hdr`,
@@ -34,10 +35,19 @@ pub fn unwind(input: &[u8]) -> [Unwound; 2] {
     }
     let start = registers.get(SP).unwrap_or_default();
     let mut code = OneFile { table: Table::new(sections), context: UnwindContext::new() };
+    let (mut trails, space) = (Trails::default(), SpaceId(0));
     [false, true].map(|whole| {
         let stack = StackMemory { start, bytes: rest, whole, later: None };
-        let chain = walk::walk(&mut code, registers, stack);
+        let chain = walk::walk(&mut code, registers, stack, &mut Along::default());
         assert!((1..=walk::DEEPEST).contains(&chain.addresses.len()), "{chain:?}");
+        // Beside other walks it is the same.
+        for half in [stack.bytes.len() / 2, stack.bytes.len()] {
+            let part = StackMemory { bytes: &stack.bytes[..half], ..stack };
+            let mut along = trails.along(space, part);
+            let beside = walk::walk(&mut code, registers, part, &mut along);
+            trails.keep(space, along, part, beside.end);
+            assert!(half < stack.bytes.len() || beside == chain, "{beside:?} {chain:?}");
+        }
         chain
     })
 }

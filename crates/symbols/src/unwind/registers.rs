@@ -38,6 +38,46 @@ impl Registers {
     }
 }
 
+/// What a function gives back as it got it, and the stack pointer and the program counter
+/// after its return: all that is known of most frames.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Preserved {
+    values: [u64; NUMBERS.len()],
+    known: u32,
+}
+
+/// The numbers of those, the program counter and the stack pointer first.
+const NUMBERS: [u8; 8] = [PC, SP, BP, 3, 12, 13, 14, 15];
+
+impl Preserved {
+    pub(crate) fn pc(&self) -> u64 {
+        self.values[0]
+    }
+
+    pub(crate) fn sp(&self) -> u64 {
+        self.values[1]
+    }
+}
+
+impl Registers {
+    /// All of a frame; `None` where more is known of it.
+    pub(crate) fn preserved(&self) -> Option<Preserved> {
+        let all = PRESERVED | 1 << PC | 1 << SP;
+        let values = NUMBERS.map(|number| self.get(number).unwrap_or_default());
+        (self.known & !all == 0).then_some(Preserved { values, known: self.known })
+    }
+}
+
+impl From<&Preserved> for Registers {
+    fn from(kept: &Preserved) -> Self {
+        let mut registers = Registers { known: kept.known, ..Registers::default() };
+        for (number, value) in NUMBERS.iter().zip(kept.values) {
+            registers.values[usize::from(*number)] = value;
+        }
+        registers
+    }
+}
+
 impl From<&UserRegisters> for Registers {
     fn from(user: &UserRegisters) -> Self {
         let mut registers = Registers::default();

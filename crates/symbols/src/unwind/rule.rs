@@ -198,3 +198,19 @@ impl Saved {
 fn number(register: Register) -> Result<u8, Stop> {
     u8::try_from(register.0).map_err(|_| Stop::Bad)
 }
+
+#[cfg(test)]
+impl Rule {
+    /// Of a function at `function` with a frame of so many bytes, the return address and
+    /// what it `saves` next to that included.
+    pub(crate) fn of_frame(function: u64, size: i64, saves: Option<u8>) -> Rule {
+        const WORD: i64 = 8;
+        Rule {
+            function,
+            signal: false,
+            cfa: Cfa::Register(SP, size),
+            return_address: Saved::At(-WORD),
+            registers: saves.map(|number| (number, Saved::At(-2 * WORD))).into_iter().collect(),
+        }
+    }
+}

@@ -9,6 +9,7 @@ use crate::unwind::java::Keeps;
 use crate::unwind::memory::Piece;
 use crate::unwind::registers::{BP, PC, Registers, SP};
 use crate::unwind::rule::{Rule, Stop};
+use crate::unwind::trail::Along;
 use crate::unwind::{frame_pointer, java, leaf, lost, way_out};
 
 /// Frames that are kept, innermost first: as many as the largest copy can hold, and
@@ -86,11 +87,16 @@ impl Frame {
     }
 }
 
-/// The call chain that begins with `registers`. In the chain a program counter
+/// The call chain that begins with `registers`, `along` a walk before. In the chain a program counter
 /// that no call led to, of a signal's trampoline or of what it interrupted, is one
 /// higher than it was, to look like a return address: what reads the chain
 /// subtracts one from all but the first.
-pub(crate) fn walk(code: &mut impl Code, registers: Registers, stack: StackMemory<'_>) -> Unwound {
+pub(crate) fn walk(
+    code: &mut impl Code,
+    registers: Registers,
+    stack: StackMemory<'_>,
+    along: &mut Along,
+) -> Unwound {
     let mut frame = Frame { registers, from: From::Exactly };
     let mut addresses = vec![frame.pc()];
     let end = loop {
@@ -116,14 +122,19 @@ pub(crate) fn walk(code: &mut impl Code, registers: Registers, stack: StackMemor
             Known::First => break StackEnd::Complete,
             known => {
                 let below = frame.registers.get(SP);
-                if let Err(end) = step(code, &mut frame, &known, stack) {
-                    break end;
-                }
+                let way = match step(code, &mut frame, &known, stack) {
+                    Ok(way) => way,
+                    Err(end) => break end,
+                };
                 let between = below..frame.registers.get(SP);
                 if stack.later.is_some_and(|later| between.contains(&Some(later)))
                     && !is_call(code, &known, &frame)
                 {
                     break StackEnd::BadUnwindInfo;
+                }
+                match way {
+                    Way::Rule => along.reached(&mut frame.registers, stack, &mut addresses),
+                    Way::Other => along.stray(),
                 }
             }
         }
@@ -132,28 +143,38 @@ pub(crate) fn walk(code: &mut impl Code, registers: Registers, stack: StackMemor
     Unwound { addresses, end }
 }
 
+/// By what a step was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    /// The rule for a call, the registers and the stack.
+    Rule,
+    /// Something else.
+    Other,
+}
+
 /// From a frame to its caller. Where that fails, what is left of the frame means nothing.
 fn step(
     code: &mut impl Code,
     frame: &mut Frame,
     known: &Known,
     stack: StackMemory<'_>,
-) -> Result<(), StackEnd> {
+) -> Result<Way, StackEnd> {
     let Known::Rule(rule, function) = known else {
         *frame = without_rule(code, frame, stack)?;
-        return Ok(());
+        return Ok(Way::Other);
     };
-    let below = frame.registers.get(SP);
+    let (below, mut way) = (frame.registers.get(SP), Way::Rule);
     let mut applied = rule.apply(&mut frame.registers, stack);
     if applied == Err(Stop::Unknown(BP)) {
         let lost = lost::frame_pointer(code, frame, rule, *function, stack);
         frame.registers.set(BP, lost);
         applied = rule.apply(&mut frame.registers, stack);
+        way = Way::Other;
     }
     applied.map_err(|stop| end(stop, stack))?;
     if rule.signal {
         frame.from = From::Exactly;
-        return Ok(());
+        return Ok(Way::Other);
     }
     if frame.registers.get(PC) == Some(0) {
         return Err(StackEnd::Complete);
@@ -163,7 +184,7 @@ fn step(
         return Err(StackEnd::BadUnwindInfo);
     }
     frame.from = From::Call;
-    Ok(())
+    Ok(way)
 }
 
 /// Whether `caller` is at a call of the very function that is known `of` a frame. A

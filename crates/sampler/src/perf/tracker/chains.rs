@@ -45,11 +45,11 @@ pub(super) struct Taken {
 
 /// A program counter and where on the stack: with both equal, the way there
 /// nearly always is, too.
-type Place = (u64, u64);
+pub(super) type Place = (u64, u64);
 
 /// Ways on the stack of one thread.
 #[derive(Debug)]
-pub(super) struct Ways<T>(FxHashMap<Place, T>);
+pub(super) struct Ways<T>(pub(super) FxHashMap<Place, T>);
 
 /// Where a thread waited, by program counter and stack pointer.
 pub(super) type Places = Ways<Waited>;
@@ -79,7 +79,7 @@ impl<T> Default for Ways<T> {
 }
 
 impl<T> Ways<T> {
-    fn remember(&mut self, place: Place, way: T) {
+    pub(super) fn remember(&mut self, place: Place, way: T) {
         if self.0.len() >= PLACES && !self.0.contains_key(&place) {
             self.0.clear();
         }
@@ -156,6 +156,7 @@ impl Tracker {
             stack if self.has_no_program(&kernel, stack.as_deref(), &by_pointers) => no_program(),
             Some(stack) => {
                 let user = self.unwind_copy(time, tid, space, &stack, &by_pointers);
+                self.note_stood(tid, space, &stack.registers, &user);
                 self.copies.all += 1;
                 let short = matches!(user.end, StackEnd::CopyTooShort | StackEnd::OverBudget);
                 self.copies.short += u32::from(short);

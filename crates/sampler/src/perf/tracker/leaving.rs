@@ -23,7 +23,8 @@ impl Tracker {
                 self.block(time, tid, uninterruptible, registers, taken)
             }
             off @ Off::Stopped => (off, self.stack_of_wait(time, tid, registers, taken).0),
-            off @ (Off::Preempted | Off::Dead) => (off, None),
+            Off::Preempted => (Off::Preempted, self.stack_of_preempted(time, tid, registers)),
+            Off::Dead => (Off::Dead, None),
         };
         if matches!(off, Off::Blocked { .. }) {
             self.cpus.entry(cpu).or_default().waits += 1;

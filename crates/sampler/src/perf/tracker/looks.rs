@@ -8,6 +8,7 @@ use whyslow_events::{Event, SiteId, StackEnd, Tid, UserRegisters};
 
 use super::chains::Known;
 use super::glances::Glance;
+use super::preempted::Seen;
 use super::{Doing, Tracker};
 use crate::perf::interner::UserHalf;
 use crate::perf::waits::Wait;
@@ -74,6 +75,7 @@ impl Why {
 #[derive(Debug)]
 pub(super) enum Reading {
     Look { tid: Tid, wait: u64, site: SiteId, stack: Option<(UserRegisters, UserHalf)> },
+    Stood(Seen),
     Glance(Glance),
     Gone(Tid),
     Note(Event),
@@ -158,6 +160,7 @@ impl Tracker {
         self.look_at(Why::Known, now, SECOND_LOOKS_PER_ROUND, &clock);
         self.look_at(Why::Unread, now, LOOKS_PER_ROUND, &clock);
         self.look_at(Why::Untold, now, LOOKS_PER_ROUND, &clock);
+        self.look_at_preempted(now, &clock);
     }
 
     /// Looks once more before the window ends.
@@ -281,6 +284,7 @@ impl Tracker {
             let Some((read, reading)) = self.looks.readings.pop_front() else { break };
             match reading {
                 Reading::Note(event) => self.emit(read, event),
+                Reading::Stood(seen) => self.place_preempted(read, seen),
                 Reading::Glance(glance) => self.place_glance(read, glance),
                 Reading::Gone(tid) => self.place_gone(read, tid),
                 Reading::Look { tid, wait, site, stack } => {

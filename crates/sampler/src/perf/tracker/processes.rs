@@ -7,6 +7,7 @@ use whyslow_events::{Cpu, CpuSet, Entrance, Event, Off, Pid, Seen, SpaceId, Tid}
 
 use super::chains::{Beyond, Known, Places, Reach};
 use super::habits::Habits;
+use super::preempted::Stood;
 use super::repeats::Repeats;
 use super::ticks::Left;
 use super::{Doing, Found, Occupant, Process, Thread, Tracker, off_of};
@@ -180,6 +181,7 @@ impl Tracker {
             left: None,
             kernel: Rc::default(),
             places: Places::default(),
+            stood: Stood::default(),
             beyond: Beyond::default(),
             reach: Reach::default(),
             ran: 0,
@@ -257,6 +259,7 @@ impl Tracker {
         }
         if let Some(thread) = self.threads.get_mut(&Tid(pid.0)) {
             (thread.places, thread.beyond, thread.lately) = Default::default();
+            thread.stood = Stood::default();
         }
         let space = self.spaces.create(pid);
         let Some(process) = self.processes.get_mut(&pid) else { return };

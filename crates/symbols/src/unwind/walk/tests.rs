@@ -42,6 +42,10 @@ const CALLED: u64 = 0x1100;
 const CODE: Bare = Bare(0x1000..0x2000);
 const STACK: u64 = 0x8000;
 
+fn walk_alone(user: &UserRegisters, stack: StackMemory<'_>) -> Unwound {
+    walk(&mut { CODE }, Registers::from(user), stack, &mut Along::default())
+}
+
 /// The chain from 0x1000 with the frame pointer at the stack's word `bp`.
 fn chain(bp: Option<u64>, words: &[u64], whole: bool) -> Unwound {
     let mut user = UserRegisters::new(0x1000, STACK);
@@ -50,7 +54,7 @@ fn chain(bp: Option<u64>, words: &[u64], whole: bool) -> Unwound {
     }
     let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
     let stack = StackMemory { start: STACK, bytes: &bytes, whole, later: None };
-    walk(&mut { CODE }, Registers::from(&user), stack)
+    walk_alone(&user, stack)
 }
 
 #[test]
@@ -116,7 +120,7 @@ fn a_frame_pointer_that_points_to_itself_ends_the_chain() {
 fn a_thread_where_no_code_is_has_one_frame() {
     let user = UserRegisters::new(0x5000, STACK);
     let stack = StackMemory { start: STACK, bytes: &[], whole: false, later: None };
-    let unwound = walk(&mut { CODE }, Registers::from(&user), stack);
+    let unwound = walk_alone(&user, stack);
     assert_eq!((unwound.addresses, unwound.end), (vec![0x5000], StackEnd::NoUnwindInfo));
 }
 
@@ -129,7 +133,7 @@ fn a_trampoline_is_passed_by_its_own_code() {
         let words = [0, TRAMPOLINE, 0, 0x1100, 0, STACK + 64, 0x1200];
         let bytes: Vec<u8> = words.iter().flat_map(|word: &u64| word.to_ne_bytes()).collect();
         let stack = StackMemory { start: STACK, bytes: &bytes, whole: true, later: None };
-        let unwound = walk(&mut { CODE }, Registers::from(&user), stack);
+        let unwound = walk_alone(&user, stack);
         assert!(unwound.addresses.starts_with(&[TRAMPOLINE, TRAMPOLINE, 0x1100]), "{unwound:x?}");
     }
 }
@@ -141,7 +145,7 @@ fn what_looks_like_a_trampoline_and_returns_to_no_code_has_a_frame_pointer() {
     let words = [0, 0x7777, 0, 0x1100];
     let bytes: Vec<u8> = words.iter().flat_map(|word: &u64| word.to_ne_bytes()).collect();
     let stack = StackMemory { start: STACK, bytes: &bytes, whole: true, later: None };
-    let unwound = walk(&mut { CODE }, Registers::from(&user), stack);
+    let unwound = walk_alone(&user, stack);
     assert_eq!(unwound.addresses, [TRAMPOLINE, 0x1100]);
 }
 
@@ -154,7 +158,7 @@ fn what_was_read_later_does_not_belong_to_a_copy_when_no_call_leads_to_it() {
         user.set(BP.into(), STACK + 8);
         let later = Some(STACK + later);
         let stack = StackMemory { start: STACK, bytes: &bytes, whole: true, later };
-        let walked = walk(&mut { CODE }, Registers::from(&user), stack);
+        let walked = walk_alone(&user, stack);
         (walked.addresses.len(), walked.end)
     };
     assert_eq!(walked(56), (3, StackEnd::Complete), "nothing was read later");
@@ -170,7 +174,7 @@ fn a_system_call_without_a_rule_returns_to_the_top_of_the_stack() {
         user.set(BP.into(), 0);
         let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
         let stack = StackMemory { start: STACK, bytes: &bytes, whole: true, later: None };
-        let Unwound { addresses, end } = walk(&mut { CODE }, Registers::from(&user), stack);
+        let Unwound { addresses, end } = walk_alone(&user, stack);
         (addresses, end)
     };
     let known = StackEnd::NoUnwindInfo;

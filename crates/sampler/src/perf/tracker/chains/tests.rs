@@ -2,7 +2,7 @@
 //! each word is a frame, and the first zero the end.
 
 use whyslow_events::{
-    Event, Fallback, GilHolder, GilPlace, Off, ReadScripts, ScriptRead, TargetProcess, Unwound,
+    Event, Fallback, GilHolder, GilPlace, ReadScripts, ScriptRead, TargetProcess, Unwound,
 };
 
 use super::further::OVERLAP;
@@ -42,6 +42,11 @@ impl Unwind for Words {
             }
         }
         Unwound { addresses, end: StackEnd::CopyTooShort }
+    }
+
+    /// Functions of 16 bytes.
+    fn function(&mut self, _: SpaceId, address: u64) -> Option<u64> {
+        Some(address / 16 * 16)
     }
 }
 
@@ -105,6 +110,12 @@ fn waits(pid: u32, sp: u64) -> Body {
     Body::Switch { previous: pid, state: 1, next: 7, registers }
 }
 
+/// The thread is preempted at `pc`, and wants to go on.
+fn preempted(pid: u32, pc: u64, sp: u64) -> Body {
+    let registers = Some(Registers::from_ring([0, 0, 0, 0, 0, sp, pc]));
+    Body::Switch { previous: pid, state: 0, next: 7, registers }
+}
+
 fn runs(pid: u32) -> Body {
     Body::Switch { previous: 7, state: 1, next: pid, registers: None }
 }
@@ -129,9 +140,7 @@ fn stacks(bodies: Vec<Body>) -> Vec<Option<Halves>> {
         })
     };
     let used = events.iter().filter_map(|event| match event {
-        Event::SwitchOut { stack, off: Off::Blocked { .. }, .. } | Event::Sample { stack, .. } => {
-            Some(*stack)
-        }
+        Event::SwitchOut { stack, .. } | Event::Sample { stack, .. } => Some(*stack),
         _ => None,
     });
     used.map(|stack| stack.and_then(defined)).collect()
@@ -344,4 +353,24 @@ fn what_proves_a_copy_is_its_outermost_call_and_without_one_its_end() {
     assert_eq!(proof(&bytes, &[PC, 6]), None);
     assert_eq!(proof(&bytes, &[PC]), None);
     assert_eq!(proof(&[0; 2 * OVERLAP], &[PC]), Some(OVERLAP..2 * OVERLAP));
+}
+
+#[test]
+fn who_is_preempted_has_the_stack_of_a_sample_in_the_same_function_at_the_same_depth() {
+    let pid = std::process::id();
+    let sample = |words: &[u64]| {
+        let user = copy(0x7000, words);
+        Body::Clock { kernel: false, chain: Box::default(), user }
+    };
+    let found = stacks(vec![
+        runs(pid),
+        sample(&[0x11, 0]),
+        preempted(pid, PC + 1, 0x7000),
+        runs(pid),
+        preempted(pid, PC + 1, 0x6ff8),
+        runs(pid),
+        preempted(pid, PC + 16, 0x7000),
+    ]);
+    let lent = Some((vec![], vec![PC + 1, 0x11], StackEnd::SamePlace));
+    assert_eq!(found, [whole(&[], &[PC, 0x11]), lent, None, None]);
 }
