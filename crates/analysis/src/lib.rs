@@ -24,6 +24,7 @@ mod halves;
 mod hot;
 mod interpreter;
 mod ledger;
+mod lending;
 mod lengths;
 mod percentile;
 mod phases;

@@ -8,6 +8,7 @@
 use whyslow_events::{Event, EventSource, Timed};
 
 use crate::account::{Account, Accountant, Endings};
+use crate::lending::Lending;
 use crate::quota::Quotas;
 use crate::tables::Tables;
 use crate::timeline::{Builder, Survey, Timeline};
@@ -36,6 +37,7 @@ pub(crate) struct Judged {
 
 /// Reads `source` to its end and judges it in segments of so many events.
 pub(crate) fn judged(source: &mut dyn EventSource, events: usize) -> Judged {
+    let source = &mut Lending::new(source);
     let events = if source.is_repeatable() { events } else { usize::MAX };
     let mut tables = Tables::new(source.header().clone());
     let (mut survey, mut endings) = (Survey::default(), Endings::default());
