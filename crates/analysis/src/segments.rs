@@ -98,6 +98,7 @@ fn in_one(mut tables: Tables, survey: Survey, mut recent: Timeline) -> Judged {
     let mut totals = Totals::new(recent.start, recent.end);
     totals.add(&recent, &quotas, &accounts, &whole);
     let disagreements = accountant.disagreements();
+    tables.header.fallbacks.extend(whole.fallback());
     Judged { tables, totals, recent, accounts, apart: None, disagreements, damage: None }
 }
 
@@ -123,6 +124,7 @@ fn in_many(
         let mut apart = Totals::new(recent.start, recent.end);
         apart.add(&recent, &quotas, &accounts, &whole);
         let disagreements = accountant.disagreements();
+        tables.header.fallbacks.extend(whole.fallback());
         let apart = Some(apart);
         return Judged { tables, totals, recent, accounts, apart, disagreements, damage: None };
     }
