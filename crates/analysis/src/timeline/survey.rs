@@ -58,7 +58,7 @@ impl Survey {
             self.lives[number].get_or_insert_with(|| Life::of(thread)).go_on(thread);
             self.first_stacks(tables, thread);
             self.brief.add(thread);
-            self.waited.add(thread);
+            self.waited.add(thread, tables);
             self.opens.see(thread, self.segments);
         }
         self.segments += 1;

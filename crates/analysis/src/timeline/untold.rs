@@ -3,6 +3,8 @@
 //! came to the same system call from the same place in the code of their process, where
 //! nearly all of these waited for things of one kind.
 
+mod waited;
+
 use std::collections::BTreeMap;
 
 use rustc_hash::FxHashMap;
@@ -14,26 +16,14 @@ use crate::account::cause;
 use crate::cause::{Cause, by_object};
 use crate::tables::Tables;
 
+pub(super) use waited::Waited;
+
 /// Of the time that was seen at a place, less than one part in so many is an exception,
 /// and does not make it a place of several kinds.
 const EXCEPTION: u64 = 20;
 
-/// How long which sites were waited at, and where in the code, ns.
-#[derive(Debug, Default)]
-pub(super) struct Waited(FxHashMap<(SiteId, Option<StackId>), u64>);
-
-impl Waited {
-    pub(super) fn add(&mut self, thread: &Thread) {
-        for (start, end, interval) in thread.spans() {
-            let Doing::Blocked(wait) = interval.doing else { continue };
-            if let Some(site) = wait.site {
-                *self.0.entry((site, interval.stack)).or_default() += end - start;
-            }
-        }
-    }
-}
-
-/// From where a system call is made. What is not known of it is empty.
+/// From where a system call is made: by which calls of an interpreted program, or else by
+/// which native code. What is not known is empty.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Place {
     pid: Pid,
@@ -70,12 +60,16 @@ impl Untold {
     pub(super) fn new(waited: Waited, tables: &Tables) -> Self {
         let mut kinds: FxHashMap<Place, Kinds> = FxHashMap::default();
         let mut seen = 0;
-        for ((site, stack), ns) in waited.0 {
+        for ((site, stack), ns) in waited.sums() {
             let told = tables.sites.get(&site).and_then(by_object);
             let Some(Some(state)) = told else { continue };
             seen += ns;
             let Some(exactly) = place(site, stack, tables) else { continue };
-            for place in wider(exactly) {
+            let vaguely = vaguer(&exactly, stack, tables);
+            let mut places = vec![exactly];
+            places.extend(vaguely);
+            places.dedup();
+            for place in places {
                 let kind = kinds.entry(place).or_default().entry(state);
                 let (sum, most) = kind.or_insert((0, (0, site)));
                 *sum += ns;
@@ -113,15 +107,27 @@ impl Untold {
         let found = match tables.sites.get(&site).and_then(by_object) {
             // The kernel's frames may tell.
             Some(None) => match cause(tables, Some(site), stack) {
-                Cause::State(State::Unknown | State::IoOther) => place(site, stack, tables)
-                    .and_then(|place| self.like.get(&place))
-                    .map_or(Found::Unknown, |like| Found::Like(*like)),
+                Cause::State(State::Unknown | State::IoOther) => {
+                    self.like(site, stack, tables).map_or(Found::Unknown, Found::Like)
+                }
                 _ => Found::Told,
             },
             _ => Found::Told,
         };
         self.known.insert((site, stack), found);
         found
+    }
+
+    fn like(&self, site: SiteId, stack: Option<StackId>, tables: &Tables) -> Option<SiteId> {
+        let place = place(site, stack, tables)?;
+        let like = self.like.get(&place).copied();
+        // Native code is the same for all calls of an interpreted program.
+        let nowhere = || {
+            let somewhere = !place.script.is_empty() || !tables.is_python(place.pid);
+            let nowhere = Place { user: vec![], ..place };
+            if somewhere { None } else { self.like.get(&nowhere).copied() }
+        };
+        like.or_else(nowhere)
     }
 
     /// How much was lent, if anything was.
@@ -146,27 +152,19 @@ impl Untold {
 
 fn place(site: SiteId, stack: Option<StackId>, tables: &Tables) -> Option<Place> {
     let site = tables.sites.get(&site)?;
-    let stack = stack.and_then(|stack| tables.stacks.get(&stack));
-    Some(Place {
-        pid: site.pid,
-        entry: site.entry.clone(),
-        pc: site.pc,
-        user: stack.map_or_else(Vec::new, |stack| stack.user.clone()),
-        script: stack.map_or_else(Vec::new, |stack| stack.script.clone()),
-    })
+    let (user, script) = match stack.and_then(|stack| tables.stacks.get(&stack)) {
+        None => (vec![], vec![]),
+        Some(stack) if stack.script.is_empty() => (stack.user.clone(), vec![]),
+        Some(stack) => (vec![], stack.script.clone()),
+    };
+    Some(Place { pid: site.pid, entry: site.entry.clone(), pc: site.pc, user, script })
 }
 
-/// A place, and what is known of it where less is.
-fn wider(place: Place) -> Vec<Place> {
-    let mut places = vec![place.clone()];
-    for less in
-        [Place { script: vec![], ..place.clone() }, Place { user: vec![], script: vec![], ..place }]
-    {
-        if places.last() != Some(&less) {
-            places.push(less);
-        }
-    }
-    places
+/// The same place as it is where less is known of it.
+fn vaguer(place: &Place, stack: Option<StackId>, tables: &Tables) -> [Place; 2] {
+    let user = stack.and_then(|stack| tables.stacks.get(&stack)).map(|stack| stack.user.clone());
+    let nowhere = Place { user: vec![], script: vec![], ..place.clone() };
+    [Place { user: user.unwrap_or_default(), ..nowhere.clone() }, nowhere]
 }
 
 /// The site with the most time of the kind that nearly all are of.

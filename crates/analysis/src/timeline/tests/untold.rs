@@ -129,6 +129,17 @@ fn another_place_is_no_example() {
 }
 
 #[test]
+fn where_the_calls_were_not_read_the_thread_is_where_it_is_seen_before_or_next() {
+    // One that is told too soon to be looked at, and two looks at sets that are gone.
+    let before = [(CLOSED, 3, 2), (CLIENT, 1, 6), (CLOSED, 3, 2)];
+    assert_eq!(waited(&before), only(State::Idle, 10));
+    let next = [(CLIENT, 2, 6), (CLOSED, 3, 2)];
+    assert_eq!(waited(&next), only(State::Idle, 8));
+    let elsewhere = [(CLIENT, 2, 6), (CLIENT, 4, 6), (CLOSED, 3, 2)];
+    assert_eq!(waited(&elsewhere)[State::Unknown.key()], 2);
+}
+
+#[test]
 fn where_the_calls_are_not_known_all_of_a_place_must_agree() {
     let one = [(CLIENT, 3, 6), (CLIENT, 4, 6), (CLOSED, 1, 2)];
     assert_eq!(waited(&one), only(State::Idle, 14));
