@@ -1,9 +1,10 @@
 //! One small program for each verdict.
 
-use whyslow_events::{Entry, Event, Pid, Site, SiteId};
+use whyslow_events::{Capabilities, Entry, Event, Header, InMemory, Pid, Site, SiteId};
 
+use crate::analyze;
 use crate::report::{Class, Report};
-use crate::script::{Script, futex};
+use crate::script::{Script, futex, header};
 
 /// `doing` over and over, `columns` in all.
 fn repeat(doing: &str, columns: usize) -> String {
@@ -313,4 +314,17 @@ fn phases_follow_the_change() {
         phases,
         [(0, 20_000_000, Class::CpuBound), (20_000_000, 40_000_000, Class::IoBound)]
     );
+}
+
+#[test]
+fn only_who_was_refused_something_is_told_to_be_root() {
+    let script = Script::new(2).thread("main", "??????????#");
+    let summary = |capabilities| {
+        let header = Header { capabilities, ..header(2) };
+        let verdict = analyze(&mut InMemory::new(header, script.events())).report.verdict;
+        assert_eq!(verdict.class, Class::Inconclusive);
+        verdict.summary
+    };
+    assert!(summary(Capabilities::default()).ends_with("record again as root, or for longer."));
+    assert!(summary(Capabilities::ALL).ends_with("record again, for longer."));
 }
