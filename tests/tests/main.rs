@@ -27,6 +27,7 @@ mod procfs;
 mod python;
 mod recording;
 mod report;
+mod sets;
 mod sizes;
 mod soak;
 mod stacks;

@@ -292,6 +292,37 @@ while time.monotonic() < end:
     assert!(elsewhere * 10 < disk, "{elsewhere} ns elsewhere: {}", report["ledger"]["process"]);
 }
 
+/// Whoever is seen there first, early or late, tells of all that take as long.
+#[test]
+fn waits_before_the_first_look_are_like_those_after_it() {
+    needs_perf!();
+    let case = case();
+    // Each length has digits of its own, and takes its turn twice.
+    let script = "\
+import time
+waited = 0
+for us in (20000, 5000, 1000, 250, 60) * 2:
+    end = time.monotonic() + 0.15
+    while time.monotonic() < end:
+        began = time.monotonic_ns()
+        time.sleep(us / 1e6)
+        waited += time.monotonic_ns() - began
+open('truth', 'w').write(str(waited))
+";
+    let Some(report) = python(&case, script) else { skip!("no python3") };
+    let waited: u64 = case.text("truth").parse().unwrap();
+    let (asleep, unknown) = (time(&report, "sleep"), time(&report, "unknown"));
+    let ledger = &report["ledger"]["process"];
+    assert!(unknown * 200 < waited, "{unknown} of {waited} ns unknown: {ledger}");
+    // Its clock counts the way to the CPU, too.
+    let ours = asleep + time(&report, "runq");
+    assert!(ours * 10 > waited * 9 && asleep * 20 < waited * 21, "{waited} ns: {ledger}");
+    let fallbacks = report["engine"]["fallbacks"].as_array().unwrap();
+    let said = fallbacks.iter().find(|it| it["wanted"] == "the cause of each wait");
+    let said = said.and_then(|it| it["got"].as_str()).expect("it says how much is lent");
+    assert!(said.contains("taken to be like"), "{said}");
+}
+
 #[test]
 fn processes_joined_by_pipes_are_bound_by_the_slow_one() {
     needs_perf!();

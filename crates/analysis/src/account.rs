@@ -215,7 +215,8 @@ impl Judge {
     }
 }
 
-fn cause(tables: &Tables, site: Option<SiteId>, stack: Option<StackId>) -> Cause {
+/// The cause of a wait at `site`, by the kernel's half of `stack`, too.
+pub(crate) fn cause(tables: &Tables, site: Option<SiteId>, stack: Option<StackId>) -> Cause {
     let site = site.and_then(|site| tables.sites.get(&site));
     let frames: Vec<&str> = stack
         .and_then(|stack| tables.stacks.get(&stack))

@@ -76,7 +76,7 @@ pub(crate) fn analyze_segments(
     let threads = ledger::total(&by_thread);
     let shares = shares(&roll, &pieces, idle);
     let waits = waits.rows(&tables, &mut frames);
-    let verdict = judge(&roll, &by_thread, locked, (&shares, &threads, &waits));
+    let verdict = judge(&roll, &by_thread, locked, (&shares, &threads, &waits), remedy(&tables));
     let hot = hot::hot(&pieces, &mut frames);
     let context = Context { verdict: &verdict, waits: &waits, hot: &hot, shares: &shares };
     let detailed = match apart {
@@ -171,6 +171,7 @@ fn judge(
     by_thread: &[PerState<u64>],
     locked_ns: u64,
     (shares, threads, waits): (&PerState<f64>, &PerState<u64>, &[report::Wait]),
+    remedy: &'static str,
 ) -> Verdict {
     let owned = timeline.threads.iter().map(|thread| thread.pid).zip(by_thread);
     verdict(&Facts {
@@ -181,9 +182,19 @@ fn judge(
         sharers: Sharers::of(owned, timeline.duration()),
         usable_cpus: timeline.usable_cpus,
         lost: timeline.lost > 0,
+        remedy,
         waits,
         sampling: timeline.sampling(),
     })
+}
+
+/// What shows more of the time that could not be seen.
+fn remedy(tables: &Tables) -> &'static str {
+    match tables.header.capabilities.wakeups {
+        // Nothing was refused.
+        true => "record again, for longer",
+        false => "record again as root, or for longer",
+    }
 }
 
 /// What the times and counts say of their own worth. Of stacks it says nothing yet.

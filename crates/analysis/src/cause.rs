@@ -89,6 +89,23 @@ fn told(site: &Site, gil: bool) -> Told {
     }
 }
 
+/// What the object of a wait tells, if anything does; `None` where the call leaves nothing
+/// to it.
+pub(crate) fn by_object(site: &Site) -> Option<Option<State>> {
+    use syscalls::Rule;
+    let Entry::Syscall(name) = &site.entry else { return None };
+    let rule = syscalls::rule(name)?;
+    match rule {
+        Rule::Reads | Rule::Writes | Rule::Polls if objects::is_unresolved(&site.object) => {
+            Some(None)
+        }
+        Rule::Reads => Some(objects::read(&site.object)),
+        Rule::Writes => Some(objects::written(&site.object)),
+        Rule::Polls => Some(objects::polled(&site.object)),
+        Rule::Is(_) | Rule::Likely(_) | Rule::Futex => None,
+    }
+}
+
 /// `FUTEX_LOCK_PI` and `FUTEX_LOCK_PI2`.
 const FUTEX_LOCKS: [u32; 2] = [6, 13];
 

@@ -23,6 +23,7 @@ mod halves;
 mod hot;
 mod interpreter;
 mod ledger;
+mod lending;
 mod lengths;
 mod library;
 mod percentile;

@@ -8,6 +8,7 @@
 use whyslow_events::{Event, EventSource, Timed};
 
 use crate::account::{Account, Accountant, Endings};
+use crate::lending::Lending;
 use crate::quota::Quotas;
 use crate::tables::Tables;
 use crate::timeline::{Builder, Survey, Timeline};
@@ -36,6 +37,7 @@ pub(crate) struct Judged {
 
 /// Reads `source` to its end and judges it in segments of so many events.
 pub(crate) fn judged(source: &mut dyn EventSource, events: usize) -> Judged {
+    let source = &mut Lending::new(source);
     let events = if source.is_repeatable() { events } else { usize::MAX };
     let mut tables = Tables::new(source.header().clone());
     let (mut survey, mut endings) = (Survey::default(), Endings::default());
@@ -96,6 +98,7 @@ fn in_one(mut tables: Tables, survey: Survey, mut recent: Timeline) -> Judged {
     let mut totals = Totals::new(recent.start, recent.end);
     totals.add(&recent, &quotas, &accounts, &whole);
     let disagreements = accountant.disagreements();
+    tables.header.fallbacks.extend(whole.fallback());
     Judged { tables, totals, recent, accounts, apart: None, disagreements, damage: None }
 }
 
@@ -121,6 +124,7 @@ fn in_many(
         let mut apart = Totals::new(recent.start, recent.end);
         apart.add(&recent, &quotas, &accounts, &whole);
         let disagreements = accountant.disagreements();
+        tables.header.fallbacks.extend(whole.fallback());
         let apart = Some(apart);
         return Judged { tables, totals, recent, accounts, apart, disagreements, damage: None };
     }

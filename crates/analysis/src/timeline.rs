@@ -14,6 +14,7 @@ mod settle;
 mod survey;
 mod track;
 mod unseen;
+mod untold;
 mod wakers;
 mod ways;
 mod whole;

@@ -53,6 +53,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) usable_cpus: usize,
     /// Records were lost.
     pub(crate) lost: bool,
+    /// What shows more, where it was not that.
+    pub(crate) remedy: &'static str,
     pub(crate) waits: &'a [Wait],
     /// How much of the thread time is sampled.
     pub(crate) sampling: Sampling,

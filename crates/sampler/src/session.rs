@@ -408,7 +408,6 @@ impl Session {
             self.tracker.note(end, Event::KernelCpu { tid: None, cpu_ns });
         }
         self.tracker.note_script_reads(end);
-        self.tracker.note_glances(end);
         if let Some(mut rein) = self.rein.take() {
             self.tracker.note(end, Event::Thinned(rein.said(self.costs(end))));
         }

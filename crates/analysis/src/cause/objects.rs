@@ -4,6 +4,23 @@ use whyslow_events::{Object, TcpRole};
 
 use crate::State;
 
+/// The family of a socket whose family is not known.
+const UNRESOLVED: &str = "socket";
+
+/// Whether it is a socket, or sockets are watched, that no table had: one that was new, or
+/// closed.
+pub(super) fn is_unresolved(object: &Object) -> bool {
+    match object {
+        Object::Socket(family) => family == UNRESOLVED,
+        Object::Set { members, .. } => {
+            let unseen = |member: &Object| matches!(member, Object::Unseen);
+            members.iter().any(is_unresolved)
+                && members.iter().all(|member| unseen(member) || is_unresolved(member))
+        }
+        _ => false,
+    }
+}
+
 /// A read: the peer of a connection we accepted owes us nothing, so a server
 /// that reads from it waits for the next request.
 pub(super) fn read(object: &Object) -> Option<State> {

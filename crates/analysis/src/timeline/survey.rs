@@ -9,6 +9,7 @@ use super::counts::{Counts, Ours};
 use super::open::Opens;
 use super::settle::Lender;
 use super::unseen::Calls;
+use super::untold::{Untold, Waited};
 use super::whole::Whole;
 use super::{Doing, Thread, Timeline};
 use crate::tables::Tables;
@@ -21,6 +22,7 @@ pub(crate) struct Survey {
     first_stacks: FxHashMap<SiteId, First>,
     opens: Opens,
     brief: Brief,
+    waited: Waited,
     segments: u32,
 }
 
@@ -56,6 +58,7 @@ impl Survey {
             self.lives[number].get_or_insert_with(|| Life::of(thread)).go_on(thread);
             self.first_stacks(tables, thread);
             self.brief.add(thread);
+            self.waited.add(thread, tables);
             self.opens.see(thread, self.segments);
         }
         self.segments += 1;
@@ -67,7 +70,8 @@ impl Survey {
         let named = first_stacks.map(|(site, it)| (site, tables.named_at(it.stack, it.at.1)));
         let named = named.collect();
         let lender = Lender::new(named, Calls::new(self.brief, tables));
-        Whole::new(self.lives, lender, self.opens, tables)
+        let untold = Untold::new(self.waited, tables);
+        Whole::new(self.lives, (lender, untold), self.opens, tables)
     }
 
     /// The first stack of a site that has a user half, else the last without.

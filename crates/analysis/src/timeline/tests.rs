@@ -7,6 +7,7 @@ mod polled;
 mod segments;
 mod unheard;
 mod unseen;
+mod untold;
 
 use std::collections::BTreeMap;
 

@@ -5,13 +5,14 @@
 use std::collections::VecDeque;
 use std::ops::Range;
 
-use whyslow_events::Pid;
+use whyslow_events::{Fallback, Pid};
 
 use super::correct::{Correction, corrections};
 use super::delays::Delays;
 use super::open::Opens;
 use super::settle::{Certain, Lender};
 use super::survey::Life;
+use super::untold::Untold;
 use super::wakers::Wakers;
 use super::{Thread, Timeline};
 use crate::tables::Tables;
@@ -23,6 +24,7 @@ pub(crate) struct Whole {
     threads: Vec<Told>,
     opens: Opens,
     lender: Lender,
+    untold: Untold,
     wakers: Wakers,
     delays: Delays,
     segment: u32,
@@ -43,7 +45,7 @@ struct Told {
 impl Whole {
     pub(super) fn new(
         mut lives: Vec<Option<Life>>,
-        lender: Lender,
+        (lender, untold): (Lender, Untold),
         opens: Opens,
         tables: &Tables,
     ) -> Self {
@@ -65,6 +67,7 @@ impl Whole {
             threads: threads.collect(),
             opens,
             lender,
+            untold,
             wakers: Wakers::default(),
             delays: Delays::default(),
             segment: 0,
@@ -79,6 +82,7 @@ impl Whole {
                 told.certain.determine(thread);
             }
             self.lender.settle(thread, tables);
+            self.untold.lend(thread, tables);
         }
         timeline.judge_queues();
         for thread in &mut timeline.threads {
@@ -94,6 +98,11 @@ impl Whole {
             self.delays.split_waits(timeline);
         }
         self.segment += 1;
+    }
+
+    /// What had to be done without, by all segments.
+    pub(crate) fn fallback(&self) -> Option<Fallback> {
+        self.untold.said()
     }
 
     /// Our on-CPU time of what can be compared with the kernel's, in a segment.

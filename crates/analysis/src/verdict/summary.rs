@@ -57,7 +57,7 @@ fn inconclusive(facts: &Facts<'_>, wall: &str) -> String {
     let remedy = if facts.lost {
         "records were lost, so record again with less load or a lower --freq"
     } else {
-        "record again as root, or for longer"
+        facts.remedy
     };
     format!(
         "Inconclusive: {} of {wall} could not be seen, and that could change the answer; {remedy}.",

@@ -1,9 +1,10 @@
 //! One small program for each verdict.
 
-use whyslow_events::{Entry, Event, Object, Pid, Site, SiteId};
+use whyslow_events::{Capabilities, Entry, Event, Header, InMemory, Object, Pid, Site, SiteId};
 
+use crate::analyze;
 use crate::report::{Class, Report};
-use crate::script::{Script, futex};
+use crate::script::{Script, futex, header};
 
 /// `doing` over and over, `columns` in all.
 fn repeat(doing: &str, columns: usize) -> String {
@@ -329,4 +330,17 @@ fn what_most_is_waited_for_is_named_and_nothing_that_is_not() {
     };
     assert!(files("xxxxxxyyzz").contains("disk, mostly /data/x (pread64)"));
     assert!(files("xxxxyyyzzz").contains("disk, mostly in pread64"));
+}
+
+#[test]
+fn only_who_was_refused_something_is_told_to_be_root() {
+    let script = Script::new(2).thread("main", "??????????#");
+    let summary = |capabilities| {
+        let header = Header { capabilities, ..header(2) };
+        let verdict = analyze(&mut InMemory::new(header, script.events())).report.verdict;
+        assert_eq!(verdict.class, Class::Inconclusive);
+        verdict.summary
+    };
+    assert!(summary(Capabilities::default()).ends_with("record again as root, or for longer."));
+    assert!(summary(Capabilities::ALL).ends_with("record again, for longer."));
 }

@@ -9,7 +9,6 @@ mod budget;
 mod chains;
 mod gil;
 mod glances;
-mod habits;
 mod leaving;
 mod looks;
 mod newborn;
@@ -39,7 +38,6 @@ use budget::Budget;
 use chains::{Beyond, Copies, Places, Reach, Taken, Unwinding};
 use gil::Gils;
 use glances::Glances;
-use habits::Habits;
 use looks::Looks;
 use preempted::{Preempted, Stood};
 use repeats::Repeats;
@@ -119,7 +117,6 @@ struct Thread {
     lately: Lately,
     /// Somebody looked at the wait it is in.
     looked_at: bool,
-    habits: Habits,
     repeats: Repeats,
     left_on_clock: Left,
 }
@@ -133,7 +130,6 @@ struct Process {
     bare: bool,
     /// When it began a thread last.
     bore: Option<u64>,
-    habits: Habits,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

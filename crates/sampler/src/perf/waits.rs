@@ -189,11 +189,14 @@ impl Waits {
             }
         }
         let before = clock::own_cpu();
-        let object = self.object(pid, subject, arguments, blocked_now);
+        let object = match self.object(pid, subject, arguments, blocked_now) {
+            object if blocked_now || !may_be_over(&object) => object,
+            _ => Object::Unseen,
+        };
         let dear =
             u64::try_from((clock::own_cpu().saturating_sub(before) * PER_TELLING).as_nanos())
                 .unwrap_or(u64::MAX);
-        let seen = object != Object::Unseen && call != Call::Unknown;
+        let seen = is_told(&object) && call != Call::Unknown;
         if let Some(cached) = cached
             && !seen
         {
@@ -253,6 +256,22 @@ impl Waits {
     }
 }
 
+/// Whether what was looked at when the wait had begun may have been taken apart since: a set
+/// that watches nothing, or only sockets that are closed, or not open yet.
+fn may_be_over(object: &Object) -> bool {
+    let is_closed = |member: &Object| matches!(member, Object::Unseen | Object::Socket(_));
+    matches!(object, Object::Set { members, .. } if members.iter().all(is_closed))
+}
+
+/// Whether anything of it is known.
+fn is_told(object: &Object) -> bool {
+    match object {
+        Object::Unseen => false,
+        Object::Set { members, .. } => members[..] != [Object::Unseen],
+        _ => true,
+    }
+}
+
 /// The arguments that tell what is waited on from what is merely passed.
 fn identify(subject: Subject, [a, b, c]: [u64; 3]) -> [u64; 3] {
     match subject {
@@ -272,4 +291,26 @@ fn futex_operation(argument: u64) -> u32 {
 /// The expected value as far as it tells locks from counters: 0, 1, 2, or more.
 fn futex_expected(argument: u64) -> u32 {
     (argument as u32).min(3)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn set(members: &[Object]) -> Object {
+        Object::Set { members: members.to_vec(), complete: true }
+    }
+
+    #[test]
+    fn a_set_that_was_read_late_and_watches_nothing_tells_nothing() {
+        let closed = Object::Socket("socket".to_owned());
+        assert!(may_be_over(&set(&[])) && may_be_over(&set(&[closed.clone(), Object::Unseen])));
+        assert!(!may_be_over(&set(&[closed, Object::EventFd])) && !may_be_over(&Object::None));
+    }
+
+    #[test]
+    fn a_set_of_which_no_member_was_read_is_worth_another_look() {
+        assert!(!is_told(&Object::Unseen) && !is_told(&set(&[Object::Unseen])));
+        assert!(is_told(&set(&[])) && is_told(&set(&[Object::Unseen, Object::EventFd])));
+    }
 }

@@ -38,6 +38,10 @@ impl Tracker {
             return;
         }
         if let Some(thread) = self.threads.get_mut(&tid) {
+            if thread.doing == Doing::Waiting {
+                // Nobody told since when.
+                thread.ran = time;
+            }
             thread.wait += 1;
             thread.site = None;
             thread.left = None;

@@ -1,8 +1,9 @@
 //! Where threads wait, when no record tells: every few milliseconds each thread
 //! that may be blocked is looked at, whatever the records say by then. The look
-//! holds for the wait that began before it and ended after it, if there is one.
+//! holds for the wait that ended after it, if that began before it, too, or while it
+//! was under way and the thread ran until then.
 
-use whyslow_events::{Event, Fallback, SiteId, SpaceId, StackId, Tid, UserRegisters};
+use whyslow_events::{Event, SiteId, SpaceId, StackId, Tid, UserRegisters};
 
 use super::looks::Reading;
 use super::{Doing, Tracker};
@@ -21,20 +22,6 @@ const UNSEEN_PART: u64 = 20;
 /// For so long, ns: looks that come sooner leave less unseen, and that is no
 /// reason to stop.
 const HUNGER: u64 = 100_000_000;
-
-/// Waits, and their time.
-#[derive(Clone, Copy, Debug, Default)]
-struct Sum {
-    waits: u64,
-    ns: u64,
-}
-
-impl Sum {
-    fn add(&mut self, ns: u64) {
-        self.waits += 1;
-        self.ns += ns;
-    }
-}
 
 /// A look at a thread, from `start` on.
 #[derive(Debug)]
@@ -55,9 +42,6 @@ pub(super) struct Glances {
     /// Time in waits that ended unseen, since the last round.
     missed: u64,
     hungry_until: u64,
-    seen: Sum,
-    lent: Sum,
-    unknown: Sum,
 }
 
 impl Glances {
@@ -165,7 +149,8 @@ impl Tracker {
     pub(super) fn place_glance(&mut self, read: u64, glance: Glance) {
         let Glance { start, tid, site, stack, limit } = glance;
         let Some(thread) = self.threads.get_mut(&tid) else { return };
-        if thread.doing != Doing::Waiting || thread.asleep > start {
+        // What ran when the look began has gone to wait since, once.
+        if thread.doing != Doing::Waiting || thread.asleep.min(thread.ran) > start {
             return;
         }
         thread.site = Some(site);
@@ -178,63 +163,16 @@ impl Tracker {
         }
     }
 
-    /// The wait that ends at `time` is remembered, if somebody looked; if not,
-    /// it is taken to be like others.
+    /// A wait ends at `time`: whether anybody looked.
     pub(super) fn settle_wait(&mut self, time: u64, tid: Tid) {
         let Some(glances) = &mut self.glances else { return };
         let Some(thread) = self.threads.get_mut(&tid) else { return };
         if thread.doing != Doing::Waiting {
             return;
         }
-        let looked_at = std::mem::take(&mut thread.looked_at);
-        let span = time.saturating_sub(thread.asleep.max(self.start));
-        let mut process = self.processes.get_mut(&thread.pid);
-        if let Some(site) = thread.site {
-            glances.seen.add(span);
-            if looked_at && thread.asleep > 0 {
-                thread.habits.see(span, site);
-                if let Some(process) = &mut process {
-                    process.habits.see(span, site);
-                }
-            }
-            return;
+        thread.looked_at = false;
+        if thread.site.is_none() {
+            glances.missed += time.saturating_sub(thread.asleep.max(self.start));
         }
-        glances.missed += span;
-        let of_process = || process.and_then(|process| process.habits.lend(span));
-        match thread.habits.lend(span).or_else(of_process) {
-            Some(site) => {
-                glances.lent.add(span);
-                self.emit(time, Event::Look { tid, site, stack: None });
-            }
-            None => glances.unknown.add(span),
-        }
-    }
-
-    /// Says at `time`, the end, how many causes were seen.
-    pub(crate) fn note_glances(&mut self, time: u64) {
-        let Some(Glances { seen, lent, unknown, .. }) = self.glances else { return };
-        if lent.waits + unknown.waits == 0 {
-            return;
-        }
-        let all = (seen.ns + lent.ns + unknown.ns).max(1) as f64;
-        let percent = |sum: Sum| 100.0 * sum.ns as f64 / all;
-        let got = format!(
-            "{} looked at ({:.1} % of the time), {} taken to be like those of the same length \
-             ({:.1} %), {} unknown ({:.1} %)",
-            seen.waits,
-            percent(seen),
-            lent.waits,
-            percent(lent),
-            unknown.waits,
-            percent(unknown),
-        );
-        let fallback = Fallback {
-            wanted: "the cause of each wait".to_owned(),
-            got,
-            errno: Fallback::NO_ERROR.to_owned(),
-            remedy: "short waits are over before a look; with privilege each is recorded"
-                .to_owned(),
-        };
-        self.emit(time, Event::Fallback(fallback));
     }
 }

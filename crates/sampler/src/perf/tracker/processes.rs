@@ -6,7 +6,6 @@ use std::rc::Rc;
 use whyslow_events::{Cpu, CpuSet, Entrance, Event, Off, Pid, Seen, SpaceId, Tid};
 
 use super::chains::{Beyond, Known, Places, Reach};
-use super::habits::Habits;
 use super::preempted::Stood;
 use super::repeats::Repeats;
 use super::ticks::Left;
@@ -17,8 +16,7 @@ use crate::target::Attached;
 
 impl Process {
     fn new(space: SpaceId, name: String) -> Self {
-        let habits = Habits::default();
-        Process { space, name, alive: 0, bare: false, bore: None, habits }
+        Process { space, name, alive: 0, bare: false, bore: None }
     }
 }
 
@@ -190,7 +188,6 @@ impl Tracker {
             awake: 0,
             lately,
             looked_at: false,
-            habits: Habits::default(),
             repeats: Repeats::default(),
             left_on_clock: Left::default(),
         });

@@ -1,0 +1,156 @@
+//! What a thread usually waits for, by how long it takes. A look falls into a wait in
+//! proportion to its length, so that among waits of about the same length every kind
+//! is seen as often as it happens.
+
+use whyslow_events::SiteId;
+
+/// Looks behind that are remembered of one length; then older ones count half.
+const REMEMBERED: u32 = 64;
+/// So many looks behind tell what a wait is like; where there are fewer, those ahead
+/// are asked, too: the first of them may have met the exception.
+const TELLING: u32 = 8;
+
+/// A wait that somebody looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Sight {
+    pub(super) span: u64,
+    pub(super) site: SiteId,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Habit {
+    /// Binary digits of the length.
+    length: u32,
+    site: SiteId,
+    /// Looks at waits that ended before now, and after.
+    behind: u32,
+    ahead: u32,
+    lent_ns: u64,
+}
+
+/// The waits of a thread, or of a process.
+#[derive(Debug, Default)]
+pub(super) struct Habits(Vec<Habit>);
+
+impl Habits {
+    /// A wait that ends later.
+    pub(super) fn foresee(&mut self, sight: Sight) {
+        self.of(sight).ahead += 1;
+    }
+
+    /// A wait that ends now, and was foreseen.
+    pub(super) fn see(&mut self, sight: Sight) {
+        let habit = self.of(sight);
+        habit.ahead = habit.ahead.saturating_sub(1);
+        habit.behind += 1;
+        let length = length(sight.span);
+        let like = || self.0.iter().filter(|habit| habit.length == length);
+        if like().map(|habit| habit.behind).sum::<u32>() > REMEMBERED {
+            for habit in self.0.iter_mut().filter(|habit| habit.length == length) {
+                habit.behind /= 2;
+                habit.lent_ns /= 2;
+            }
+            self.0.retain(|habit| habit.behind + habit.ahead > 0);
+        }
+    }
+
+    fn of(&mut self, Sight { span, site }: Sight) -> &mut Habit {
+        let length = length(span);
+        let known = self.0.iter().position(|habit| habit.length == length && habit.site == site);
+        let place = known.unwrap_or_else(|| {
+            self.0.push(Habit { length, site, behind: 0, ahead: 0, lent_ns: 0 });
+            self.0.len() - 1
+        });
+        &mut self.0[place]
+    }
+
+    /// Where a wait of `span` ns that nobody looked at, and that ends now, most likely
+    /// was; `None` when none of about its length was looked at. Many such waits are
+    /// spread over the sites as those that were seen.
+    pub(super) fn lend(&mut self, span: u64) -> Option<SiteId> {
+        let length = length(span);
+        let nearest = self.0.iter().map(|habit| habit.length.abs_diff(length)).min()?;
+        if nearest > 1 {
+            return None;
+        }
+        let is_like = |habit: &Habit| habit.length.abs_diff(length) == nearest;
+        let like = || self.0.iter().filter(|habit| is_like(habit));
+        let enough = like().map(|habit| habit.behind).sum::<u32>() >= TELLING;
+        let looks = |habit: &Habit| habit.behind + if enough { 0 } else { habit.ahead };
+        let owed = |habit: &Habit| owed(looks(habit), habit.lent_ns, span);
+        let like = self.0.iter_mut().filter(|habit| is_like(habit));
+        let habit = like.max_by(|a, b| owed(a).total_cmp(&owed(b)))?;
+        habit.lent_ns = habit.lent_ns.saturating_add(span);
+        Some(habit.site)
+    }
+}
+
+fn length(span: u64) -> u32 {
+    u64::BITS - span.leading_zeros()
+}
+
+/// The larger, the more a site lags behind its part of what was lent.
+fn owed(looks: u32, lent_ns: u64, span: u64) -> f64 {
+    f64::from(looks) / (lent_ns.saturating_add(span).max(1)) as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LOCK: SiteId = SiteId(1);
+    const PIPE: SiteId = SiteId(2);
+
+    fn see(habits: &mut Habits, span: u64, site: SiteId) {
+        habits.foresee(Sight { span, site });
+        habits.see(Sight { span, site });
+    }
+
+    fn locks_lent(habits: &mut Habits, waits: usize) -> usize {
+        (0..waits).filter(|_| habits.lend(110_000) == Some(LOCK)).count()
+    }
+
+    #[test]
+    fn unseen_waits_are_spread_as_the_seen_ones() {
+        let mut habits = Habits::default();
+        (0..30).for_each(|_| see(&mut habits, 100_000, LOCK));
+        (0..10).for_each(|_| see(&mut habits, 100_000, PIPE));
+        let lent = locks_lent(&mut habits, 400);
+        assert!((295..=305).contains(&lent), "{lent}");
+    }
+
+    #[test]
+    fn what_was_seen_once_does_not_decide_alone() {
+        let mut habits = Habits::default();
+        see(&mut habits, 100_000, PIPE);
+        (0..19).for_each(|_| habits.foresee(Sight { span: 100_000, site: LOCK }));
+        let lent = locks_lent(&mut habits, 400);
+        assert!((375..=385).contains(&lent), "{lent}");
+    }
+
+    #[test]
+    fn what_is_known_well_is_not_asked_of_what_comes_later() {
+        let mut habits = Habits::default();
+        (0..TELLING).for_each(|_| see(&mut habits, 100_000, LOCK));
+        (0..1000).for_each(|_| habits.foresee(Sight { span: 100_000, site: PIPE }));
+        assert_eq!(locks_lent(&mut habits, 400), 400);
+    }
+
+    #[test]
+    fn what_takes_ten_times_as_long_is_no_example() {
+        let mut habits = Habits::default();
+        see(&mut habits, 5_000_000, LOCK);
+        assert_eq!(habits.lend(100_000), None);
+        assert_eq!(habits.lend(9_000_000), Some(LOCK));
+        assert_eq!(Habits::default().lend(5), None);
+    }
+
+    #[test]
+    fn what_a_thread_did_long_ago_is_forgotten() {
+        let mut habits = Habits::default();
+        see(&mut habits, 1000, LOCK);
+        (0..10 * REMEMBERED).for_each(|_| see(&mut habits, 1000, PIPE));
+        assert!((0..1000).all(|_| habits.lend(1000) == Some(PIPE)));
+        assert_eq!(habits.0.len(), 1);
+    }
+}

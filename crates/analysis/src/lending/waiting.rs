@@ -1,0 +1,125 @@
+//! What each event tells of the wait that ends with it: whether anybody looked at it.
+
+use rustc_hash::FxHashMap;
+use whyslow_events::{Entrance, Event, Off, Pid, Seen, SiteId, Tid, Timed};
+
+use super::habits::Sight;
+
+/// The threads, as of the last event.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    start: u64,
+    known: u32,
+    threads: FxHashMap<Tid, Thread>,
+}
+
+#[derive(Debug)]
+struct Thread {
+    number: u32,
+    pid: Pid,
+    wait: Option<Wait>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Wait {
+    since: u64,
+    /// It was seen to begin.
+    begun: bool,
+    site: Option<SiteId>,
+    /// Somebody looked at it.
+    looked_at: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Told {
+    Nothing,
+    /// A thread begins; another with its TID may not have been heard to end.
+    Begins {
+        pid: Pid,
+        instead: Option<(u32, Pid)>,
+    },
+    Ends {
+        thread: u32,
+        pid: Pid,
+    },
+    /// The wait that ends has a cause, and is no example for others.
+    Known {
+        span: u64,
+    },
+    Seen {
+        thread: u32,
+        pid: Pid,
+        sight: Sight,
+    },
+    Unseen {
+        thread: u32,
+        tid: Tid,
+        pid: Pid,
+        span: u64,
+    },
+}
+
+impl Waiting {
+    pub(super) fn new(start: u64) -> Self {
+        Waiting { start, known: 0, threads: FxHashMap::default() }
+    }
+
+    /// What the next event tells.
+    pub(super) fn told(&mut self, timed: &Timed) -> Told {
+        let time = timed.time.0.max(self.start);
+        match &timed.event {
+            Event::Thread { tid, pid, entrance, .. } => self.begin(time, *tid, *pid, *entrance),
+            Event::SwitchOut { tid, off: Off::Dead, .. } | Event::Exit { tid } => {
+                let gone = self.threads.remove(tid);
+                gone.map_or(Told::Nothing, |it| Told::Ends { thread: it.number, pid: it.pid })
+            }
+            Event::SwitchOut { tid, off, .. } => {
+                if let Some(thread) = self.threads.get_mut(tid) {
+                    thread.wait = wait(time, *off, true);
+                }
+                Told::Nothing
+            }
+            Event::Look { tid, site, .. } => {
+                let thread = self.threads.get_mut(tid);
+                if let Some(wait) = thread.and_then(|thread| thread.wait.as_mut()) {
+                    wait.site = Some(*site);
+                    wait.looked_at = true;
+                }
+                Told::Nothing
+            }
+            Event::SwitchIn { tid, .. } => self.end(time, *tid).unwrap_or(Told::Nothing),
+            _ => Told::Nothing,
+        }
+    }
+
+    fn begin(&mut self, time: u64, tid: Tid, pid: Pid, entrance: Entrance) -> Told {
+        let wait = match entrance {
+            Entrance::Found(Seen::Off(Off::Dead)) => return Told::Nothing,
+            Entrance::Found(Seen::Off(off)) => wait(time, off, false),
+            Entrance::Found(Seen::Runnable) | Entrance::Born => None,
+        };
+        let thread = Thread { number: self.known, pid, wait };
+        self.known = self.known.saturating_add(1);
+        let instead = self.threads.insert(tid, thread).map(|it| (it.number, it.pid));
+        Told::Begins { pid, instead }
+    }
+
+    fn end(&mut self, time: u64, tid: Tid) -> Option<Told> {
+        let thread = self.threads.get_mut(&tid)?;
+        let Wait { since, begun, site, looked_at } = thread.wait.take()?;
+        let span = time.saturating_sub(since);
+        let Thread { number, pid, .. } = *thread;
+        Some(match site {
+            None => Told::Unseen { thread: number, tid, pid, span },
+            Some(site) if begun && looked_at => {
+                Told::Seen { thread: number, pid, sight: Sight { span, site } }
+            }
+            Some(_) => Told::Known { span },
+        })
+    }
+}
+
+fn wait(since: u64, off: Off, begun: bool) -> Option<Wait> {
+    let Off::Blocked { site, .. } = off else { return None };
+    Some(Wait { since, begun, site, looked_at: false })
+}
