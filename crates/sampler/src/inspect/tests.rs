@@ -77,7 +77,9 @@ fn a_pipe_we_hold_both_ends_of_wakes_ourselves() {
     let (reader, writer) = std::io::pipe().unwrap();
     assert_eq!(watched(&[&reader]), [Object::SelfPipe]);
     let connection = TcpListener::bind("127.0.0.1:0").unwrap();
-    assert_eq!(watched(&[&reader, &connection]), [look(&reader), look(&connection)]);
+    // In the order of their numbers, of which others may have freed some.
+    let both = watched(&[&reader, &connection]);
+    assert!(both.len() == 2 && both.contains(&look(&reader)) && both.contains(&look(&connection)));
     drop(writer);
     assert_eq!(watched(&[&reader]), [look(&reader)]);
 }
