@@ -284,7 +284,7 @@ impl Session {
         let behind = batch.len() > BEHIND;
         for (count, (cpu, record)) in batch.drain(..).enumerate() {
             newcomers.extend(self.newcomer(&record));
-            self.continuity.see(cpu, &record);
+            self.continuity.see(cpu, &record, |tid| self.tracker.has(tid));
             self.tracker.record(cpu, record);
             if count % BETWEEN_VISITS == BETWEEN_VISITS - 1 {
                 self.drain(sink)?;
@@ -342,7 +342,9 @@ impl Session {
         for _ in 0..2 {
             self.merge.round(&self.rings, now()?, &mut batch);
         }
-        batch.iter().for_each(|(cpu, record)| self.continuity.see(*cpu, record));
+        for (cpu, record) in &batch {
+            self.continuity.see(*cpu, record, |tid| self.tracker.has(tid));
+        }
         self.mend_continuity()
     }
 

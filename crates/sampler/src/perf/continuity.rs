@@ -38,11 +38,13 @@ struct OfCpu {
 }
 
 impl Continuity {
-    /// Takes in the records of each CPU, in order.
-    pub(crate) fn see(&mut self, cpu: u32, record: &Record) {
+    /// Takes in the records of each CPU, in order. Of switches between other programs, which
+    /// `ours` tells, some are kept from everybody, and nothing is missed with them.
+    pub(crate) fn see(&mut self, cpu: u32, record: &Record, ours: impl Fn(u32) -> bool) {
         match record.body {
             Body::Switch { previous, next, .. } => {
-                self.0.entry(cpu).or_default().switch(record.time, previous, next);
+                let matters = |left: u32| left == IDLE || ours(left) || ours(previous);
+                self.0.entry(cpu).or_default().switch(record.time, [previous, next], matters);
             }
             Body::Lost { .. } => {
                 self.0.entry(cpu).or_default().current = None;
@@ -64,9 +66,9 @@ impl Continuity {
 }
 
 impl OfCpu {
-    fn switch(&mut self, time: u64, previous: u32, next: u32) {
+    fn switch(&mut self, time: u64, [previous, next]: [u32; 2], matters: impl Fn(u32) -> bool) {
         let expected = self.current.replace(next);
-        if expected.is_some_and(|expected| expected != previous) {
+        if expected.is_some_and(|expected| expected != previous && matters(expected)) {
             self.broken = true;
             self.sound = false;
             (self.switches, self.since) = (0, time);
@@ -105,6 +107,8 @@ pub(crate) fn fallback() -> Fallback {
 mod tests {
     use super::*;
 
+    const OURS: fn(u32) -> bool = |_| true;
+
     fn switch(previous: u32, next: u32) -> Record {
         let body = Body::Switch { previous, state: 1, next, registers: None };
         Record { time: 0, tid: previous, body }
@@ -116,14 +120,14 @@ mod tests {
         for (cpu, record) in
             [(0, switch(1, 2)), (1, switch(5, 0)), (0, switch(2, 0)), (0, switch(0, 9))]
         {
-            whole.see(cpu, &record);
+            whole.see(cpu, &record, OURS);
         }
         assert_eq!([0, 1].map(|cpu| whole.is_broken(cpu)), [false; 2]);
         assert_eq!([0, 1].map(|cpu| whole.is_sound(cpu)), [true, false]);
-        whole.see(1, &switch(7, 0));
-        whole.see(1, &switch(8, 0));
+        whole.see(1, &switch(7, 0), OURS);
+        whole.see(1, &switch(8, 0), OURS);
         assert_eq!([0, 1].map(|cpu| whole.is_broken(cpu)), [false, true]);
-        whole.see(0, &switch(1, 2));
+        whole.see(0, &switch(1, 2), OURS);
         assert!(!whole.is_sound(0), "what was sound is so no more");
     }
 
@@ -132,7 +136,7 @@ mod tests {
         let mut continuity = Continuity::default();
         for switches in 1..=BUSY {
             assert!(!continuity.is_sound(3), "after {switches} switches");
-            continuity.see(3, &switch(1 + switches % 2, 2 - switches % 2));
+            continuity.see(3, &switch(1 + switches % 2, 2 - switches % 2), OURS);
         }
         assert!(continuity.is_sound(3));
     }
@@ -142,14 +146,14 @@ mod tests {
         let mut continuity = Continuity::default();
         let mut time = 0;
         let mut gap_and_switches = |interval: u64| {
-            continuity.see(3, &Record { time, ..switch(9, IDLE) });
-            continuity.see(3, &Record { time, ..switch(1, 2) });
+            continuity.see(3, &Record { time, ..switch(9, IDLE) }, OURS);
+            continuity.see(3, &Record { time, ..switch(1, 2) }, OURS);
             assert!(continuity.is_broken(3) && !continuity.is_sound(3), "{interval}");
             for switches in 1..BUSY {
                 assert!(!continuity.is_sound(3), "after {switches} switches");
                 time += interval;
                 let (previous, next) = (1 + switches % 2, 2 - switches % 2);
-                continuity.see(3, &Record { time, ..switch(previous, next) });
+                continuity.see(3, &Record { time, ..switch(previous, next) }, OURS);
             }
             continuity.is_sound(3)
         };
@@ -160,10 +164,25 @@ mod tests {
     #[test]
     fn a_ring_that_overflowed_explains_a_gap() {
         let mut continuity = Continuity::default();
-        continuity.see(0, &switch(1, 2));
+        continuity.see(0, &switch(1, 2), OURS);
         let body = Body::Lost { records: 1 };
-        continuity.see(0, &Record { time: 0, tid: 0, body });
-        continuity.see(0, &switch(7, 2));
+        continuity.see(0, &Record { time: 0, tid: 0, body }, OURS);
+        continuity.see(0, &switch(7, 2), OURS);
         assert!(!continuity.is_broken(0));
+    }
+
+    #[test]
+    fn a_switch_from_one_other_program_to_the_next_may_be_missing() {
+        let broken = |ours: fn(u32) -> bool, [left, previous]: [u32; 2]| {
+            let mut continuity = Continuity::default();
+            continuity.see(0, &switch(1, left), ours);
+            continuity.see(0, &switch(previous, 2), ours);
+            continuity.is_broken(0)
+        };
+        let others = [[7, 8], [7, IDLE]];
+        assert_eq!(others.map(|gap| broken(|_| false, gap)), [false; 2]);
+        assert_eq!(others.map(|gap| broken(|tid| tid == 7, gap)), [true; 2], "ours left");
+        assert!(broken(|tid| tid == 8, [7, 8]), "ours came");
+        assert!(broken(|_| false, [IDLE, 8]), "idleness ended");
     }
 }

@@ -233,6 +233,11 @@ impl Tracker {
         self.threads.iter().map(|(tid, thread)| (*tid, thread.pid))
     }
 
+    /// Whether a thread is of the target.
+    pub(crate) fn has(&self, tid: u32) -> bool {
+        self.threads.contains_key(&Tid(tid))
+    }
+
     /// The processes that live now.
     pub(crate) fn processes(&self) -> impl Iterator<Item = Pid> {
         self.processes.keys().copied()

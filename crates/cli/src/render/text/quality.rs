@@ -25,8 +25,10 @@ const SEPARATOR: &str = " · ";
 
 pub(super) fn lines(report: &Report, origin: &Origin, width: usize, verbose: bool) -> Vec<Line> {
     let mut fallbacks: Vec<&Fallback> = report.engine.fallbacks.iter().collect();
-    // What was asked for by an option comes first.
-    fallbacks.sort_by_key(|fallback| !fallback.wanted.contains("(--"));
+    // What was asked for by an option comes first, then what was refused.
+    fallbacks.sort_by_key(|fallback| {
+        (!fallback.wanted.contains("(--"), fallback.errno == events::Fallback::NO_ERROR)
+    });
     let (most, each) = if verbose { (usize::MAX, FALLBACK_LINES) } else { (FALLBACKS, 1) };
     let mut lines: Vec<Line> =
         fallbacks.into_iter().take(most).flat_map(|fallback| note(fallback, width, each)).collect();

@@ -1,7 +1,7 @@
 //! Whether the target does anything at all, which decides how soon it is worth
 //! while to look again.
 
-use whyslow_events::{Pid, Tid};
+use whyslow_events::Pid;
 
 use super::{Doing, Tracker};
 use crate::perf::record::{Body, Record};
@@ -16,7 +16,7 @@ impl Tracker {
     /// Whether a record tells of a thread or process of the target, as far as we
     /// know them.
     pub(crate) fn concerns(&self, record: &Record) -> bool {
-        let ours = |tid: u32| self.threads.contains_key(&Tid(tid));
+        let ours = |tid| self.has(tid);
         match record.body {
             Body::Switch { previous, next, .. } => ours(previous) || ours(next),
             Body::Waking { woken, .. } => ours(woken) || ours(record.tid),
