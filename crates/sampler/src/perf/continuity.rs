@@ -33,13 +33,16 @@ struct OfCpu {
     switches: u32,
     since: u64,
     broken: bool,
+    /// What was missing was about idleness, or a thread of ours.
+    matters: bool,
     /// Told of a switch out of idleness, or has hardly any; until the next gap.
     sound: bool,
 }
 
 impl Continuity {
-    /// Takes in the records of each CPU, in order. Of switches between other programs, which
-    /// `ours` tells, some are kept from everybody, and nothing is missed with them.
+    /// Takes in the records of each CPU, in order. That a thread of another program, which
+    /// `ours` tells, leaves may be kept from everybody: there is nothing to be said of that, but
+    /// the next may be ours.
     pub(crate) fn see(&mut self, cpu: u32, record: &Record, ours: impl Fn(u32) -> bool) {
         match record.body {
             Body::Switch { previous, next, .. } => {
@@ -59,17 +62,18 @@ impl Continuity {
         self.0.get(&cpu).is_some_and(|of| of.sound)
     }
 
-    /// Whether a switch of this CPU has been missing.
+    /// Whether a switch of this CPU has been missing that is of ours, or out of idleness.
     pub(crate) fn is_broken(&self, cpu: u32) -> bool {
-        self.0.get(&cpu).is_some_and(|of| of.broken)
+        self.0.get(&cpu).is_some_and(|of| of.matters)
     }
 }
 
 impl OfCpu {
     fn switch(&mut self, time: u64, [previous, next]: [u32; 2], matters: impl Fn(u32) -> bool) {
         let expected = self.current.replace(next);
-        if expected.is_some_and(|expected| expected != previous && matters(expected)) {
+        if let Some(expected) = expected.filter(|expected| *expected != previous) {
             self.broken = true;
+            self.matters |= matters(expected);
             self.sound = false;
             (self.switches, self.since) = (0, time);
         }
@@ -180,7 +184,7 @@ mod tests {
             continuity.is_broken(0)
         };
         let others = [[7, 8], [7, IDLE]];
-        assert_eq!(others.map(|gap| broken(|_| false, gap)), [false; 2]);
+        assert_eq!(others.map(|gap| broken(|_| false, gap)), [false; 2], "and is not told");
         assert_eq!(others.map(|gap| broken(|tid| tid == 7, gap)), [true; 2], "ours left");
         assert!(broken(|tid| tid == 8, [7, 8]), "ours came");
         assert!(broken(|_| false, [IDLE, 8]), "idleness ended");
