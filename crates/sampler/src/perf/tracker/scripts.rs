@@ -26,6 +26,8 @@ const RESTING_PER_ROUND: usize = 4;
 const ALL: u64 = 9_000_000;
 /// ... so many of the threads that run are read.
 const READS_BETWEEN: usize = 2;
+/// With more threads that run now and then, whoever is read runs seldom.
+const FEW: usize = 4;
 /// Reads of one thread that are kept, until the records of their time come.
 const KEPT: usize = 8;
 /// A read says nothing of a sample farther away, ns, ...
@@ -52,8 +54,9 @@ pub(super) struct Scripts {
     pub(super) newborn: Newborn,
     /// Where the next round begins, among threads that run and such that wait.
     turns: [usize; 2],
-    /// When the last was that was not between others.
+    /// When the last was that was not between others, and whether it found [`FEW`] threads.
     all_read: u64,
+    few: bool,
 }
 
 impl fmt::Debug for Scripts {
@@ -196,9 +199,10 @@ impl Tracker {
         holders.into_iter().for_each(|tid| self.read_running(tid, &clock));
     }
 
-    /// Whether a thread computes that an interpreter may run: what it is at is soon over.
+    /// Whether one of few threads computes that an interpreter may run: what it is at is
+    /// soon over.
     pub(crate) fn runs_scripts(&self) -> bool {
-        self.scripts.reader.is_some()
+        self.scripts.few
             && self.threads.values().filter(|thread| thread.doing == Doing::Running).any(|thread| {
                 let process = self.processes.get(&thread.pid);
                 process.is_some_and(|process| self.scripts.may_run_in(process.space))
@@ -219,6 +223,7 @@ impl Tracker {
         });
         let (resting, running): (Vec<_>, Vec<_>) =
             lately.partition(|(_, thread)| thread.doing == Doing::Waiting);
+        self.scripts.few = resting.len() + running.len() <= FEW;
         // Of a wait that goes on all is known.
         let resting = resting.into_iter().filter(|(_, thread)| !thread.repeats.goes_on());
         let running = running.into_iter().map(|(tid, _)| *tid).collect();
