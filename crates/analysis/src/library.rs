@@ -19,11 +19,12 @@ pub(crate) const SELECT: Function = Function { name: "select", file: "selectors.
 pub(crate) const WORKER: Function =
     Function { name: "_worker", file: "concurrent/futures/thread.py" };
 /// A condition hands over by a lock that each who waits makes for it.
-pub(crate) const CONDITION: Function = Function { name: "wait", file: "threading.py" };
+pub(crate) const CONDITION: Function = Function { name: "Condition.wait", file: "threading.py" };
 
 impl Function {
     /// Whether `code` is this function. Names are qualified from 3.11 on.
     pub(crate) fn is(self, code: &Code) -> bool {
-        code.function.rsplit('.').next() == Some(self.name) && code.file.ends_with(self.file)
+        let named = code.function.rsplit('.').next() == Some(self.name);
+        (named || code.function == self.name) && code.file.ends_with(self.file)
     }
 }

@@ -68,8 +68,8 @@ impl Chain {
     pub(crate) fn outside(&self, layout: &Layout, other: &mut View<'_>) -> Chain {
         let mut links = vec![];
         for link in self.links.iter().rev() {
-            let bytes = other.get(link.frame, layout.frame_span()).map(<[u8]>::to_vec);
-            let seen = bytes.map(|bytes| Seen::decode(&layout.frame, &bytes));
+            let bytes = other.get(link.frame, layout.frame_span());
+            let seen = bytes.map(|bytes| Seen::decode(&layout.frame, bytes));
             let Ok(there) = seen.and_then(|seen| seen.link(layout, other, link.frame)) else {
                 break;
             };

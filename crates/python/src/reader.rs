@@ -214,9 +214,6 @@ impl Reader {
             Motion::Running => attempt.twice()?,
             Motion::Blocked => attempt.once()?,
         };
-        if !chain.moved {
-            self.plans.entry(thread.state).or_default().root = chain.root();
-        }
         self.name(memory, &chain).map_err(|trouble| match motion {
             // The object may have been freed before it could be named.
             Motion::Running => Rejection::Moved,
@@ -253,7 +250,7 @@ impl Attempt<'_> {
     fn once(mut self) -> Result<Chain, Rejection> {
         self.plan.fetch(self.memory, 1, self.fetched);
         let (chain, _) = self.walk(0);
-        Ok(chain?)
+        self.stood(chain?)
     }
 
     /// The stack of a thread that may move: all that is needed is read in one
@@ -270,7 +267,7 @@ impl Attempt<'_> {
             }
             let (second, complete) = self.walk(1);
             match (first, second) {
-                (Ok(first), Ok(second)) if first.is_same_as(&second) => return Ok(second),
+                (Ok(first), Ok(second)) if first.is_same_as(&second) => return self.stood(second),
                 (Err(first), Err(second)) if first == second && before == Some(first) => {
                     return Err(first.into());
                 }
@@ -283,6 +280,12 @@ impl Attempt<'_> {
             }
         }
         Err(Rejection::Moved)
+    }
+
+    /// The whole chain of a thread that stood still, which tells where its calls begin.
+    fn stood(self, chain: Chain) -> Result<Chain, Rejection> {
+        self.plan.root = chain.root();
+        Ok(chain)
     }
 
     /// Of one of two chains, which differ, what was there both times. A chain that does not

@@ -246,8 +246,11 @@ impl Use {
     }
 
     fn is_lock(&self) -> bool {
-        if self.queue || !self.varies {
-            return !self.queue;
+        if self.queue {
+            return false;
+        }
+        if !self.varies {
+            return true;
         }
         if let Some(taken) = self.turns.are_taken() {
             return taken;

@@ -82,7 +82,7 @@ const STEADY: f64 = 0.95;
 /// What shared caches, clock rates and neighbours take, at most.
 const SLACK: f64 = 1.1;
 /// The same where all CPUs compute: two of them may be one core. Measured on two
-/// virtual CPUs: 1.28 to 1.66 times as fast.
+/// virtual CPUs: 1.28 to 1.92 times as fast.
 const SHARED: f64 = 1.5;
 /// A program starts so much sooner without a recorder, and with code that is in the
 /// caches already, at most, and no larger part.

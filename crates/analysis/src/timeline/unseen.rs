@@ -4,8 +4,6 @@
 //! thread at the time next to it or, of threads too short to be looked at each, others
 //! that are as short (`brief`).
 
-use std::iter;
-
 use rustc_hash::FxHashMap;
 use whyslow_events::StackId;
 
@@ -41,8 +39,13 @@ impl Calls {
         if tables.codes.is_empty() {
             return;
         }
-        let sights = self.sights(thread, tables);
-        let running = self.running(thread, tables);
+        let waits = thread.intervals.iter().filter_map(|interval| match interval.doing {
+            Doing::Blocked(_) => Some((interval.start, interval.stack?)),
+            _ => None,
+        });
+        let sights = self.sights(waits, false, tables);
+        let samples = thread.samples.iter().filter_map(|it| Some((it.time, it.stack?)));
+        let running = self.sights(samples, true, tables);
         let brief = is_brief(thread);
         let mut waited = None;
         for index in 0..thread.intervals.len() {
@@ -72,16 +75,19 @@ impl Calls {
         }
     }
 
-    /// What the thread was seen at while it ran, by each part of the way there.
-    fn running(&mut self, thread: &Thread, tables: &Tables) -> Sights {
+    /// What a thread was `seen` at, by each part of the way beyond the interpreter and, if
+    /// `runs`, by the way there, too.
+    fn sights(
+        &mut self,
+        seen: impl Iterator<Item = (u64, StackId)>,
+        runs: bool,
+        tables: &Tables,
+    ) -> Sights {
         let mut sights = Sights::default();
-        for sample in &thread.samples {
-            if let Some(stack) = sample.stack.filter(|stack| has_calls(*stack, tables))
-                && let Some(came) = self.ways.of(stack, tables)
-            {
-                for way in iter::once(&came.runs).chain(&came.through) {
-                    sights.entry(*way).or_default().push((sample.time, stack));
-                }
+        for (time, stack) in seen.filter(|(_, stack)| has_calls(*stack, tables)) {
+            let Some(came) = self.ways.of(stack, tables) else { continue };
+            for way in runs.then_some(&came.runs).into_iter().chain(&came.through) {
+                sights.entry(*way).or_default().push((time, stack));
             }
         }
         sights
@@ -100,21 +106,6 @@ impl Calls {
         let mut ways = came.through.iter().rev().chain([&came.runs]);
         let donor = ways.find_map(|way| nearest(running.get(way)?, time))?;
         tables.with_calls(stack, donor)
-    }
-
-    fn sights(&mut self, thread: &Thread, tables: &Tables) -> Sights {
-        let mut sights = Sights::default();
-        for interval in &thread.intervals {
-            if let (Doing::Blocked(_), Some(stack)) = (interval.doing, interval.stack)
-                && has_calls(stack, tables)
-                && let Some(came) = self.ways.of(stack, tables)
-            {
-                for way in &came.through {
-                    sights.entry(*way).or_default().push((interval.start, stack));
-                }
-            }
-        }
-        sights
     }
 
     /// The stack with calls of a wait that ends at `end`.

@@ -87,23 +87,15 @@ impl Stacks {
         mut define: impl FnMut(Event),
     ) -> Option<Rc<[ScriptFrame]>> {
         let scripts: &mut dyn ReadScripts = &mut *self.readers.as_mut()?.scripts;
-        match scripts.read(space, tid, &Process::new(pid.0), blocked) {
-            ScriptRead::Nothing => None,
-            ScriptRead::Rejected => {
-                self.reads.rejected += u64::from(!blocked);
-                None
-            }
-            ScriptRead::Outside(calls) => {
-                self.reads.rejected += u64::from(!blocked);
-                let frame = |call| self.codes.frame(call, &mut define);
-                Some(calls.into_iter().map(frame).collect())
-            }
-            ScriptRead::Calls(calls) => {
-                self.reads.accepted += u64::from(!blocked);
-                let frame = |call| self.codes.frame(call, &mut define);
-                Some(calls.into_iter().map(frame).collect())
-            }
-        }
+        let (reads, calls) = match scripts.read(space, tid, &Process::new(pid.0), blocked) {
+            ScriptRead::Nothing => return None,
+            ScriptRead::Rejected => (&mut self.reads.rejected, None),
+            ScriptRead::Outside(calls) => (&mut self.reads.rejected, Some(calls)),
+            ScriptRead::Calls(calls) => (&mut self.reads.accepted, Some(calls)),
+        };
+        *reads += u64::from(!blocked);
+        let frame = |call| self.codes.frame(call, &mut define);
+        Some(calls?.into_iter().map(frame).collect())
     }
 }
 

@@ -5,6 +5,7 @@
 use rustc_hash::FxHashMap;
 use whyslow_events::{SiteId, StackId};
 
+use super::super::brief::has_calls;
 use super::super::{Doing, Thread};
 use crate::cause::by_object;
 use crate::tables::Tables;
@@ -86,8 +87,4 @@ impl Waited {
 fn pc(site: SiteId, tables: &Tables) -> Option<u64> {
     let site = tables.sites.get(&site)?;
     by_object(site).map(|_| site.pc)
-}
-
-fn has_calls(stack: StackId, tables: &Tables) -> bool {
-    tables.stacks.get(&stack).is_some_and(|stack| !stack.script.is_empty())
 }
