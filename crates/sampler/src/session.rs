@@ -7,7 +7,6 @@ mod rein;
 mod rhythm;
 mod seeds;
 mod start;
-mod stir;
 mod stop;
 mod thinning;
 mod upkeep;
@@ -33,7 +32,6 @@ pub(crate) use header::{begin_window, header};
 use rein::{Costs, Rein};
 pub(crate) use seeds::comm_of;
 use seeds::threads_of;
-use stir::stir_cpus;
 pub use stop::Stop;
 use thinning::Thinning;
 use upkeep::Upkeep;
@@ -122,8 +120,6 @@ pub struct Session {
     what: What,
     options: Options,
     header: Header,
-    /// The window has begun, and the header was handed out.
-    begun: bool,
 }
 
 impl Session {
@@ -167,7 +163,6 @@ impl Session {
                 fallbacks,
                 ..header(EngineName::Perf, facts, &options, child.is_some())
             },
-            begun: false,
             tracker: Tracker::new(KernelCalls::default(), options.inherit, u64::MAX),
             rings,
             merge,
@@ -330,24 +325,6 @@ impl Session {
         Ok(())
     }
 
-    /// Looks before the window whether every switch is heard of: each CPU is made to leave
-    /// idleness once.
-    fn check_continuity(&mut self) -> Result<(), Error> {
-        if self.rings.is_of_tasks() {
-            return Ok(());
-        }
-        stir_cpus();
-        let mut batch = vec![];
-        // A round gives out what was there before the round before.
-        for _ in 0..2 {
-            self.merge.round(&self.rings, now()?, &mut batch);
-        }
-        for (cpu, record) in &batch {
-            self.continuity.see(*cpu, record, |tid| self.tracker.has(tid));
-        }
-        self.mend_continuity()
-    }
-
     /// Has switch records of the CPUs that may keep a switch to themselves.
     fn mend_continuity(&mut self) -> Result<(), Error> {
         if self.rings.is_of_tasks() {
@@ -360,13 +337,16 @@ impl Session {
         self.rings.record_switches_of(&doubted)?;
         let broken = doubted.iter().any(|cpu| self.continuity.is_broken(*cpu));
         if broken && !std::mem::replace(&mut self.mended, true) {
-            let header = (!self.begun).then_some(&mut self.header);
-            do_without(continuity_fallback(), header, &mut self.tracker, self.merge.given());
+            self.do_without(continuity_fallback());
         }
         if self.tracker.misses_wakeups() && !std::mem::replace(&mut self.unheard, true) {
-            do_without(wakeups_fallback(), None, &mut self.tracker, self.merge.given());
+            self.do_without(wakeups_fallback());
         }
         Ok(())
+    }
+
+    fn do_without(&mut self, fallback: Fallback) {
+        self.tracker.note(self.merge.given(), Event::Fallback(fallback));
     }
 
     fn drain(&mut self, sink: &mut dyn FnMut(&Timed) -> io::Result<()>) -> Result<(), Error> {
@@ -421,15 +401,6 @@ impl Session {
     }
 }
 
-/// Tells of something that cannot be had: in the header as long as we have it,
-/// and then in the stream at `time`.
-fn do_without(fallback: Fallback, header: Option<&mut Header>, tracker: &mut Tracker, time: u64) {
-    match header {
-        Some(header) => header.fallbacks.push(fallback),
-        None => tracker.note(time, Event::Fallback(fallback)),
-    }
-}
-
 pub(crate) fn our_cpu_ns() -> u64 {
     let Ok(usage) = getrusage(UsageWho::RUSAGE_SELF) else { return 0 };
     let ns = usage.user_time().num_nanoseconds() + usage.system_time().num_nanoseconds();
@@ -439,6 +410,3 @@ pub(crate) fn our_cpu_ns() -> u64 {
 pub(crate) fn nanoseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,14 +1,14 @@
 //! Makes the kernel's count of CPU time ours. The switches tell when a thread
-//! had a CPU; two things they do not tell:
+//! had a CPU; three things they do not tell:
 //!
 //! - A hypervisor takes the CPU away while the thread has it. The kernel leaves
 //!   that out: what we have more was stolen.
 //! - A thread is charged for the switch that brings it to the CPU, and one that
-//!   was woken on an idle CPU from its wakeup on: the clock of the run queue is
-//!   not read again in between. What we have less is moved from its way there.
-//!
-//! What may have been computed where records are missing is not moved: then it is
-//! we who do not know what the thread did.
+//!   was woken on an idle CPU, or in place of another, from its wakeup on: the clock
+//!   of the run queue is not read again in between. What we have less is moved from
+//!   its way there.
+//! - Where records are missing we do not know what the thread did. What we have less
+//!   is moved from there, too: where to within it is not known, so to its end.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -16,10 +16,11 @@ use std::ops::Range;
 use super::counts::{Ours, Stretch};
 use super::settle::Certain;
 use super::survey::Life;
-use super::{Doing, Thread};
+use super::{Doing, Interval, Thread};
 use crate::split::Split;
 
-/// To wake an idle CPU takes no longer, ns: some 50 µs on a virtual machine.
+/// To wake a CPU takes no longer as a rule, ns: some 50 µs on a virtual machine. It does where
+/// the host is busy.
 pub(super) const LONGEST_WAY: u64 = 100_000;
 
 /// What is wrong in a part of a thread's life.
@@ -33,8 +34,9 @@ pub(super) struct Correction {
 enum Change {
     /// So much of the time on the CPU was stolen.
     Take(Split),
-    /// So much of the ways to the CPU was time on it.
-    Give(Split),
+    /// So much of the usual ways to the CPU and of what is unknown was time on it, and
+    /// so much of longer ways.
+    Give([Split; 2]),
 }
 
 /// Those of each thread, in the order of time. `all` is the kernel's count for all
@@ -88,7 +90,9 @@ fn correct_ends(lives: &[Option<Life>], all: u64, corrections: &mut [VecDeque<Co
         // What this thread is given of it.
         match &mut change {
             Change::Take(stolen) => stolen.part(ours.ran),
-            Change::Give(moved) => moved.part(ours.ways),
+            Change::Give([usual, longer]) => {
+                usual.part(ours.ways + ours.unknown) + longer.part(ours.queued)
+            }
         };
     }
 }
@@ -97,8 +101,11 @@ fn correct_ends(lives: &[Option<Life>], all: u64, corrections: &mut [VecDeque<Co
 fn change(ours: Ours, least: u64, most: u64) -> Option<Change> {
     if ours.ran > most {
         Some(Change::Take(Split::new(ours.ran - most, ours.ran)))
-    } else if ours.ran + ours.unknown < least {
-        Some(Change::Give(Split::new(least - ours.ran - ours.unknown, ours.ways)))
+    } else if ours.ran < least {
+        let missing = least - ours.ran;
+        let usual = ours.ways + ours.unknown;
+        let longer = missing.saturating_sub(usual);
+        Some(Change::Give([Split::new(missing, usual), Split::new(longer, ours.queued)]))
     } else {
         None
     }
@@ -121,7 +128,11 @@ impl Life {
 impl Thread {
     /// What it has done in `part`.
     pub(super) fn ours(&self, part: &Range<u64>) -> Ours {
-        let mut ours = Ours { ways: waking(self, part), ..Ours::default() };
+        let mut ours = Ours::default();
+        for Way { usual, longer, .. } in ways(self, part) {
+            ours.ways += usual;
+            ours.queued += longer;
+        }
         for (start, end, interval) in self.within(part) {
             let inside = end.min(part.end).saturating_sub(start.max(part.start));
             match interval.doing {
@@ -163,9 +174,17 @@ fn take(thread: &mut Thread, part: &Range<u64>, stolen: &mut Split) {
     }
 }
 
-/// Ways to the CPU that end in `part`: index of the time on it that follows,
-/// and how much of the time before may be moved.
-fn ways(thread: &Thread, part: &Range<u64>) -> impl Iterator<Item = (usize, u64)> {
+/// Time before a thread is on the CPU, of which some may be time on it.
+struct Way {
+    /// Of the interval.
+    index: usize,
+    end: u64,
+    usual: u64,
+    longer: u64,
+}
+
+/// Ways to the CPU that end in `part`.
+fn ways(thread: &Thread, part: &Range<u64>) -> impl Iterator<Item = Way> {
     let range = thread.indices(part);
     range.filter_map(|index| {
         let [before, now] = thread.intervals.get(index.checked_sub(1)?..=index)? else {
@@ -174,18 +193,50 @@ fn ways(thread: &Thread, part: &Range<u64>) -> impl Iterator<Item = (usize, u64)
         // A wakeup that was not seen is a part of the wait.
         let waits = matches!(before.doing, Doing::Runq { .. } | Doing::Blocked(_));
         let runs = matches!(now.doing, Doing::OnCpu { .. });
-        let length = (now.start - before.start).min(LONGEST_WAY);
-        (waits && runs && part.contains(&now.start)).then_some((index, length))
+        let length = now.start - before.start;
+        let usual = length.min(LONGEST_WAY);
+        let is_told = matches!(before.doing, Doing::Runq { preempted: false, .. });
+        let longer = if is_told { length - usual } else { 0 };
+        let way = Way { index: index - 1, end: now.start, usual, longer };
+        (waits && runs && part.contains(&now.start)).then_some(way)
     })
 }
 
-fn waking(thread: &Thread, part: &Range<u64>) -> u64 {
-    ways(thread, part).map(|(_, length)| length).sum()
+/// What is not known of `part`, as if it were ways.
+fn gaps(thread: &Thread, part: &Range<u64>) -> impl Iterator<Item = Way> {
+    thread.indices(part).filter_map(|index| {
+        let interval = &thread.intervals[index];
+        let end = thread.end_of(index).min(part.end);
+        let usual = end.saturating_sub(interval.start.max(part.start));
+        (interval.doing == Doing::Unknown).then_some(Way { index, end, usual, longer: 0 })
+    })
 }
 
-fn give(thread: &mut Thread, part: &Range<u64>, moved: &mut Split) {
-    let ways: Vec<(usize, u64)> = ways(thread, part).collect();
-    for (index, length) in ways {
-        thread.intervals[index].start -= moved.part(length);
+fn give(thread: &mut Thread, part: &Range<u64>, [usual, longer]: &mut [Split; 2]) {
+    let mut ways: Vec<Way> = ways(thread, part).chain(gaps(thread, part)).collect();
+    ways.sort_by_key(|way| way.index);
+    let parts = ways.iter().map(|way| usual.part(way.usual) + longer.part(way.longer));
+    let parts: Vec<u64> = parts.collect();
+    // From the last on: what is put in moves those behind it.
+    for (way, given) in ways.iter().zip(parts).rev().filter(|(_, given)| *given > 0) {
+        put(thread, way, given);
+    }
+}
+
+/// The last `given` ns of a way were on the CPU.
+fn put(thread: &mut Thread, way: &Way, given: u64) {
+    let start = way.end - given;
+    let end = thread.end_of(way.index);
+    let whole = thread.intervals[way.index];
+    match thread.intervals.get_mut(way.index + 1) {
+        Some(next) if way.end == end && matches!(next.doing, Doing::OnCpu { .. }) => {
+            next.start = start;
+        }
+        _ => {
+            let ran = Interval { start, doing: Doing::OnCpu { stolen: 0 }, stack: None };
+            let rest = (way.end < end).then_some(Interval { start: way.end, ..whole });
+            let after = way.index + 1;
+            thread.intervals.splice(after..after, std::iter::once(ran).chain(rest));
+        }
     }
 }

@@ -21,8 +21,10 @@ pub(crate) struct Counted {
 pub(crate) struct Ours {
     /// On the CPU.
     pub(crate) ran: u64,
-    /// Of the ways to the CPU, what may be time on it.
+    /// Of the ways to the CPU, what is likely to be time on it where time on it is missing.
     pub(crate) ways: u64,
+    /// Of longer ways, the rest of what may be.
+    pub(crate) queued: u64,
     pub(crate) unknown: u64,
     /// Of what only the last count tells whether the thread ran.
     pub(crate) undetermined: u64,
@@ -32,6 +34,7 @@ impl AddAssign for Ours {
     fn add_assign(&mut self, later: Ours) {
         self.ran += later.ran;
         self.ways += later.ways;
+        self.queued += later.queued;
         self.unknown += later.unknown;
         self.undetermined += later.undetermined;
     }
@@ -44,6 +47,7 @@ impl Sub for Ours {
         Ours {
             ran: self.ran - earlier.ran,
             ways: self.ways - earlier.ways,
+            queued: self.queued - earlier.queued,
             unknown: self.unknown - earlier.unknown,
             undetermined: self.undetermined - earlier.undetermined,
         }

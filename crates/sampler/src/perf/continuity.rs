@@ -1,10 +1,9 @@
 //! Does every switch reach us? Each thread that leaves a CPU is the one that
 //! the switch before brought there; where it is not, a record is missing.
 //!
-//! That happens without a ring overflow: a kernel that believes the idle task
-//! to be inside a tracepoint already drops what its tracepoints tell from then
-//! on, which are the switches that end idleness. Seen on Linux 6.18, where it
-//! lasts until the machine is restarted. `PERF_RECORD_SWITCH` is not affected.
+//! That happens without a ring overflow: there are kernels whose tracepoint tells
+//! nothing of the switches of some threads, of the idle task perhaps, as long as the
+//! machine runs. Seen on Linux 6.18. `PERF_RECORD_SWITCH` is not affected.
 
 use rustc_hash::FxHashMap;
 use whyslow_events::Fallback;
@@ -18,13 +17,23 @@ const IDLE: u32 = 0;
 /// switches is recorded twice would cost more than the first that may be missed.
 const BUSY: u32 = 10_000;
 
-/// The same of a CPU that kept one to itself before, when it does so within this time, ns. At
-/// lower rates a second record of each is not dear.
+/// The same on a machine that kept one to itself before, when it does so within this time, ns.
+/// At lower rates a second record of each is not dear.
 const BRIEFLY: u64 = 200_000_000;
+
+/// So long nothing must be missing before a CPU is believed, ns. Threads whose leaving is told to
+/// nobody run every second or more often, where there are such.
+const WATCHED: u64 = 2_000_000_000;
 
 /// Who runs on each CPU, by the switches so far.
 #[derive(Debug, Default)]
-pub(crate) struct Continuity(FxHashMap<u32, OfCpu>);
+pub(crate) struct Continuity {
+    cpus: FxHashMap<u32, OfCpu>,
+    /// The times of the first and of the last switch.
+    seen: Option<(u64, u64)>,
+    /// One was missing, on whatever CPU. The next may be on any.
+    broken: bool,
+}
 
 #[derive(Debug, Default)]
 struct OfCpu {
@@ -32,11 +41,12 @@ struct OfCpu {
     /// So many since this time.
     switches: u32,
     since: u64,
-    broken: bool,
+    /// Told of a switch out of idleness.
+    left_idleness: bool,
+    /// Has hardly any to tell of; until the next gap.
+    busy: bool,
     /// What was missing was about idleness, or a thread of ours.
     matters: bool,
-    /// Told of a switch out of idleness, or has hardly any; until the next gap.
-    sound: bool,
 }
 
 impl Continuity {
@@ -46,41 +56,53 @@ impl Continuity {
     pub(crate) fn see(&mut self, cpu: u32, record: &Record, ours: impl Fn(u32) -> bool) {
         match record.body {
             Body::Switch { previous, next, .. } => {
+                let (first, last) = self.seen.unwrap_or((record.time, record.time));
+                self.seen = Some((first, last.max(record.time)));
                 let matters = |left: u32| left == IDLE || ours(left) || ours(previous);
-                self.0.entry(cpu).or_default().switch(record.time, [previous, next], matters);
+                let of = self.cpus.entry(cpu).or_default();
+                if let Some(left) = of.gap(record.time, [previous, next]) {
+                    self.broken = true;
+                    of.matters |= matters(left);
+                }
+                of.switch(record.time, previous, self.broken);
             }
             Body::Lost { .. } => {
-                self.0.entry(cpu).or_default().current = None;
+                self.cpus.entry(cpu).or_default().current = None;
             }
             _ => {}
         }
     }
 
     /// Whether this CPU is taken to tell of every switch. One that has not left idleness yet
-    /// is not.
+    /// is not, and none is before all were watched for a while.
     pub(crate) fn is_sound(&self, cpu: u32) -> bool {
-        self.0.get(&cpu).is_some_and(|of| of.sound)
+        let watched = self.seen.is_some_and(|(first, last)| last - first >= WATCHED);
+        let told = |of: &OfCpu| of.left_idleness && watched && !self.broken;
+        self.cpus.get(&cpu).is_some_and(|of| of.busy || told(of))
     }
 
     /// Whether a switch of this CPU has been missing that is of ours, or out of idleness.
     pub(crate) fn is_broken(&self, cpu: u32) -> bool {
-        self.0.get(&cpu).is_some_and(|of| of.matters)
+        self.cpus.get(&cpu).is_some_and(|of| of.matters)
     }
 }
 
 impl OfCpu {
-    fn switch(&mut self, time: u64, [previous, next]: [u32; 2], matters: impl Fn(u32) -> bool) {
-        let expected = self.current.replace(next);
-        if let Some(expected) = expected.filter(|expected| *expected != previous) {
-            self.broken = true;
-            self.matters |= matters(expected);
-            self.sound = false;
+    /// Who left untold, if anybody did.
+    fn gap(&mut self, time: u64, [previous, next]: [u32; 2]) -> Option<u32> {
+        let left = self.current.replace(next).filter(|current| *current != previous);
+        if left.is_some() {
+            self.busy = false;
             (self.switches, self.since) = (0, time);
         }
+        left
+    }
+
+    fn switch(&mut self, time: u64, previous: u32, broken: bool) {
+        self.left_idleness |= previous == IDLE;
         self.switches += 1;
-        self.sound |= previous == IDLE && !self.broken;
         if self.switches == BUSY {
-            self.sound |= !self.broken || time.saturating_sub(self.since) <= BRIEFLY;
+            self.busy = !broken || time.saturating_sub(self.since) <= BRIEFLY;
             (self.switches, self.since) = (0, time);
         }
     }
@@ -118,20 +140,25 @@ mod tests {
         Record { time: 0, tid: previous, body }
     }
 
+    /// At `time`, in place of 0.
+    fn at(time: u64, record: Record) -> Record {
+        Record { time, ..record }
+    }
+
     #[test]
-    fn a_gap_between_two_switches_of_a_cpu_is_noticed() {
+    fn a_gap_between_two_switches_is_noticed_and_no_cpu_is_believed_from_then_on() {
         let mut whole = Continuity::default();
         for (cpu, record) in
             [(0, switch(1, 2)), (1, switch(5, 0)), (0, switch(2, 0)), (0, switch(0, 9))]
         {
             whole.see(cpu, &record, OURS);
         }
+        assert_eq!([0, 1].map(|cpu| whole.is_sound(cpu)), [false; 2], "not watched yet");
+        whole.see(0, &at(WATCHED, switch(9, 0)), OURS);
         assert_eq!([0, 1].map(|cpu| whole.is_broken(cpu)), [false; 2]);
         assert_eq!([0, 1].map(|cpu| whole.is_sound(cpu)), [true, false]);
-        whole.see(1, &switch(7, 0), OURS);
-        whole.see(1, &switch(8, 0), OURS);
+        whole.see(1, &at(WATCHED, switch(7, 0)), OURS);
         assert_eq!([0, 1].map(|cpu| whole.is_broken(cpu)), [false, true]);
-        whole.see(0, &switch(1, 2), OURS);
         assert!(!whole.is_sound(0), "what was sound is so no more");
     }
 
@@ -146,23 +173,23 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_cpu_that_gets_very_busy_is_believed_until_the_next_gap() {
+    fn on_a_broken_machine_a_cpu_that_gets_very_busy_is_believed_until_it_calms_or_has_a_gap() {
         let mut continuity = Continuity::default();
         let mut time = 0;
-        let mut gap_and_switches = |interval: u64| {
-            continuity.see(3, &Record { time, ..switch(9, IDLE) }, OURS);
-            continuity.see(3, &Record { time, ..switch(1, 2) }, OURS);
-            assert!(continuity.is_broken(3) && !continuity.is_sound(3), "{interval}");
-            for switches in 1..BUSY {
-                assert!(!continuity.is_sound(3), "after {switches} switches");
+        continuity.see(2, &switch(9, IDLE), OURS);
+        continuity.see(2, &switch(1, 2), OURS);
+        let mut switches = |interval: u64| {
+            for switches in 0..BUSY {
                 time += interval;
                 let (previous, next) = (1 + switches % 2, 2 - switches % 2);
-                continuity.see(3, &Record { time, ..switch(previous, next) }, OURS);
+                continuity.see(3, &at(time, switch(previous, next)), OURS);
             }
             continuity.is_sound(3)
         };
         let often = BRIEFLY / u64::from(BUSY);
-        assert_eq!([often, 2 * often, often].map(&mut gap_and_switches), [true, false, true]);
+        assert_eq!([often, 2 * often, often].map(&mut switches), [true, false, true]);
+        continuity.see(3, &at(time, switch(5, IDLE)), OURS);
+        assert!(!continuity.is_sound(3) && continuity.is_broken(3));
     }
 
     #[test]

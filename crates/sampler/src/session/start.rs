@@ -15,7 +15,7 @@ impl Session {
     /// # Errors
     /// When the command cannot be executed, or the target is gone.
     pub fn begin(&mut self, stop: &Stop) -> Result<(), Error> {
-        self.check_continuity()?;
+        self.mend_continuity()?;
         let what = self.what.clone();
         match &what {
             What::Launch(_) if self.options.delay.is_zero() => {
@@ -35,7 +35,6 @@ impl Session {
                 self.seed_running(pids)?;
             }
         }
-        self.begun = true;
         Ok(())
     }
 
