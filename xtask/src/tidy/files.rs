@@ -33,10 +33,12 @@ fn walk(folder: &Path, files: &mut Vec<File>) -> Result<()> {
     entries.sort_by_key(fs::DirEntry::path);
     for entry in entries {
         let (path, kind) = (entry.path(), entry.file_type()?);
+        // In a worktree `.git` is a file.
+        if matches!(entry.file_name().to_str(), Some("target" | ".git" | "__pycache__")) {
+            continue;
+        }
         if kind.is_dir() {
-            if !matches!(entry.file_name().to_str(), Some("target" | ".git" | "__pycache__")) {
-                walk(&path, files)?;
-            }
+            walk(&path, files)?;
         } else if kind.is_file() {
             let bytes = fs::read(&path).with_context(|| path.display().to_string())?;
             let relative = path.strip_prefix(root()).expect("the walk starts at the root");

@@ -121,10 +121,10 @@ pub(crate) fn wakeups_fallback() -> Fallback {
 /// What the report says where switch records take the place of the tracepoint.
 pub(crate) fn fallback() -> Fallback {
     Fallback {
-        wanted: "sched_switch out of idleness".to_owned(),
-        got: "switch records without wakeups".to_owned(),
+        wanted: "every sched_switch".to_owned(),
+        got: "switch records for those kept back".to_owned(),
         errno: Fallback::NO_ERROR.to_owned(),
-        remedy: "this kernel drops its idle task's tracepoints; a restart brings them back"
+        remedy: "this kernel's tracepoint is silent on some threads; a restart may mend it"
             .to_owned(),
     }
 }
