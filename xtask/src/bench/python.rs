@@ -121,7 +121,7 @@ fn visitors(whyslow: &Path, tools: &Path, folder: &Path) -> Vec<Visitor> {
     let py_spy = "record --rate 100 --format raw --duration 2 --pid PID";
     let [py_spy_program, austin] = ["py-spy", "austin"].map(|name| tools.join(name));
     let nobody =
-        Visitor { name: NOBODY, command: "sleep 2".to_owned(), output: folder.join("nothing") };
+        Visitor { name: NOBODY, command: "sleep 3".to_owned(), output: folder.join("nothing") };
     vec![
         nobody,
         visitor(WHYSLOW, whyslow, "record -q --force -d 2 -p PID -o"),

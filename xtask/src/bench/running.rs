@@ -21,7 +21,7 @@ use crate::run;
 /// A profiler attaches once, and the program runs for hours: what begins with
 /// it is left out.
 const SETTLES: Duration = Duration::from_millis(600);
-const WATCHED: Duration = Duration::from_millis(1200);
+const WATCHED: Duration = Duration::from_millis(1100);
 /// The first moments of a program.
 const BEGINS: Duration = Duration::from_millis(500);
 /// A profiler that falls behind goes on for minutes.
