@@ -8,6 +8,7 @@ mod goals;
 mod idle;
 mod loss;
 mod overhead;
+mod pairs;
 mod profilers;
 mod programs;
 mod python;
@@ -92,14 +93,14 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let folder = run::target_directory()?.join("bench");
     fs::create_dir_all(&folder)?;
     let programs = programs::compile(&folder)?;
-    let flamegraph = flamegraph::Flamegraph::new(&whyslow, &folder)?;
+    let flamegraph = || flamegraph::Flamegraph::new(&whyslow, &folder);
     let rounds = arguments.rounds;
     let losses = || loss::measure(&programs, &whyslow, &folder, rounds);
     let overhead = || overhead::measure(&programs, &whyslow, &folder, rounds);
     let python = || python::measure(&whyslow, &folder, rounds);
     let idle = || idle::measure(&whyslow, &folder);
-    let stacks = || stacks::measure(&programs, &whyslow, &flamegraph, &folder, rounds);
-    let reporting = || reporting::measure(&programs, &whyslow, &flamegraph, &folder);
+    let stacks = || stacks::measure(&programs, &whyslow, &flamegraph()?, &folder, rounds);
+    let reporting = || reporting::measure(&programs, &whyslow, &flamegraph()?, &folder);
     if let Some(part) = arguments.only {
         let table = match part {
             Part::Losses => table::losses(&losses()?),

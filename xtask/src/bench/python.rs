@@ -2,8 +2,11 @@
 //! ours, each at its usual rate or at 100 samples a second.
 //!
 //! The machine changes its speed from second to second by more than a profiler
-//! costs. So one program runs on, and tells its speed many times a second, while
-//! the profilers come and go; each is compared with the seconds beside it.
+//! costs. So one program runs on, and tells its pace many times a second, while
+//! the profilers come and go; each visit is compared with the second before it or, in
+//! turn, with the one after it. Not with the mean of both: that is disturbed more often
+//! than a visit is, and visits of nobody would seem to speed the program up. Nobody
+//! comes as often as we do, and shows what the measure is worth.
 
 use std::path::{Path, PathBuf};
 
@@ -12,15 +15,18 @@ use serde::Serialize;
 
 use super::{
     overhead::{lost, median, quality, remove},
+    pairs::Pairs,
     profilers::{PYTHON, WHYSLOW},
-    running::Running,
+    running::{Pace, Running},
 };
 use crate::run;
 
 /// Of the package index; the newest that runs with the C library of Debian 12.
 const PACKAGES: [&str; 2] = ["py-spy==0.4.1", "austin-dist==3.7.0"];
-/// Whyslow visits so many times while each of the others visits once.
+/// Whyslow and nobody visit so many times while each of the others visits once.
 const VISITS: usize = 5;
+/// Who does nothing.
+const NOBODY: &str = "nobody";
 
 /// One program with all profilers.
 #[derive(Serialize)]
@@ -28,7 +34,7 @@ pub(super) struct Slowdowns {
     pub(super) program: &'static str,
     /// Whether it has to be within the goal.
     pub(super) is_goal: bool,
-    /// Pieces of work a second, alone: the median.
+    /// Time of a piece of work, ns, alone: the median.
     pub(super) alone: f64,
     pub(super) profilers: Vec<Slowdown>,
     /// Records the kernel dropped, summed over the visits of whyslow.
@@ -39,15 +45,26 @@ pub(super) struct Slowdowns {
 #[derive(Serialize)]
 pub(super) struct Slowdown {
     pub(super) profiler: &'static str,
-    /// The time of a piece of work beside it, in times of one alone before and after.
-    pub(super) factors: Vec<f64>,
+    /// The time of a piece of work beside it, in times of one alone before or after.
+    pub(super) times: Pairs,
+    /// The same of the CPU time that the program takes for it.
+    pub(super) cpu: Pairs,
 }
 
 impl Slowdowns {
-    /// What `profiler` multiplies the time of a piece by: the median of its visits.
-    pub(super) fn factor(&self, profiler: &str) -> f64 {
-        let found = self.profilers.iter().find(|it| it.profiler == profiler);
-        median(found.map_or_else(Vec::new, |it| it.factors.clone()))
+    pub(super) fn of(&self, profiler: &str) -> Option<&Slowdown> {
+        self.profilers.iter().find(|it| it.profiler == profiler)
+    }
+}
+
+impl Slowdown {
+    fn new(profiler: &'static str) -> Slowdown {
+        Slowdown { profiler, times: Pairs::default(), cpu: Pairs::default() }
+    }
+
+    fn push(&mut self, beside: Pace, alone: Pace) {
+        self.times.push(beside.time, alone.time);
+        self.cpu.push(beside.cpu, alone.cpu);
     }
 }
 
@@ -103,7 +120,10 @@ fn visitors(whyslow: &Path, tools: &Path, folder: &Path) -> Vec<Visitor> {
     };
     let py_spy = "record --rate 100 --format raw --duration 2 --pid PID";
     let [py_spy_program, austin] = ["py-spy", "austin"].map(|name| tools.join(name));
+    let nobody =
+        Visitor { name: NOBODY, command: "sleep 3".to_owned(), output: folder.join("nothing") };
     vec![
+        nobody,
         visitor(WHYSLOW, whyslow, "record -q --force -d 2 -p PID -o"),
         visitor("py-spy", &py_spy_program, &format!("{py_spy} --output")),
         visitor(
@@ -124,36 +144,38 @@ fn measure_one(
 ) -> Result<Slowdowns> {
     let words = || std::iter::once(&PYTHON).chain(program.words).copied();
     let running = Running::start(words())?;
-    let new = |it: &Visitor| Slowdown { profiler: it.name, factors: Vec::new() };
-    let mut slowdowns: Vec<Slowdown> = visitors.iter().map(new).collect();
-    let mut speeds = vec![running.alone()?];
+    let mut slowdowns: Vec<Slowdown> = visitors.iter().map(|it| Slowdown::new(it.name)).collect();
+    let mut paces = vec![running.alone()?];
     let mut lost_records = 0;
     for round in 0..rounds * VISITS {
         for (visitor, slowdown) in visitors.iter().zip(&mut slowdowns) {
-            let ours = visitor.name == WHYSLOW;
-            if !ours && round % VISITS > 0 {
+            let often = [NOBODY, WHYSLOW].contains(&visitor.name);
+            if !often && round % VISITS > 0 {
                 continue;
             }
             eprintln!("{}, {}, visit {}", program.name, visitor.name, round + 1);
             remove(&visitor.output)?;
             let beside = running.beside(&visitor.command)?;
-            let before = speeds[speeds.len() - 1];
-            speeds.push(running.alone()?);
-            let alone = f64::midpoint(before, speeds[speeds.len() - 1]);
-            slowdown.factors.push(alone / beside);
-            if ours {
+            let before = paces[paces.len() - 1];
+            let after = running.alone()?;
+            paces.push(after);
+            slowdown.push(beside, if slowdown.times.len() % 2 == 0 { before } else { after });
+            if visitor.name == WHYSLOW {
                 lost_records += lost(&quality(whyslow, &visitor.output)?)?;
             }
         }
     }
     drop(running);
-    let alone = median(speeds);
+    let middle = |of: fn(&Pace) -> f64| median(paces.iter().map(of).collect());
+    let alone = Pace { time: middle(|it| it.time), cpu: middle(|it| it.cpu) };
     let inside = Running::start(inside(words(), folder).iter().map(String::as_str))?;
-    slowdowns.push(Slowdown { profiler: "cProfile", factors: vec![alone / inside.alone()?] });
+    let mut profiled = Slowdown::new("cProfile");
+    profiled.push(inside.alone()?, alone);
+    slowdowns.push(profiled);
     Ok(Slowdowns {
         program: program.name,
         is_goal: program.is_goal,
-        alone,
+        alone: alone.time,
         profilers: slowdowns,
         lost: lost_records,
     })

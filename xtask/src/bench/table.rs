@@ -7,6 +7,7 @@ use super::{
     idle::Idle,
     loss::Loss,
     overhead::{Overhead, median},
+    pairs::Pairs,
     profilers::NONE,
     programs::Unit,
     python::Slowdowns,
@@ -94,14 +95,27 @@ pub(super) fn overheads(overheads: &[Overhead]) -> String {
 pub(super) fn slowdowns(programs: &[Slowdowns]) -> String {
     let Some(first) = programs.first() else { return String::new() };
     let names: Vec<&str> = first.profilers.iter().map(|it| it.profiler).collect();
-    let mut out = format!("| program | pieces a second, alone | {} |\n", names.join(" | "));
+    let mut out = format!("| program | a piece, alone | {} |\n", names.join(" | "));
     out.push_str(&format!("|---|--:|{}\n", "--:|".repeat(names.len())));
-    for program in programs {
-        let cells: Vec<String> = names.iter().map(|name| added(program.factor(name))).collect();
-        let Slowdowns { program, alone, .. } = program;
-        writeln!(out, "| {program} | {alone:.0} | {} |", cells.join(" | ")).expect(IN_MEMORY);
+    for Slowdowns { program, alone, profilers, .. } in programs {
+        let time = format!("{:.3} ms", alone / 1e6);
+        let times: Vec<String> = profilers.iter().map(|it| surely_added(&it.times)).collect();
+        let cpu: Vec<String> = profilers.iter().map(|it| surely_added(&it.cpu)).collect();
+        writeln!(out, "| {program} | {time} | {} |", times.join(" | ")).expect(IN_MEMORY);
+        writeln!(out, "| its CPU time | | {} |", cpu.join(" | ")).expect(IN_MEMORY);
     }
     out
+}
+
+/// What pairs tell, and the interval in which that is.
+pub(super) fn surely_added(pairs: &Pairs) -> String {
+    let percent = |factor: f64| (factor - 1.0) * 100.0;
+    match pairs.interval() {
+        Some([low, high]) if pairs.factor() < 2.0 => {
+            format!("{} ({:+.1} to {:+.1})", added(pairs.factor()), percent(low), percent(high))
+        }
+        _ => added(pairs.factor()),
+    }
 }
 
 pub(super) fn idle(all: &[Idle]) -> String {
@@ -169,5 +183,17 @@ mod tests {
         assert_eq!(added(1.004), "+0.4 %");
         assert_eq!(added(0.99), "-1.0 %");
         assert_eq!(added(25.04), "× 25.0");
+    }
+
+    #[test]
+    fn many_pairs_have_an_interval() {
+        let pairs = |times: &[f64]| {
+            let mut pairs = Pairs::default();
+            times.iter().for_each(|time| pairs.push(*time, 100.0));
+            surely_added(&pairs)
+        };
+        assert_eq!(pairs(&[101.0, 100.0, 102.0, 99.0, 103.0, 101.0]), "+1.0 % (-1.0 to +3.0)");
+        assert_eq!(pairs(&[101.0, 100.0, 102.0]), "+1.0 %");
+        assert_eq!(pairs(&[401.0; 9]), "× 4.0");
     }
 }
