@@ -7,7 +7,6 @@ mod rein;
 mod rhythm;
 mod seeds;
 mod start;
-mod stir;
 mod stop;
 mod thinning;
 mod upkeep;
@@ -26,6 +25,7 @@ use crate::perf::{
     Capture, Continuity, KernelCalls, Merge, Tracker, continuity_fallback, wakeups_fallback,
 };
 use crate::proc::Proc;
+use crate::stir::{FIRST, stir_cpus};
 use crate::sys::prefer;
 use crate::target::{Child, What, check, spawn, traced};
 use crate::{Error, arch, system_facts};
@@ -33,7 +33,6 @@ pub(crate) use header::{begin_window, header};
 use rein::{Costs, Rein};
 pub(crate) use seeds::comm_of;
 use seeds::threads_of;
-use stir::stir_cpus;
 pub use stop::Stop;
 use thinning::Thinning;
 use upkeep::Upkeep;
@@ -325,6 +324,7 @@ impl Session {
         self.rein = Some(rein);
         if changed {
             self.thinning.take_step(step);
+            self.tracker.save(step);
             self.rings.sample_at(self.options.frequency >> step)?;
         }
         Ok(())
@@ -336,7 +336,7 @@ impl Session {
         if self.rings.is_of_tasks() {
             return Ok(());
         }
-        stir_cpus();
+        stir_cpus(&FIRST);
         let mut batch = vec![];
         // A round gives out what was there before the round before.
         for _ in 0..2 {

@@ -5,17 +5,20 @@ use std::time::Duration;
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::Pid;
 
-/// Sleeps a moment on each of the first CPUs, on a thread of its own: the
+/// The first CPUs. A machine with more has other threads that do the same.
+pub(crate) const FIRST: [u32; 8] = [0, 1, 2, 3, 4, 5, 6, 7];
+
+/// Sleeps a moment on each of these CPUs, on a thread of its own: the
 /// affinity of this one is the child's too.
-pub(super) fn stir_cpus() {
-    /// A machine with more has other threads that do the same.
-    const CPUS: usize = 8;
+pub(crate) fn stir_cpus(cpus: &[u32]) {
     const TIMES: usize = 3;
-    let stir = || {
-        for cpu in 0..CPUS {
+    let cpus = cpus.to_vec();
+    let stir = move || {
+        for cpu in cpus {
             let mut only = CpuSet::new();
             // A CPU that is not there or not ours is passed over.
-            if only.set(cpu).is_ok() && sched_setaffinity(Pid::from_raw(0), &only).is_ok() {
+            if only.set(cpu as usize).is_ok() && sched_setaffinity(Pid::from_raw(0), &only).is_ok()
+            {
                 (0..TIMES).for_each(|_| std::thread::sleep(Duration::from_micros(50)));
             }
         }
