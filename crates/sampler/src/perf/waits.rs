@@ -218,6 +218,11 @@ impl Waits {
         if let Some(cached) = cached
             && !seen
         {
+            if self.saved > 0
+                && let Some(cached) = self.cache.get_mut(&key)
+            {
+                cached.checked = now;
+            }
             // Where it was seen before, it is gone too fast to look again.
             return Wait { site: cached.id, wants_look: !cached.seen };
         }

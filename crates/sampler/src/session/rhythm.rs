@@ -27,11 +27,6 @@ fn after_silence(silence: u64) -> Duration {
     Duration::from_nanos(silence / OF_SILENCE).clamp(ROUND, LONG_ROUND)
 }
 
-/// The length of a round where detail is halved so often. A ring that fills up ends it.
-fn saved(step: u32) -> Duration {
-    (ROUND * (1 << step)).min(LONG_ROUND)
-}
-
 impl Session {
     /// Until a ring has filled up, the child has ended, `stop` asks, or a round
     /// is over.
@@ -53,7 +48,7 @@ impl Session {
             return Ok(SHORT_ROUND);
         }
         let round = after_silence(now()?.saturating_sub(self.tracker.last_event()));
-        let least = saved(step);
+        let least = ROUND * (1 << self.rein.as_ref().map_or(0, Rein::longer));
         // What was read is given out in the next round.
         let stirs = || self.merge.waiting().any(|record| self.tracker.concerns(record));
         let busy = round > least && (!self.tracker.is_still() || stirs());
