@@ -218,11 +218,7 @@ impl Waits {
         if let Some(cached) = cached
             && !seen
         {
-            if self.saved > 0
-                && let Some(cached) = self.cache.get_mut(&key)
-            {
-                cached.checked = now;
-            }
+            self.leave_for_now(&key, now);
             // Where it was seen before, it is gone too fast to look again.
             return Wait { site: cached.id, wants_look: !cached.seen };
         }
@@ -263,6 +259,15 @@ impl Waits {
             },
             Subject::Queue => Object::Queue,
             Subject::IoUring => Object::IoUring,
+        }
+    }
+
+    /// Where it is to be saved, what could not be told is not asked again at once.
+    fn leave_for_now(&mut self, key: &Key, now: u64) {
+        if self.saved > 0
+            && let Some(cached) = self.cache.get_mut(key)
+        {
+            cached.checked = now;
         }
     }
 

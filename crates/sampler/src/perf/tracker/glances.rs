@@ -91,7 +91,7 @@ impl Glances {
     fn looks_again_after(&self) -> Option<u64> {
         let mean = (self.cost * COST_PART).max(CLOSEST);
         // A program may have a rhythm of its own, and be at the same place at each look.
-        let uneven = mean / 2 + (mean * u64::from(self.uneven >> 16) >> 16);
+        let uneven = mean / 2 + ((mean * u64::from(self.uneven >> 16)) >> 16);
         (self.last_round < self.hungry_until).then_some(uneven)
     }
 }
