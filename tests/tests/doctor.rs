@@ -95,6 +95,51 @@ fn a_filter_of_system_calls_is_named_with_its_errno() {
     looks_instead(&case, &words, "ENOSYS");
 }
 
+/// Who is root, but for system calls that are refused.
+fn root_behind(case: &Case, words: &[&str]) -> Finished {
+    let mut command = Command::new(words[0]);
+    command.args(&words[1..]).args(["./whyslow", "doctor", "--json"]);
+    command.current_dir(case.path(".")).stdin(std::process::Stdio::null());
+    Process::start(command).finish()
+}
+
+#[test]
+fn a_program_that_the_kernel_does_not_run_is_told_and_is_nothing_that_is_missing() {
+    needs_root!();
+    let case = open_case();
+    if !compile(&case, "filter") {
+        return;
+    }
+    let told = |finished: Finished| -> Value { serde_json::from_slice(&finished.stdout).unwrap() };
+    let whole = case.run(&["doctor", "--json"]);
+    let refused = root_behind(&case, &["./filter", "1", "bpf"]);
+    let code = |finished: &Finished| finished.status.code();
+    // The filter alone is nothing that is missing either.
+    assert_eq!(code(&refused), code(&whole));
+    let (whole, refused) = (told(whole), told(refused));
+    assert_eq!(refused["tier"], "privileged perf", "{refused:#}");
+    let program = check(&refused, "switch program");
+    assert_eq!(program["status"], "note", "{program}");
+    says(program, "finding", "EPERM");
+    says(program, "remedy", "cap_bpf");
+    // A recording finds the same.
+    case.run(&["record", "-q", "--force", "-o", "r.json", "--", "true"]).ended_with(0);
+    let report = case.json("r.json");
+    let fallbacks = report["engine"]["fallbacks"].as_array().unwrap();
+    let without = fallbacks.iter().any(|it| it["wanted"] == "a program at sched_switch");
+    assert_eq!(check(&whole, "switch program")["status"] == "note", without, "{whole:#}");
+}
+
+#[test]
+fn an_ordinary_user_is_told_what_the_program_at_switches_needs() {
+    needs_root!();
+    let case = open_case();
+    let program = doctor(&case, &[]);
+    let program = check(&program, "switch program");
+    assert_eq!(program["status"], "note", "{program}");
+    says(program, "remedy", "cap_bpf");
+}
+
 #[test]
 fn too_few_open_files_are_told() {
     needs_root!();

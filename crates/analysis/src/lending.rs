@@ -1,7 +1,9 @@
 //! Where no record tells of causes, threads are looked at now and then, and most waits
 //! are over before anybody looks. They are taken to be like those of the same thread,
 //! or else of its process, that were looked at and took about as long, before or after
-//! them. How much of the time that is, is said at the end.
+//! them. Where a look found that a wait was over, and its thread without a CPU, how long it
+//! took is not known: it is like those that looks met at their beginning, which meet short
+//! ones as often as long ones. How much of the time that is, is said at the end.
 //!
 //! The rule looks at events alone, and ahead of each by a fixed number of them, so that
 //! it is the same however the recording is divided afterwards.
@@ -136,10 +138,11 @@ impl<'a> Lending<'a> {
                 self.by_thread.entry(thread).or_default().see(sight);
                 self.by_process.entry(pid).or_default().habits.see(sight);
             }
-            Told::Unseen { thread, tid, pid, span } => {
-                let of_thread = self.by_thread.get_mut(&thread).and_then(|it| it.lend(span));
+            Told::Unseen { thread, tid, pid, span, found_over } => {
+                let lend = |habits: &mut Habits| habits.lend_to(span, found_over);
+                let of_thread = self.by_thread.get_mut(&thread).and_then(lend);
                 let of_process =
-                    || self.by_process.get_mut(&pid).and_then(|it| it.habits.lend(span));
+                    || self.by_process.get_mut(&pid).and_then(|it| lend(&mut it.habits));
                 let lent = of_thread.or_else(of_process);
                 let sum = if lent.is_some() { &mut self.sums.lent } else { &mut self.sums.unknown };
                 sum.add(span);

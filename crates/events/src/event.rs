@@ -424,4 +424,10 @@ pub enum Event {
         /// Where it was interrupted.
         stack: StackId,
     },
+    /// A look at a thread that has no CPU, and went to wait, found it ready to run: its wait
+    /// is over by now.
+    Awake {
+        /// The thread.
+        tid: Tid,
+    },
 }

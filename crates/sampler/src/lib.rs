@@ -16,6 +16,7 @@ mod proc;
 mod procfs;
 mod recorder;
 mod session;
+mod stir;
 mod sys;
 mod target;
 

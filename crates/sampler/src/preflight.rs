@@ -39,6 +39,8 @@ pub enum Capability {
     DacReadSearch,
     /// Ring memory without a limit.
     IpcLock,
+    /// Programs in the kernel.
+    Bpf,
 }
 
 impl Capability {
@@ -52,6 +54,7 @@ impl Capability {
             Capability::SysAdmin => 21,
             Capability::Syslog => 34,
             Capability::Perfmon => 38,
+            Capability::Bpf => 39,
         }
     }
 
@@ -65,6 +68,7 @@ impl Capability {
             Capability::SysAdmin => "cap_sys_admin",
             Capability::Syslog => "cap_syslog",
             Capability::Perfmon => "cap_perfmon",
+            Capability::Bpf => "cap_bpf",
         }
     }
 
@@ -84,7 +88,16 @@ impl Capability {
 
 /// How to grant what is wanted to `program`.
 fn grant(readings: &Readings, program: &str) -> String {
-    let names: Vec<&str> = Capability::wanted(readings).iter().map(|it| it.name()).collect();
+    grant_all(&Capability::wanted(readings), program)
+}
+
+/// The same with what our program at switches needs.
+fn grant_program(readings: &Readings, program: &str) -> String {
+    grant_all(&[&Capability::wanted(readings)[..], &[Capability::Bpf]].concat(), program)
+}
+
+fn grant_all(wanted: &[Capability], program: &str) -> String {
+    let names: Vec<&str> = wanted.iter().map(|it| it.name()).collect();
     format!("setcap {}+ep {program}", names.join(","))
 }
 

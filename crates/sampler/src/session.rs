@@ -320,6 +320,7 @@ impl Session {
         self.rein = Some(rein);
         if changed {
             self.thinning.take_step(step);
+            self.tracker.save(step);
             self.rings.sample_at(self.options.frequency >> step)?;
         }
         Ok(())

@@ -15,6 +15,22 @@ const TELLING: u32 = 8;
 pub(super) struct Sight {
     pub(super) span: u64,
     pub(super) site: SiteId,
+    /// So long after its beginning.
+    pub(super) after: u64,
+}
+
+/// A look that comes so soon after the beginning of a wait, ns, meets short ones as often as
+/// long ones.
+const SOON: u64 = 64_000;
+/// What waits are kept as that are all of the same weight, however long they are; no wait is
+/// that short.
+const ANY: u64 = 1;
+
+impl Sight {
+    /// The same as one of those of which the number counts, and not the length.
+    fn at_beginning(self) -> Option<Sight> {
+        (self.after < SOON).then_some(Sight { span: ANY, ..self })
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -35,11 +51,17 @@ pub(super) struct Habits(Vec<Habit>);
 impl Habits {
     /// A wait that ends later.
     pub(super) fn foresee(&mut self, sight: Sight) {
-        self.of(sight).ahead += 1;
+        for sight in [sight].into_iter().chain(sight.at_beginning()) {
+            self.of(sight).ahead += 1;
+        }
     }
 
     /// A wait that ends now, and was foreseen.
     pub(super) fn see(&mut self, sight: Sight) {
+        [sight].into_iter().chain(sight.at_beginning()).for_each(|sight| self.see_one(sight));
+    }
+
+    fn see_one(&mut self, sight: Sight) {
         let habit = self.of(sight);
         habit.ahead = habit.ahead.saturating_sub(1);
         habit.behind += 1;
@@ -54,7 +76,7 @@ impl Habits {
         }
     }
 
-    fn of(&mut self, Sight { span, site }: Sight) -> &mut Habit {
+    fn of(&mut self, Sight { span, site, .. }: Sight) -> &mut Habit {
         let length = length(span);
         let known = self.0.iter().position(|habit| habit.length == length && habit.site == site);
         let place = known.unwrap_or_else(|| {
@@ -64,10 +86,17 @@ impl Habits {
         &mut self.0[place]
     }
 
+    /// Where a wait most likely was that nobody looked at, and that took `span` ns, or less
+    /// where a look `found` it `over`.
+    pub(super) fn lend_to(&mut self, span: u64, found_over: bool) -> Option<SiteId> {
+        let by_number = if found_over { self.lend(ANY) } else { None };
+        by_number.or_else(|| self.lend(span))
+    }
+
     /// Where a wait of `span` ns that nobody looked at, and that ends now, most likely
     /// was; `None` when none of about its length was looked at. Many such waits are
     /// spread over the sites as those that were seen.
-    pub(super) fn lend(&mut self, span: u64) -> Option<SiteId> {
+    fn lend(&mut self, span: u64) -> Option<SiteId> {
         let length = length(span);
         let nearest = self.0.iter().map(|habit| habit.length.abs_diff(length)).min()?;
         if nearest > 1 {
@@ -101,9 +130,13 @@ mod tests {
     const LOCK: SiteId = SiteId(1);
     const PIPE: SiteId = SiteId(2);
 
+    fn look(habits: &mut Habits, sight: Sight) {
+        habits.foresee(sight);
+        habits.see(sight);
+    }
+
     fn see(habits: &mut Habits, span: u64, site: SiteId) {
-        habits.foresee(Sight { span, site });
-        habits.see(Sight { span, site });
+        look(habits, Sight { span, site, after: SOON });
     }
 
     fn locks_lent(habits: &mut Habits, waits: usize) -> usize {
@@ -123,7 +156,7 @@ mod tests {
     fn what_was_seen_once_does_not_decide_alone() {
         let mut habits = Habits::default();
         see(&mut habits, 100_000, PIPE);
-        (0..19).for_each(|_| habits.foresee(Sight { span: 100_000, site: LOCK }));
+        (0..19).for_each(|_| habits.foresee(Sight { span: 100_000, site: LOCK, after: SOON }));
         let lent = locks_lent(&mut habits, 400);
         assert!((375..=385).contains(&lent), "{lent}");
     }
@@ -132,7 +165,7 @@ mod tests {
     fn what_is_known_well_is_not_asked_of_what_comes_later() {
         let mut habits = Habits::default();
         (0..TELLING).for_each(|_| see(&mut habits, 100_000, LOCK));
-        (0..1000).for_each(|_| habits.foresee(Sight { span: 100_000, site: PIPE }));
+        (0..1000).for_each(|_| habits.foresee(Sight { span: 100_000, site: PIPE, after: SOON }));
         assert_eq!(locks_lent(&mut habits, 400), 400);
     }
 
@@ -143,6 +176,20 @@ mod tests {
         assert_eq!(habits.lend(100_000), None);
         assert_eq!(habits.lend(9_000_000), Some(LOCK));
         assert_eq!(Habits::default().lend(5), None);
+    }
+
+    #[test]
+    fn what_was_over_is_like_those_met_at_their_beginning() {
+        // Ten of each kind began within reach of a look, which met all the long ones later.
+        let mut habits = Habits::default();
+        let mut look = |site, span, after| look(&mut habits, Sight { span, site, after });
+        (0..10).for_each(|_| look(LOCK, 70_000, 30_000));
+        (0..10).for_each(|_| look(PIPE, 3_000_000, 30_000));
+        (0..200).for_each(|_| look(PIPE, 3_000_000, 1_000_000));
+        let mut is_lock = |over| habits.lend_to(3_000_000, over) == Some(LOCK);
+        assert!((0..100).all(|_| !is_lock(false)));
+        let locks = (0..100).filter(|_| is_lock(true)).count();
+        assert!((45..=55).contains(&locks), "{locks}");
     }
 
     #[test]

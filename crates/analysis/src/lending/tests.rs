@@ -1,7 +1,7 @@
 //! Streams of one thread that waits, with looks at some of its waits.
 
 use whyslow_events::{
-    Capabilities, Cpu, Entrance, Event, EventSource, InMemory, Off, Pid, SiteId, Tid,
+    Capabilities, Cpu, Entrance, Event, EventSource, InMemory, Off, Pid, SiteId, Tid, Timed,
 };
 
 use super::Lending;
@@ -72,6 +72,25 @@ fn a_wait_is_like_one_that_is_seen_later_as_like_one_seen_before() {
     let said = said.unwrap();
     assert!(said.starts_with("1 looked at (33."), "{said}");
     assert!(said.contains("2 taken to be like") && said.contains("0 unknown"), "{said}");
+}
+
+#[test]
+fn a_wait_that_a_look_found_over_is_no_longer_than_that() {
+    let mut source = source(&[(SHORT, Some(DISK)), (LONG, Some(SLEEP)), (LONG, None)], looks());
+    let mut events = vec![];
+    while let Some(Timed { time, event }) = source.next_event().unwrap() {
+        events.push((time.0, event));
+    }
+    let last = events.iter().rposition(|(_, it)| matches!(it, Event::SwitchIn { .. })).unwrap();
+    let awake = events[last].0 - LONG + SHORT;
+    events.insert(last, (awake, Event::Awake { tid: Tid(100) }));
+    let mut source = InMemory::new(source.header().clone(), events);
+    let given = all(&mut Lending::looking_ahead(&mut source, 100));
+    let place = given.iter().position(|it| matches!(it, Event::Awake { .. })).unwrap();
+    let lent = Event::Look { tid: Tid(100), site: DISK, stack: None };
+    assert_eq!(given[place - 1], lent, "before it is known that the wait is over");
+    let looks = given.iter().filter(|it| matches!(it, Event::Look { .. })).count();
+    assert_eq!(looks, 3, "and once");
 }
 
 #[test]

@@ -26,8 +26,8 @@ struct Wait {
     /// It was seen to begin.
     begun: bool,
     site: Option<SiteId>,
-    /// Somebody looked at it.
-    looked_at: bool,
+    /// When somebody looked at it first.
+    looked_at: Option<u64>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +56,8 @@ pub(super) enum Told {
         tid: Tid,
         pid: Pid,
         span: u64,
+        /// A look found it over: it was shorter than `span`.
+        found_over: bool,
     },
 }
 
@@ -83,11 +85,13 @@ impl Waiting {
                 let thread = self.threads.get_mut(tid);
                 if let Some(wait) = thread.and_then(|thread| thread.wait.as_mut()) {
                     wait.site = Some(*site);
-                    wait.looked_at = true;
+                    wait.looked_at.get_or_insert(time);
                 }
                 Told::Nothing
             }
-            Event::SwitchIn { tid, .. } => self.end(time, *tid).unwrap_or(Told::Nothing),
+            // What waits for a CPU is not there to be looked at, and no part of the wait.
+            Event::Awake { tid } => self.end(time, *tid, true).unwrap_or(Told::Nothing),
+            Event::SwitchIn { tid, .. } => self.end(time, *tid, false).unwrap_or(Told::Nothing),
             _ => Told::Nothing,
         }
     }
@@ -104,15 +108,16 @@ impl Waiting {
         Told::Begins { pid, instead }
     }
 
-    fn end(&mut self, time: u64, tid: Tid) -> Option<Told> {
+    fn end(&mut self, time: u64, tid: Tid, found_over: bool) -> Option<Told> {
         let thread = self.threads.get_mut(&tid)?;
         let Wait { since, begun, site, looked_at } = thread.wait.take()?;
         let span = time.saturating_sub(since);
         let Thread { number, pid, .. } = *thread;
         Some(match site {
-            None => Told::Unseen { thread: number, tid, pid, span },
-            Some(site) if begun && looked_at => {
-                Told::Seen { thread: number, pid, sight: Sight { span, site } }
+            None => Told::Unseen { thread: number, tid, pid, span, found_over },
+            Some(site) if begun && let Some(seen) = looked_at => {
+                let sight = Sight { span, site, after: seen.saturating_sub(since) };
+                Told::Seen { thread: number, pid, sight }
             }
             Some(_) => Told::Known { span },
         })
@@ -121,5 +126,5 @@ impl Waiting {
 
 fn wait(since: u64, off: Off, begun: bool) -> Option<Wait> {
     let Off::Blocked { site, .. } = off else { return None };
-    Some(Wait { since, begun, site, looked_at: false })
+    Some(Wait { since, begun, site, looked_at: None })
 }

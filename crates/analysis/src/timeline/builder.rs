@@ -129,6 +129,7 @@ impl Builder {
             Event::Look { tid, site, stack } => {
                 self.with(*tid, |track, _| track.look(time, *site, *stack));
             }
+            Event::Awake { tid } => self.with(*tid, |track, cpus| track.awake(time, cpus)),
             Event::Stood { tid, stack } => {
                 self.with(*tid, |track, _| track.stood(time, *stack));
             }

@@ -47,6 +47,7 @@ impl Delays {
                 let told = open.told + queued(thread, &(open.reading.0..thread.end));
                 self.open.insert(thread.number, Open { told, ..open });
             }
+            judge_told(thread);
             insert(thread, &moved);
         }
     }
@@ -77,9 +78,24 @@ fn spread(thread: &Thread, part: &Range<u64>, delay: u64, moved: &mut [u64]) {
 }
 
 fn ends_on_cpu(thread: &Thread, index: usize) -> bool {
-    let next = thread.intervals.get(index + 1).map(|next| next.doing);
+    let mut next = thread.intervals[index + 1..].iter().map(|next| next.doing);
+    // A look may have found it ready to run, some time after it was.
+    let next = next.find(|next| !matches!(next, Doing::Runq { preempted: false, .. }));
     matches!(thread.intervals[index].doing, Doing::Blocked(_))
         && matches!(next, Some(Doing::OnCpu { .. }))
+}
+
+/// Who was found ready to run long before it did so waited for others to leave a CPU.
+fn judge_told(thread: &mut Thread) {
+    let ends: Vec<u64> = thread.spans().map(|(_, end, _)| end).collect();
+    for (interval, end) in thread.intervals.iter_mut().zip(ends) {
+        let span = end - interval.start;
+        if let Doing::Runq { preempted: false, queue } = &mut interval.doing
+            && span > LONGEST_WAY
+        {
+            queue.neighbours = span.saturating_sub(queue.saturated);
+        }
+    }
 }
 
 /// Ends each wait by what was moved out of it, and the run queue follows.

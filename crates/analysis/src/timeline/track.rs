@@ -170,6 +170,16 @@ impl Track {
         }
     }
 
+    /// A look found it ready to run: whoever ended its wait did so before.
+    pub(super) fn awake(&mut self, time: u64, cpus: &mut Occupancy) {
+        let at = self.seen(time);
+        if matches!(self.doing, Doing::Blocked(_)) {
+            self.ended_before(at);
+            self.close(at, cpus);
+            self.doing = WAKING;
+        }
+    }
+
     pub(super) fn stood(&mut self, time: u64, stack: StackId) {
         self.seen(time);
         if let Doing::Runq { preempted: true, .. } = self.doing {

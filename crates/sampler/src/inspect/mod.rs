@@ -5,6 +5,7 @@ mod call;
 mod ends;
 mod fds;
 pub(crate) mod fuzzing;
+mod kept;
 mod limits;
 mod process;
 mod sets;
@@ -19,6 +20,7 @@ pub(crate) use process::{Process, can_read_memory};
 use crate::arch::CODE_BEFORE;
 use crate::proc::Proc;
 use ends::Held;
+use kept::Kept;
 use sockets::SocketTables;
 
 /// An event loop wakes itself through one object or a few: more than these are connections.
@@ -29,12 +31,18 @@ const WAKERS: usize = 16;
 pub(crate) struct Inspector {
     proc: Proc,
     sockets: SocketTables,
+    kept: Kept,
 }
 
 impl Inspector {
     /// The call a blocked thread is in; `None` when it runs or cannot be read.
     pub(crate) fn call(&self, pid: u32, tid: u32) -> Option<InCall> {
         self.proc.syscall(pid, tid).waiting()
+    }
+
+    /// What a thread is doing that is asked again and again.
+    pub(crate) fn call_again(&mut self, pid: u32, tid: u32) -> Call {
+        self.kept.call(&self.proc, pid, tid)
     }
 
     /// Whether a signal or a debugger has stopped a thread.
@@ -117,6 +125,11 @@ impl Inspector {
     fn memory(pid: u32, address: u64, into: &mut [u8]) -> Option<()> {
         let wanted = into.len();
         (process::read(pid, &mut [(address, into)]) == wanted).then_some(())
+    }
+
+    /// Reads tables of sockets half as often, so many times over.
+    pub(crate) fn save(&mut self, step: u32) {
+        self.sockets.saved = step;
     }
 
     /// What is behind a file descriptor.

@@ -23,6 +23,7 @@ use self::opts::switch_opts;
 pub(super) use self::opts::{CALL_CHAIN, clock_opts, common_opts, tracepoint_opts, user_stack};
 use self::program::Program;
 pub(crate) use self::program::kernel_types;
+pub(super) use self::program::try_program;
 use super::record::Kind;
 use super::threads::Threads;
 use crate::Error;

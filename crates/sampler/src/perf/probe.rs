@@ -1,5 +1,5 @@
 //! Whether the kernel gives us perf events: it is asked for one of each sort, on
-//! one CPU, and nothing is recorded.
+//! one CPU, and nothing is recorded but that a switch of our own is told of.
 
 use nix::errno::Errno;
 use perf_event_open::config::{Cpu, Proc};
@@ -9,7 +9,7 @@ use perf_event_open::event::tp::Tracepoint;
 use whyslow_events::SystemFacts;
 
 use super::open::{
-    SMALLEST_RING_BYTES, SWITCH, clock_opts, online_cpus, open_event, tracepoint_opts,
+    SMALLEST_RING_BYTES, SWITCH, clock_opts, online_cpus, open_event, tracepoint_opts, try_program,
 };
 use super::record::Kind;
 use super::tasks;
@@ -18,7 +18,7 @@ use crate::preflight::checks::Opened;
 use crate::preflight::tracepoint_id;
 use crate::{Error, arch};
 
-/// Asks for an event of the whole machine, one of our own, and a ring.
+/// Asks for an event of the whole machine, one of our own, a ring, and our program at switches.
 pub(crate) fn probe(facts: SystemFacts) -> Opened {
     let cpu = online_cpus().ok().and_then(|cpus| cpus.first().copied()).unwrap_or(0);
     let machine = machine(cpu).map_err(|error| error.errno().unwrap_or(Errno::EIO));
@@ -33,6 +33,7 @@ pub(crate) fn probe(facts: SystemFacts) -> Opened {
         own: own.map(drop).map_err(|error| errno_of(&error)),
         ring: ring.map_err(|error| errno_of(&error)),
         memory: crate::inspect::can_read_memory(),
+        program: if arch::IS_KNOWN { try_program(facts) } else { Err(Errno::ENOSYS) },
     }
 }
 

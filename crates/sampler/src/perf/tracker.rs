@@ -37,7 +37,7 @@ use crate::arch::Registers;
 use budget::Budget;
 use chains::{Beyond, Copies, Places, Reach, Taken, Unwinding};
 use gil::Gils;
-use glances::Glances;
+use glances::{Glances, Looked};
 use looks::Looks;
 use preempted::{Preempted, Stood};
 use repeats::Repeats;
@@ -115,8 +115,8 @@ struct Thread {
     /// When it had a CPU first after its last wait.
     awake: u64,
     lately: Lately,
-    /// Somebody looked at the wait it is in.
-    looked_at: bool,
+    /// How well somebody looked at the wait it is in.
+    looked_at: Looked,
     repeats: Repeats,
     left_on_clock: Left,
 }
@@ -221,6 +221,11 @@ impl Tracker {
             events: vec![],
             now: start,
         }
+    }
+
+    /// Asks the host half as often, so many times over, what threads wait on.
+    pub(crate) fn save(&mut self, step: u32) {
+        self.waits.save(step);
     }
 
     /// The events since the last call, in order.

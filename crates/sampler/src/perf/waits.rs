@@ -1,13 +1,13 @@
 //! From the registers of a thread that goes to wait to the site it waits at.
 
 use rustc_hash::FxHashMap;
-use whyslow_events::{Entry, Event, Object, Pid, Site, SiteId, SpaceId};
+use whyslow_events::{Entry, Event, Object, Pid, Site, SiteId, SpaceId, Tid};
 
 use super::calls::{CallSites, KernelCalls};
 use super::interner::Sites;
 use crate::arch::{Registers, Subject, subject_of, syscall_name};
 use crate::clock;
-use crate::inspect::{InCall, Inspector};
+use crate::inspect::{self, InCall, Inspector};
 
 /// How long we believe that a descriptor stands for the same object, ns.
 const FD_BELIEVED: u64 = 50_000_000;
@@ -18,6 +18,10 @@ const EPOLL_BELIEVED: u64 = 1_000_000_000;
 const PER_SITE: u64 = 100_000;
 /// What takes long to tell holds for so many times as long: a set has many members.
 const PER_TELLING: u32 = 100;
+
+/// Beliefs are halved in number so often at most: a descriptor that is another by then
+/// would be taken for what it was.
+const MOST_SAVED: u32 = 2;
 
 /// Calls that do not return to the program that makes them.
 const ENDING: [&str; 4] = ["execve", "execveat", "exit", "exit_group"];
@@ -64,6 +68,8 @@ pub(crate) struct Waits {
     inspector: Inspector,
     sites: Sites,
     cache: FxHashMap<Key, Cached>,
+    /// How often what is asked of the host is to be halved.
+    saved: u32,
 }
 
 impl Waits {
@@ -74,7 +80,14 @@ impl Waits {
             inspector: Inspector::default(),
             sites: Sites::default(),
             cache: FxHashMap::default(),
+            saved: 0,
         }
+    }
+
+    /// Asks the host half as often, so many times over, what a descriptor stands for.
+    pub(crate) fn save(&mut self, step: u32) {
+        self.saved = step;
+        self.inspector.save(step);
     }
 
     /// The site of a wait that begins at `now` with these registers and, if a
@@ -147,6 +160,11 @@ impl Waits {
         id
     }
 
+    /// What a thread is doing that is asked again and again.
+    pub(crate) fn call_again(&mut self, pid: Pid, tid: Tid) -> inspect::Call {
+        self.inspector.call_again(pid.0, tid.0)
+    }
+
     /// Reads from outside.
     pub(crate) fn inspector(&self) -> &Inspector {
         &self.inspector
@@ -200,6 +218,7 @@ impl Waits {
         if let Some(cached) = cached
             && !seen
         {
+            self.leave_for_now(&key, now);
             // Where it was seen before, it is gone too fast to look again.
             return Wait { site: cached.id, wants_look: !cached.seen };
         }
@@ -243,16 +262,26 @@ impl Waits {
         }
     }
 
+    /// Where it is to be saved, what could not be told is not asked again at once.
+    fn leave_for_now(&mut self, key: &Key, now: u64) {
+        if self.saved > 0
+            && let Some(cached) = self.cache.get_mut(key)
+        {
+            cached.checked = now;
+        }
+    }
+
     /// How long an answer about such a subject holds, ns; one about a set that was `dear`,
     /// so long at least.
     fn believed(&self, subject: Subject, dear: u64) -> u64 {
         let many = self.cache.len() as u64 * PER_SITE;
-        match subject {
+        let believed = match subject {
             Subject::Fd => FD_BELIEVED.max(many),
             Subject::Poll | Subject::Select => FD_BELIEVED.max(many).max(dear),
             Subject::Epoll => EPOLL_BELIEVED.max(many).max(dear),
             Subject::None | Subject::Futex | Subject::Queue | Subject::IoUring => u64::MAX,
-        }
+        };
+        believed.saturating_mul(1 << self.saved.min(MOST_SAVED))
     }
 }
 

@@ -4,7 +4,8 @@ use nix::errno::Errno;
 
 use super::host::{Access, Readings};
 use super::{
-    Capability, HOST_REMEDY, OPEN_FILES_REMEDY, PROC_REMEDY, RING_REMEDY, grant, refused_remedy,
+    Capability, HOST_REMEDY, OPEN_FILES_REMEDY, PROC_REMEDY, RING_REMEDY, grant, grant_program,
+    refused_remedy,
 };
 use crate::arch;
 
@@ -102,16 +103,20 @@ pub struct Opened {
     pub ring: Result<(), Errno>,
     /// To read memory by `process_vm_readv`, though it is our own.
     pub memory: Result<(), Errno>,
+    /// To run our program at switches, and hear from it.
+    pub program: Result<(), Errno>,
 }
 
 impl Opened {
     /// Nothing was refused.
-    pub const ALL: Opened = Opened { machine: Ok(()), own: Ok(()), ring: Ok(()), memory: Ok(()) };
+    pub const ALL: Opened =
+        Opened { machine: Ok(()), own: Ok(()), ring: Ok(()), memory: Ok(()), program: Ok(()) };
 
     /// Every perf event was refused.
     #[must_use]
     pub fn no_perf(errno: Errno) -> Opened {
-        Opened { machine: Err(errno), own: Err(errno), ring: Err(errno), ..Opened::ALL }
+        let refused = Err(errno);
+        Opened { machine: refused, own: refused, ring: refused, program: refused, ..Opened::ALL }
     }
 
     /// The tier a recording would have.
@@ -147,6 +152,7 @@ pub fn diagnose(readings: &Readings, opened: Opened, program: &str, servers: boo
         pid_namespace(readings),
         user_namespace(readings),
         btf(readings),
+        switch_program(readings, opened, program),
         debug_files(readings, servers),
         perf_maps(),
     ];
@@ -362,7 +368,31 @@ fn user_namespace(readings: &Readings) -> Check {
 
 fn btf(readings: &Readings) -> Check {
     let id = "BTF";
-    if readings.btf { good(id, "there") } else { note(id, "not there; nothing needs it yet", "") }
+    match readings.btf {
+        true => good(id, "there"),
+        false => note(id, "not there", "use a kernel with CONFIG_DEBUG_INFO_BTF"),
+    }
+}
+
+/// Without it a recording costs the target more, and shows the same.
+fn switch_program(readings: &Readings, opened: Opened, program: &str) -> Check {
+    let id = "switch program";
+    let Err(errno) = opened.program else { return good(id, "runs in the kernel") };
+    let remedy = match errno {
+        _ if !readings.is_known_architecture() => arch::REMEDY.to_owned(),
+        _ if !readings.btf => "use a kernel with CONFIG_DEBUG_INFO_BTF".to_owned(),
+        Errno::EPERM | Errno::EACCES if !readings.initial_user_namespace => {
+            "run outside the user namespace".to_owned()
+        }
+        Errno::EPERM | Errno::EACCES => format!(
+            "grant CAP_BPF with the others: {}; or run as root; in a container, its seccomp \
+             profile must allow bpf",
+            grant_program(readings, program)
+        ),
+        _ => "use a kernel from 5.18 on".to_owned(),
+    };
+    let finding = format!("does not run: {errno:?}; switches cost the target a third more");
+    note(id, finding, &remedy)
 }
 
 fn debug_files(readings: &Readings, servers: bool) -> Check {

@@ -9,6 +9,8 @@ use whyslow_events::Thinned;
 const COMPARED: u64 = 200_000_000;
 /// Each step halves the detail; at the last no stacks of waits are taken at all.
 pub(super) const LAST_STEP: u32 = 6;
+/// Rounds are doubled so often at most.
+const LONGEST: u32 = 3;
 /// Detail comes back when the cost is below this part of the limit: with twice
 /// the detail it is below the limit yet. What was spent above it before is saved first.
 const EASY: u64 = 3;
@@ -69,10 +71,17 @@ impl Rein {
         self.step
     }
 
-    /// Whether this is a round in which to look at threads from outside.
+    /// How often the time between two rounds is to be doubled: what is read in a round costs
+    /// less than the round.
+    pub(super) fn longer(&self) -> u32 {
+        self.step.min(LONGEST)
+    }
+
+    /// Whether this is a round in which to look at threads from outside, of those that are
+    /// as far apart as said.
     pub(super) fn looks(&mut self) -> bool {
         self.rounds += 1;
-        self.rounds.is_multiple_of(1 << self.step)
+        self.rounds.is_multiple_of(1 << (self.step - self.longer()))
     }
 
     /// Compares costs with the limit, now and then; whether the step is another.
@@ -169,7 +178,7 @@ mod tests {
         assert_eq!(rein.step(), LAST_STEP);
         let said = rein.said(now);
         assert!(said.cost > said.limit && said.stacks < 50_000, "{said:?}");
-        assert_eq!((0..640).filter(|_| rein.looks()).count(), 10);
+        assert_eq!((0..640 >> rein.longer()).filter(|_| rein.looks()).count(), 10);
     }
 
     #[test]

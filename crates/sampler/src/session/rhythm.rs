@@ -39,13 +39,20 @@ impl Session {
 
     fn round(&self) -> Result<Duration, Error> {
         let step = self.rein.as_ref().map_or(0, Rein::step);
-        if step == 0 && (self.tracker.wants_looks() || self.tracker.runs_scripts()) {
+        if step == 0
+            && let Some(round) = self.tracker.looks_again_after()
+        {
+            return Ok(Duration::from_nanos(round).min(SHORT_ROUND));
+        }
+        if step == 0 && self.tracker.runs_scripts() {
             return Ok(SHORT_ROUND);
         }
         let round = after_silence(now()?.saturating_sub(self.tracker.last_event()));
+        let least = ROUND * (1 << self.rein.as_ref().map_or(0, Rein::longer));
         // What was read is given out in the next round.
         let stirs = || self.merge.waiting().any(|record| self.tracker.concerns(record));
-        Ok(if round > ROUND && (!self.tracker.is_still() || stirs()) { ROUND } else { round })
+        let busy = round > least && (!self.tracker.is_still() || stirs());
+        Ok(if busy { least } else { round.max(least) })
     }
 }
 

@@ -72,7 +72,9 @@ impl Stop {
         let mut fds: Vec<PollFd<'_>> =
             fds.chain(bell).map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
         let woken = ppoll(&mut fds, Some(TimeSpec::from(timeout)), None);
-        if let Some(bell) = &self.bell {
+        // Of the last one it is known whether it rang.
+        let rang = fds.last().is_some_and(|fd| fd.any().unwrap_or(true));
+        if let (true, Some(bell)) = (rang, &self.bell) {
             // What was asked so far is about to be looked at. It fails when nothing was.
             let _ = bell.read();
         }

@@ -39,6 +39,24 @@ fn the_kernel_s_time_in_the_queue_is_taken_from_the_waits_and_not_twice() {
 }
 
 #[test]
+fn who_is_found_ready_to_run_waits_no_more() {
+    let analysis = unheard(&[
+        (0, thread(Entrance::Born)),
+        (0, switch_in()),
+        (1, switch_out(blocked('s'))),
+        (4, Event::Awake { tid: TID }),
+        (10, switch_in()),
+        (11, switch_out(blocked('s'))),
+        (14, switch_in()),
+        // Six are told; of the two that are not, each wait has one at its end.
+        (15, delay(8)),
+        (15, switch_out(Off::Dead)),
+        (15, end()),
+    ]);
+    assert_eq!(states(&analysis).replace(',', ""), "cpu.user 3 runq.waking 8 sleep 4");
+}
+
+#[test]
 fn a_wait_is_for_the_thread_that_ran_when_it_ended() {
     let other = |event: fn(Tid) -> Event| event(OTHER);
     let enter = |tid: Tid| Event::Thread {

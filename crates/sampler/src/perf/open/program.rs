@@ -11,15 +11,16 @@ use nix::errno::Errno;
 use perf_event_open::count::Counter;
 use perf_event_open::event::sw::Software;
 use rustc_hash::FxHashMap;
-use whyslow_events::Fallback;
+use whyslow_events::{Fallback, SystemFacts};
 
 use self::code::at_switch;
 pub(crate) use self::types::kernel_types;
 use super::opts::tracepoint_opts;
-use super::{Rings, learn, open_event, redirect_error};
+use super::{Rings, SMALLEST_RING_BYTES, learn, online_cpus, open_event, redirect_error};
 use crate::Error;
 use crate::error::errno_of;
 use crate::perf::record::Kind;
+use crate::stir::stir;
 use crate::sys::{enter_event, event_table, redirect, run_at};
 
 /// The kernel's description of its types.
@@ -61,6 +62,26 @@ impl Program {
         })?;
         Ok(counter)
     }
+}
+
+/// Whether the kernel runs the program, and what it writes arrives: on one CPU, for a moment.
+///
+/// # Errors
+/// `ENODATA` when a switch was not told of; else what the kernel says.
+pub(in crate::perf) fn try_program(facts: SystemFacts) -> nix::Result<()> {
+    let cpus = online_cpus().map_err(|error| error.errno().unwrap_or(Errno::EIO))?;
+    let cpu = cpus.first().copied().unwrap_or(0);
+    let program = Program::start(cpus.last().map_or(1, |last| last + 1))?;
+    let event = open_event("bpf-output", Software::BpfOutput, cpu, &tracepoint_opts(Kind::Told, 0))
+        .map_err(|error| error.errno().unwrap_or(Errno::EIO))?;
+    let exponent = (SMALLEST_RING_BYTES / facts.page_size).max(1).ilog2();
+    let exponent = u8::try_from(exponent).expect("a logarithm of a u64 fits");
+    let ring = event.sampler(exponent).map_err(|error| errno_of(&error))?;
+    enter_event(program.table.as_fd(), cpu, event.file())?;
+    event.enable().map_err(|error| errno_of(&error))?;
+    stir(cpu);
+    let told = ring.iter().is_some_and(|iter| iter.into_cow().lending_next().is_some());
+    if told { Ok(()) } else { Err(Errno::ENODATA) }
 }
 
 impl Rings {

@@ -4,7 +4,7 @@
 
 use whyslow_events::{Cpu, Event, Fallback, Off, Pid, Tid};
 
-use super::glances::Glances;
+use super::glances::{Glances, Looked};
 use super::looks::Reading;
 use super::ticks::Ticks;
 use super::{Doing, Occupant, Tracker};
@@ -44,6 +44,7 @@ impl Tracker {
             }
             thread.wait += 1;
             thread.site = None;
+            thread.looked_at = Looked::No;
             thread.left = None;
             thread.asleep = time;
             thread.waits_in = None;

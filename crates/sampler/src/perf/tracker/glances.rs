@@ -6,8 +6,9 @@
 use whyslow_events::{Event, SiteId, SpaceId, StackId, Tid, UserRegisters};
 
 use super::looks::Reading;
-use super::{Doing, Tracker};
-use crate::inspect::Limit;
+use super::{Doing, Thread, Tracker};
+use crate::clock::own_cpu;
+use crate::inspect::{Call, Limit};
 use crate::perf::interner::UserHalf;
 
 /// Threads looked at in one round at most: some 10 µs each.
@@ -19,9 +20,28 @@ const LAST_GLANCES: u64 = 100_000_000;
 /// With more than one part in so many of the time spent in waits that nobody
 /// saw, looks are to come sooner.
 const UNSEEN_PART: u64 = 20;
+/// Over so long, ns: whether one wait was seen is chance.
+const SPELL: u64 = 10_000_000;
 /// For so long, ns: looks that come sooner leave less unseen, and that is no
 /// reason to stop.
 const HUNGER: u64 = 100_000_000;
+/// Looks take one part in so many of a CPU while many waits end unseen.
+const COST_PART: u64 = 25;
+/// As far as they come no closer than this, ns.
+const CLOSEST: u64 = 300_000;
+/// A wait that lasts so long is looked at once more and closely, ns: it may be a stop, by a
+/// signal or a debugger, in whatever call the thread was in. Shorter stops are rare.
+const CLOSELY: u64 = 10_000_000;
+
+/// How well a wait was looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Looked {
+    No,
+    Briefly,
+    Closely,
+    /// It is over.
+    Awake,
+}
 
 /// A look at a thread, from `start` on.
 #[derive(Debug)]
@@ -31,6 +51,7 @@ pub(super) struct Glance {
     pub(super) site: SiteId,
     pub(super) stack: Option<(UserRegisters, UserHalf)>,
     pub(super) limit: Option<Limit>,
+    pub(super) closely: bool,
 }
 
 /// How the looks go.
@@ -39,30 +60,61 @@ pub(super) struct Glances {
     /// How many threads the next round passes over.
     turn: usize,
     last_round: u64,
-    /// Time in waits that ended unseen, since the last round.
+    /// Time in waits that ended unseen, since the spell began.
     missed: u64,
+    spell: u64,
     hungry_until: u64,
+    /// Our CPU time at the last round, and what a round takes of it, ns.
+    cpu: u64,
+    cost: u64,
+    /// Makes rounds uneven.
+    uneven: u32,
 }
 
 impl Glances {
-    fn are_hungry(&self) -> bool {
-        self.last_round < self.hungry_until
+    /// A round begins at `now`, by when we have used `cpu`.
+    fn begin_round(&mut self, now: u64, cpu: u64) {
+        self.last_round = now;
+        let cost = cpu.saturating_sub(std::mem::replace(&mut self.cpu, cpu));
+        self.cost = (3 * self.cost + cost) / 4;
+        let passed = now.saturating_sub(self.spell);
+        if passed >= SPELL {
+            self.spell = now;
+            if std::mem::take(&mut self.missed) * UNSEEN_PART > passed {
+                self.hungry_until = now + HUNGER;
+            }
+        }
+        // The golden section of the circle comes to no point twice, and leaves no gaps.
+        self.uneven = self.uneven.wrapping_add(0x9e37_79b9);
+    }
+
+    fn looks_again_after(&self) -> Option<u64> {
+        let mean = (self.cost * COST_PART).max(CLOSEST);
+        // A program may have a rhythm of its own, and be at the same place at each look.
+        let uneven = mean / 2 + ((mean * u64::from(self.uneven >> 16)) >> 16);
+        (self.last_round < self.hungry_until).then_some(uneven)
+    }
+}
+
+impl Thread {
+    /// Whether it waits at `now`, by the records so far, and has done so for long.
+    fn lasts(&self, now: u64) -> bool {
+        self.doing == Doing::Waiting && now.saturating_sub(self.asleep) >= CLOSELY
     }
 }
 
 impl Tracker {
-    /// Whether the next round should come soon: many waits end unseen.
-    pub(crate) fn wants_looks(&self) -> bool {
-        self.glances.as_ref().is_some_and(Glances::are_hungry)
+    /// After how many ns the next round should come, where that is soon: many waits end
+    /// unseen.
+    pub(crate) fn looks_again_after(&self) -> Option<u64> {
+        self.glances.as_ref().and_then(Glances::looks_again_after)
     }
 
     /// Looks at the threads that may be blocked at `now`.
     pub(super) fn glance(&mut self, now: u64, clock: &impl Fn() -> u64) {
         let Some(glances) = &mut self.glances else { return };
-        let passed = now.saturating_sub(std::mem::replace(&mut glances.last_round, now));
-        if std::mem::take(&mut glances.missed) * UNSEEN_PART > passed {
-            glances.hungry_until = now + HUNGER;
-        }
+        let cpu = u64::try_from(own_cpu().as_nanos()).unwrap_or(u64::MAX);
+        glances.begin_round(now, cpu);
         let turn = glances.turn;
         let mut wanted = self.unseen();
         let turn = if turn < wanted.len() { turn } else { 0 };
@@ -87,10 +139,14 @@ impl Tracker {
         }
     }
 
-    /// Threads of whose present wait nothing is known, by all records so far.
+    /// Threads to look at: of their present wait too little is known at `now`, by all
+    /// records so far.
     fn unseen(&self) -> Vec<Tid> {
-        let unseen = self.threads.iter().filter(|(_, thread)| {
-            thread.doing != Doing::Waiting || thread.site.is_none() || !thread.looked_at
+        let unseen = self.threads.iter().filter(|(_, thread)| match thread.looked_at {
+            _ if thread.doing != Doing::Waiting => true,
+            // Of a short one it is to be known when it is over, too.
+            Looked::No | Looked::Briefly => true,
+            Looked::Closely | Looked::Awake => false,
         });
         let mut unseen: Vec<Tid> = unseen.map(|(tid, _)| *tid).collect();
         unseen.sort_unstable();
@@ -100,12 +156,20 @@ impl Tracker {
     fn glance_at(&mut self, now: u64, tid: Tid, stacks: &mut usize, clock: &impl Fn() -> u64) {
         let start = clock();
         let Some(thread) = self.threads.get(&tid) else { return };
-        let pid = thread.pid;
+        let (pid, closely) = (thread.pid, thread.lasts(now));
+        let again = thread.looked_at == Looked::Briefly && !closely;
         let Some(space) = self.processes.get(&pid).map(|process| process.space) else { return };
-        let Some(call) = self.waits.inspector().call(pid.0, tid.0) else { return };
+        let call = self.waits.call_again(pid, tid);
         // A short wait is over before its stack is read.
         let seen = clock();
-        let stopped = self.waits.inspector().is_stopped(pid.0, tid.0);
+        if call == Call::Running {
+            self.looks.put(seen, Reading::Awake { tid, start });
+        }
+        let Some(call) = call.waiting() else { return };
+        if again {
+            return;
+        }
+        let stopped = closely && self.waits.inspector().is_stopped(pid.0, tid.0);
         let mut new = vec![];
         let site = if stopped {
             self.waits.stopped(pid, |event| new.push(event))
@@ -120,13 +184,13 @@ impl Tracker {
             _ => None,
         };
         let to_read = stack.is_none() && *stacks > 0;
-        let glance = Glance { start, tid, site, stack, limit: None };
+        let glance = Glance { start, tid, site, stack, limit: None, closely };
         self.looks.put(seen, Reading::Glance(glance));
         let limit = self.waits.inspector().limit(pid.0, call);
         let stack = if to_read { self.read_stack_and_script(tid, registers) } else { None };
         *stacks -= usize::from(to_read);
         if limit.is_some() || stack.is_some() {
-            let glance = Glance { start, tid, site, stack, limit };
+            let glance = Glance { start, tid, site, stack, limit, closely };
             self.looks.put(clock(), Reading::Glance(glance));
         }
     }
@@ -147,19 +211,33 @@ impl Tracker {
 
     /// A look that ended at `read`, before which every record has been taken in.
     pub(super) fn place_glance(&mut self, read: u64, glance: Glance) {
-        let Glance { start, tid, site, stack, limit } = glance;
+        let Glance { start, tid, site, stack, limit, closely } = glance;
         let Some(thread) = self.threads.get_mut(&tid) else { return };
         // What ran when the look began has gone to wait since, once.
         if thread.doing != Doing::Waiting || thread.asleep.min(thread.ran) > start {
             return;
         }
         thread.site = Some(site);
-        thread.looked_at = true;
+        thread.looked_at = if closely { Looked::Closely } else { Looked::Briefly };
         let stack: Option<StackId> =
             stack.and_then(|(registers, user)| self.stack_of_look(read, tid, &registers, user));
         self.emit(read, Event::Look { tid, site, stack });
         if let Some(limit) = limit {
             self.emit(read, limit.event(tid));
+        }
+    }
+
+    /// A look that ended at `read` found a thread ready to run.
+    pub(super) fn place_awake(&mut self, read: u64, tid: Tid, start: u64) {
+        let Some(thread) = self.threads.get(&tid) else { return };
+        // Else it may have run when the look began.
+        let ready = thread.doing == Doing::Waiting && thread.asleep < start;
+        if ready && thread.looked_at != Looked::Awake {
+            self.settle_wait(read, tid);
+            self.emit(read, Event::Awake { tid });
+            if let Some(thread) = self.threads.get_mut(&tid) {
+                thread.looked_at = Looked::Awake;
+            }
         }
     }
 
@@ -170,8 +248,8 @@ impl Tracker {
         if thread.doing != Doing::Waiting {
             return;
         }
-        thread.looked_at = false;
-        if thread.site.is_none() {
+        let looked = std::mem::replace(&mut thread.looked_at, Looked::No);
+        if thread.site.is_none() && looked != Looked::Awake {
             glances.missed += time.saturating_sub(thread.asleep.max(self.start));
         }
     }

@@ -77,6 +77,7 @@ pub(super) enum Reading {
     Look { tid: Tid, wait: u64, site: SiteId, stack: Option<(UserRegisters, UserHalf)> },
     Stood(Seen),
     Glance(Glance),
+    Awake { tid: Tid, start: u64 },
     Gone(Tid),
     Note(Event),
 }
@@ -286,6 +287,7 @@ impl Tracker {
                 Reading::Note(event) => self.emit(read, event),
                 Reading::Stood(seen) => self.place_preempted(read, seen),
                 Reading::Glance(glance) => self.place_glance(read, glance),
+                Reading::Awake { tid, start } => self.place_awake(read, tid, start),
                 Reading::Gone(tid) => self.place_gone(read, tid),
                 Reading::Look { tid, wait, site, stack } => {
                     let thread = self.threads.get(&tid);

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use whyslow_events::{Cpu, CpuSet, Entrance, Event, Off, Pid, Seen, SpaceId, Tid};
 
 use super::chains::{Beyond, Known, Places, Reach};
+use super::glances::Looked;
 use super::preempted::Stood;
 use super::repeats::Repeats;
 use super::ticks::Left;
@@ -187,7 +188,7 @@ impl Tracker {
             asleep: 0,
             awake: 0,
             lately,
-            looked_at: false,
+            looked_at: Looked::No,
             repeats: Repeats::default(),
             left_on_clock: Left::default(),
         });

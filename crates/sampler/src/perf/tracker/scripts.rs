@@ -26,6 +26,8 @@ const RESTING_PER_ROUND: usize = 4;
 const ALL: u64 = 9_000_000;
 /// ... so many of the threads that run are read.
 const READS_BETWEEN: usize = 2;
+/// Reads come no closer than this, ns, where rounds do.
+const BETWEEN: u64 = 1_500_000;
 /// With more threads that run now and then, whoever is read runs seldom.
 const FEW: usize = 4;
 /// Reads of one thread that are kept, until the records of their time come.
@@ -56,6 +58,7 @@ pub(super) struct Scripts {
     turns: [usize; 2],
     /// When the last was that was not between others, and whether it found [`FEW`] threads.
     all_read: u64,
+    last_read: u64,
     few: bool,
 }
 
@@ -212,6 +215,10 @@ impl Tracker {
     /// The threads to read at `now`, by the records so far: such as run, and some of
     /// those that went to wait lately.
     fn wanted_scripts(&mut self, now: u64) -> Vec<Tid> {
+        if now.saturating_sub(self.scripts.last_read) < BETWEEN {
+            return vec![];
+        }
+        self.scripts.last_read = now;
         if now.saturating_sub(self.scripts.all_read) < ALL {
             let running = self.threads.iter().filter(|(_, it)| it.doing == Doing::Running);
             let running = running.map(|(tid, _)| *tid).collect();

@@ -151,6 +151,33 @@ fn a_container_is_told_of_its_filter() {
 }
 
 #[test]
+fn the_program_at_switches_is_worth_a_note_and_no_more() {
+    let readings = Readings { btf: true, ..host(&status("000001ffffffffff", ""), "2\n") };
+    let without = |errno, readings: &Readings| {
+        let opened = Opened { program: Err(errno), ..Opened::ALL };
+        diagnose(readings, opened, PROGRAM, true)
+    };
+    let diagnosis = without(Errno::EPERM, &readings);
+    assert!(diagnosis.is_healthy(), "{:#?}", diagnosis.checks);
+    let found = check(&diagnosis, "switch program");
+    assert_eq!(found.status, Status::Note);
+    assert!(found.finding.contains("EPERM"), "{found:?}");
+    let remedy = found.remedy.as_ref().unwrap();
+    let grant = "setcap cap_perfmon,cap_sys_ptrace,cap_syslog,cap_bpf+ep /usr/bin/whyslow; or run";
+    assert!(remedy.contains(grant), "{remedy}");
+    let remedy = |errno, readings: &Readings| {
+        check(&without(errno, readings), "switch program").remedy.clone().unwrap()
+    };
+    let no_types = Readings { btf: false, ..readings.clone() };
+    assert!(remedy(Errno::ENOENT, &no_types).contains("CONFIG_DEBUG_INFO_BTF"));
+    let inside = Readings { initial_user_namespace: false, ..readings.clone() };
+    assert!(!remedy(Errno::EPERM, &inside).contains("setcap"));
+    assert!(remedy(Errno::EINVAL, &readings).contains("5.18"));
+    let best = diagnose(&readings, Opened::ALL, PROGRAM, true);
+    assert_eq!(check(&best, "switch program").status, Status::Good);
+}
+
+#[test]
 fn nothing_that_can_be_read_is_no_reason_to_fail() {
     let nowhere = Readings::of(&roots(Path::new("/nonexistent")));
     assert_eq!((nowhere.tracefs, nowhere.paranoid), (Access::Missing, None));

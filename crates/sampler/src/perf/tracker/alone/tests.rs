@@ -44,7 +44,8 @@ const BLOCK: Body = Body::SwitchedOut { preempted: false };
 
 fn look(tracker: &mut Tracker, from: u64, to: u64, site: u32) {
     let (tid, site) = (Tid(ROOT), SiteId(site));
-    let glance = Glance { start: START + from, tid, site, stack: None, limit: None };
+    let (start, closely) = (START + from, false);
+    let glance = Glance { start, tid, site, stack: None, limit: None, closely };
     tracker.looks.put(START + to, Reading::Glance(glance));
 }
 
@@ -91,6 +92,46 @@ fn a_look_at_a_thread_that_ran_when_it_began_counts_for_the_wait_it_went_to() {
     record(&mut tracker, 60, Body::SwitchedIn);
     let looks = taken(&mut tracker).into_iter().filter(|it| matches!(it.1, Event::Look { .. }));
     assert_eq!(looks.collect::<Vec<_>>(), [(25, looked(1))]);
+}
+
+#[test]
+fn a_wait_is_over_once_its_thread_is_found_ready_to_run() {
+    let mut tracker = tracker();
+    let found_ready = |tracker: &mut Tracker, from: u64, to: u64| {
+        let reading = Reading::Awake { tid: Tid(ROOT), start: START + from };
+        tracker.looks.put(START + to, reading);
+    };
+    record(&mut tracker, 10, Body::SwitchedIn);
+    // It ran when this one began, and when the next ended.
+    found_ready(&mut tracker, 15, 25);
+    record(&mut tracker, 20, BLOCK);
+    found_ready(&mut tracker, 30, 32);
+    found_ready(&mut tracker, 40, 42);
+    found_ready(&mut tracker, 48, 52);
+    record(&mut tracker, 50, Body::SwitchedIn);
+    record(&mut tracker, 60, Body::SwitchedOut { preempted: true });
+    found_ready(&mut tracker, 70, 72);
+    record(&mut tracker, 80, Body::SwitchedIn);
+    let awake = taken(&mut tracker).into_iter().filter(|it| matches!(it.1, Event::Awake { .. }));
+    assert_eq!(awake.collect::<Vec<_>>(), [(32, Event::Awake { tid: Tid(ROOT) })]);
+}
+
+#[test]
+fn looks_come_sooner_while_waits_end_unseen_and_cost_no_more_than_they_may() {
+    let mut tracker = tracker();
+    assert_eq!(tracker.looks_again_after(), None);
+    for round in 0..20 {
+        record(&mut tracker, round * MS, Body::SwitchedIn);
+        record(&mut tracker, round * MS + 10, BLOCK);
+        tracker.glance(START + round * MS, &|| START + round * MS);
+    }
+    let soon = tracker.looks_again_after().unwrap();
+    assert!(soon < 2 * MS, "{soon}");
+    // Nothing ends unseen any more.
+    for round in 20..200 {
+        tracker.glance(START + round * MS, &|| START + round * MS);
+    }
+    assert_eq!(tracker.looks_again_after(), None);
 }
 
 #[test]
