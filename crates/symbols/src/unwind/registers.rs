@@ -63,7 +63,8 @@ impl Registers {
     /// All of a frame; `None` where more is known of it.
     pub(crate) fn preserved(&self) -> Option<Preserved> {
         let all = PRESERVED | 1 << PC | 1 << SP;
-        let values = NUMBERS.map(|number| self.get(number).unwrap_or_default());
+        // What is not known of these was set so, and its value is 0.
+        let values = NUMBERS.map(|number| self.values[usize::from(number)]);
         (self.known & !all == 0).then_some(Preserved { values, known: self.known })
     }
 }

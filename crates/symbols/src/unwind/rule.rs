@@ -121,23 +121,22 @@ impl Rule {
         }
         let cfa = self.cfa.value(registers, stack)?;
         let return_address = self.return_address.value(PC, cfa, registers, stack)?;
-        // All are told by the callee's, so none is set before all are known.
-        let mut values = [None; PC as usize];
-        for (value, (number, saved)) in values.iter_mut().zip(&self.registers) {
-            *value = match saved.value(*number, cfa, registers, stack) {
+        // All are told by the callee's, which stay as they are meanwhile.
+        let mut caller = *registers;
+        caller.keep_preserved();
+        caller.set(SP, Some(cfa));
+        for (number, saved) in &self.registers {
+            let value = match saved.value(*number, cfa, registers, stack) {
                 // Popped already: rules do not follow each step of an epilogue.
                 Err(Stop::Outside(place)) if Some(place) < registers.get(SP) => {
                     registers.get(*number)
                 }
                 value => value.ok(),
             };
+            caller.set(*number, value);
         }
-        registers.keep_preserved();
-        registers.set(SP, Some(cfa));
-        for ((number, _), value) in self.registers.iter().zip(&values) {
-            registers.set(*number, *value);
-        }
-        registers.set(PC, Some(return_address));
+        caller.set(PC, Some(return_address));
+        *registers = caller;
         Ok(())
     }
 }
