@@ -25,6 +25,7 @@ mod mappings;
 mod plt;
 mod proc_maps;
 mod process;
+mod qualified;
 mod replaced;
 mod runtime;
 mod space;
