@@ -32,6 +32,11 @@ impl Registers {
         self.known = self.known & !(1 << number) | u32::from(value.is_some()) << number;
     }
 
+    /// Whether a function gives this one back as it got it.
+    pub(crate) fn is_preserved(number: u8) -> bool {
+        number < COUNT && PRESERVED & 1 << number != 0
+    }
+
     /// Forgets those that a caller may find changed even when its callee saved none.
     pub(crate) fn keep_preserved(&mut self) {
         self.known &= PRESERVED;
