@@ -93,10 +93,9 @@ fn node_with_its_map() {
     // What it names from here on, it may have written too late.
     let before = map(&pid);
     let folded = record(&case, &pid);
+    let _ = fs::remove_file(format!("/tmp/perf-{pid}.map"));
     let frames = Frames::read(&pid, &folded);
     let gdb = frames.are_all_that_gdb_names(&pid);
-    drop(program);
-    let _ = fs::remove_file(format!("/tmp/perf-{pid}.map"));
     frames.are_all_that_it_names(&before);
     assert!(frames.named.iter().any(|name| name.contains("fib")), "{frames:#x?}");
     if !gdb {
