@@ -35,6 +35,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "analyze", feed: analyze, seeds: seeds::chunks },
     Target { name: "ring_record", feed: fuzzing::ring_record, seeds: seeds::ring::records },
     Target { name: "proc", feed: proc, seeds: seeds::proc::texts },
+    Target { name: "kallsyms", feed: symbols::kallsyms, seeds: seeds::proc::kallsyms },
     Target { name: "perf_map", feed: symbols::perf_map, seeds: seeds::jit::maps },
     Target { name: "jitdump", feed: symbols::jitdump, seeds: seeds::jit::dumps },
     Target { name: "elf", feed: symbols::elf, seeds: Vec::new },

@@ -36,6 +36,13 @@ pub(crate) const FOR_TESTS: &[Tool] = &[
     tool("strace", &["strace"]),
     tool("unshare", &["util-linux"]),
     tool("perf", &["linux-perf"]),
+    tool("javac", &["default-jdk-headless"]),
+    // Tests start servers of their own, with the programs that these bring.
+    tool("pg_createcluster", &["postgresql"]),
+    tool("nginx", &["nginx"]),
+    tool("openssl", &["openssl"]),
+    tool("redis-server", &["redis-server"]),
+    tool("redis-benchmark", &["redis-tools"]),
 ];
 
 /// What a check for aarch64 needs: some crates compile C.

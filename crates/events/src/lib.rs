@@ -11,6 +11,7 @@ mod event;
 mod gil;
 mod header;
 mod ids;
+mod kernel;
 mod object;
 mod polled;
 pub mod recording;
@@ -25,6 +26,7 @@ pub use event::{Entrance, Event, Frame, Off, Seen, SymbolKey, Timed, Wakener};
 pub use gil::{GilHolder, GilPart, GilPlace};
 pub use header::{EngineName, ExitStatus, Header, Mode, SystemFacts, Target};
 pub use ids::{CodeId, Cpu, CpuSet, GilId, Ns, Pid, SiteId, SpaceId, StackId, Tid};
+pub use kernel::KernelFunctions;
 pub use object::{Object, TcpRole};
 pub use polled::Polled;
 pub use script::{

@@ -6,8 +6,8 @@ use procfs::process::{Schedstat, Stat};
 use procfs::{FromBufRead, FromBufReadSI, FromRead, current_system_info};
 
 use crate::inspect::fuzzing as inspect;
+use crate::perf::kernel_types;
 use crate::perf::record::{Kind, parse};
-use crate::perf::{KernelCalls, kernel_types};
 use crate::proc::cpu_list;
 use crate::target::maps::executable;
 
@@ -32,7 +32,6 @@ pub const PROC: &[Parser] = &[
     ("net/tcp", |bytes| drop(TcpNetEntries::from_buf_read(bytes, current_system_info()))),
     ("net/udp", |bytes| drop(UdpNetEntries::from_buf_read(bytes, current_system_info()))),
     ("net/unix", |bytes| drop(UnixNetEntries::from_buf_read(bytes))),
-    ("kallsyms", |bytes| drop(KernelCalls::parse(bytes))),
     ("cpu list", |bytes| drop(cpu_list(&String::from_utf8_lossy(bytes)))),
     ("fd", |bytes| inspect::link(&String::from_utf8_lossy(bytes))),
     ("fdinfo", |bytes| inspect::fdinfo(&String::from_utf8_lossy(bytes))),

@@ -17,7 +17,8 @@ use std::time::Duration;
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike;
 use whyslow_events::{
-    EngineName, Event, ExitStatus, Fallback, Header, ReadScripts, Tid, Timed, Unwind,
+    EngineName, Event, ExitStatus, Fallback, Header, KernelFunctions, ReadScripts, Tid, Timed,
+    Unwind,
 };
 
 pub(crate) use crate::clock::now;
@@ -94,6 +95,8 @@ pub struct Readers {
     pub unwinder: Box<dyn Unwind>,
     /// Reads the stacks of interpreted programs.
     pub scripts: Box<dyn ReadScripts>,
+    /// Names the kernel's functions, by which system calls are told; asked once.
+    pub kernel: Box<dyn KernelFunctions>,
 }
 
 /// A recording that is set up.
@@ -139,10 +142,10 @@ impl Session {
             traced_by = traced(&proc, pids);
         }
         let mut rings = Capture::open(facts, options.frequency, options.stack_bytes)?;
-        // Takes some 50 ms; nothing is recorded yet. Without frames there is no use for it.
+        // Takes its time; nothing is recorded yet. Without frames there is no use for it.
         let kernel = match rings.is_of_tasks() {
             true => KernelCalls::default(),
-            false => KernelCalls::from_host(),
+            false => KernelCalls::among(&*readers.kernel),
         };
         let child = match &what {
             What::Launch(argv) => Some(spawn(argv)?),

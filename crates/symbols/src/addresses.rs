@@ -44,6 +44,10 @@ impl Addresses {
         let known = self.states.len();
         let mut new = Vec::new();
         for (depth, &address) in chain.iter().enumerate() {
+            // Noted a moment ago: recursion.
+            if depth > 1 && chain[depth - 1] == address {
+                continue;
+            }
             let seen = if depth == 0 { State::Exact } else { State::Return };
             self.note(SymbolKey { space, address }, seen);
             if self.states.len() > known + new.len() {

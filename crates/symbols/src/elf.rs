@@ -11,7 +11,8 @@ use std::path::Path;
 use object::read::{ReadCache, ReadRef};
 use object::{
     BinaryFormat, Object, ObjectSection, ObjectSegment, ObjectSymbol, ObjectSymbolTable,
-    RelocationTarget, SectionKind, SegmentFlags, elf::PF_X,
+    RelocationTarget, SectionFlags, SegmentFlags,
+    elf::{PF_X, SHF_EXECINSTR},
 };
 use xz2::read::XzDecoder;
 use xz2::stream::Stream;
@@ -133,9 +134,12 @@ impl<'data, R: Read + Seek> ElfFile<'data, R> {
         Some((section.address(), section.size()))
     }
 
-    /// Where the sections with code are.
+    /// Where the sections with code are. A debug file knows where, and has none in it.
     pub(crate) fn code(&self) -> Vec<Range<u64>> {
-        let code = self.object.sections().filter(|section| section.kind() == SectionKind::Text);
+        let code = self.object.sections().filter(|section| match section.flags() {
+            SectionFlags::Elf { sh_flags } => sh_flags & u64::from(SHF_EXECINSTR) != 0,
+            _ => false,
+        });
         code.map(|it| it.address()..it.address().saturating_add(it.size())).collect()
     }
 

@@ -4,12 +4,14 @@
 use std::io::Cursor;
 
 use object::read::ReadCache;
+use whyslow_events::KernelFunctions;
 
 use crate::elf::{self, ElfFile};
 use crate::jit::codes::{Codes, Room};
 use crate::jit::dump::Dump;
 use crate::jit::written::Written;
 use crate::jit::{frame, perf_map as map};
+use crate::kallsyms::Kallsyms;
 use crate::plt::Plt;
 use crate::runtime::python;
 pub use crate::unwind::fuzzing as unwinding;
@@ -19,6 +21,16 @@ const MEMORY: usize = 1 << 24;
 
 /// Addresses that are looked up in what was read.
 const ADDRESSES: [u64; 4] = [0, 0x1000, 0x7f00_0000_1008, u64::MAX];
+
+/// The kernel's table of its functions.
+pub fn kallsyms(bytes: &[u8]) {
+    let functions = Kallsyms::read(bytes);
+    for address in ADDRESSES {
+        functions.find(address);
+        functions.holds(address);
+    }
+    functions.all(&mut |_, _| ());
+}
 
 /// A file of lines that name compiled code, which comes in two pieces.
 pub fn perf_map(bytes: &[u8]) {

@@ -3,6 +3,9 @@
 //! its name in brackets.
 
 use std::io::BufRead;
+use std::ops::Range;
+
+use whyslow_events::KernelFunctions;
 
 /// Symbols kept: ten times those of a kernel with many modules.
 const LIMIT: usize = 4 << 20;
@@ -10,6 +13,11 @@ const LIMIT: usize = 4 << 20;
 /// No function is longer: what lies further behind the last symbol of a
 /// region is none of its.
 const LONGEST: u64 = 1 << 20;
+
+/// Where the kernel's own code begins and ends. It stays while the kernel runs; that of
+/// modules and of programs in it comes and goes.
+const BEGIN: &str = "_stext";
+const END: &str = "_etext";
 
 /// A function of the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,8 +31,10 @@ pub(crate) struct Function<'a> {
 #[derive(Debug, Default)]
 pub(crate) struct Kallsyms {
     /// Address, and where in `text` the name and the module are.
-    functions: Vec<(u64, usize, usize)>,
+    functions: Vec<(u64, u32, u32)>,
     text: String,
+    /// Where the kernel's own are.
+    own: Range<u64>,
 }
 
 impl Kallsyms {
@@ -38,9 +48,16 @@ impl Kallsyms {
                 break;
             }
             if let Some((address, name)) = parse(&line) {
+                match name {
+                    BEGIN => all.own.start = address,
+                    END => all.own.end = address,
+                    _ => {}
+                }
                 let start = all.text.len();
                 all.text.push_str(name);
-                all.functions.push((address, start, all.text.len()));
+                let place = u32::try_from(start).ok().zip(u32::try_from(all.text.len()).ok());
+                let Some((start, end)) = place else { break };
+                all.functions.push((address, start, end));
             }
         }
         // Of several names for one address the kernel prefers the first.
@@ -49,15 +66,34 @@ impl Kallsyms {
         all
     }
 
+    /// Whether `address` is in the kernel's own code.
+    pub(crate) fn holds(&self, address: u64) -> bool {
+        self.own.contains(&address)
+    }
+
     /// The function at `address`.
     pub(crate) fn find(&self, address: u64) -> Option<Function<'_>> {
         let behind = self.functions.partition_point(|(start, ..)| *start <= address);
         let (start, from, to) = *self.functions.get(behind.checked_sub(1)?)?;
-        let text = self.text.get(from..to).filter(|_| address - start < LONGEST)?;
+        (address - start < LONGEST).then(|| self.function(from, to))?
+    }
+
+    fn function(&self, from: u32, to: u32) -> Option<Function<'_>> {
+        let text = self.text.get(usize::try_from(from).ok()?..usize::try_from(to).ok()?)?;
         Some(match text.split_once('\t') {
             Some((name, module)) => Function { name, module: Some(module) },
             None => Function { name: text, module: None },
         })
+    }
+}
+
+impl KernelFunctions for Kallsyms {
+    fn all(&self, each: &mut dyn FnMut(u64, &str)) {
+        for (address, from, to) in &self.functions {
+            if let Some(Function { name, .. }) = self.function(*from, *to) {
+                each(*address, name);
+            }
+        }
     }
 }
 
@@ -77,6 +113,7 @@ mod tests {
         ffffffff81000100 D data\nffffffff81000200 t inner\n\
         ffffffffc0001000 t nft_do_chain\t[nf_tables]\nffffffffc0000000 t first\t[ext4]\n\
         0000000000000000 T hidden\nnonsense\n T x\nffffffff81000300 T last";
+    const OWN: &[u8] = b"ffffffff81000000 T _stext\nffffffff81000200 T _etext\n";
 
     fn at(address: u64) -> Option<(String, Option<String>)> {
         let all = Kallsyms::read(TEXT);
@@ -93,6 +130,26 @@ mod tests {
         let nf_tables = Some("[nf_tables]".to_owned());
         assert_eq!(at(0xffff_ffff_c000_1004), Some(("nft_do_chain".to_owned(), nf_tables)));
         assert_eq!(at(0xffff_ffff_c000_0fff).unwrap().1.as_deref(), Some("[ext4]"));
+    }
+
+    #[test]
+    fn the_kernel_s_own_code_is_told_from_that_of_modules() {
+        let own = Kallsyms::read(OWN);
+        let holds = |address| own.holds(address);
+        assert!(holds(0xffff_ffff_8100_0000) && holds(0xffff_ffff_8100_01ff));
+        assert!(!holds(0xffff_ffff_8100_0200) && !holds(0xffff_ffff_c000_1004));
+        assert!(!Kallsyms::read(TEXT).holds(0xffff_ffff_8100_0000), "not told where it begins");
+    }
+
+    #[test]
+    fn all_functions_come_in_order_without_their_modules() {
+        let (mut names, mut last) = (vec![], 0);
+        Kallsyms::read(TEXT).all(&mut |address, name| {
+            assert!(address > last);
+            last = address;
+            names.push(name.to_owned());
+        });
+        assert_eq!(names, ["_text", "inner", "last", "first", "nft_do_chain"]);
     }
 
     #[test]

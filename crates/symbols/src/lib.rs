@@ -25,6 +25,7 @@ mod mappings;
 mod plt;
 mod proc_maps;
 mod process;
+mod qualified;
 mod replaced;
 mod runtime;
 mod space;
@@ -39,6 +40,7 @@ use whyslow_events::{Event, Ns, Pid, SpaceId, SymbolKey, SystemFacts};
 
 use crate::addresses::{Addresses, Wanted};
 pub use crate::debuginfod::Debuginfod;
+pub use crate::kernel::Kernel;
 
 use crate::debug_files::DebugFiles;
 use crate::debuginfod::Client;
@@ -66,6 +68,7 @@ pub struct Symbolizer {
     files: Files,
     debug_files: DebugFiles,
     jits: Jits,
+    kernel: Kernel,
     /// When the events happened that pass by.
     now: Ns,
     /// Mappings whose build id was found.
@@ -77,9 +80,21 @@ impl Symbolizer {
     /// Knows nothing yet. `facts` are those of the recording.
     #[must_use]
     pub fn new(facts: SystemFacts) -> Self {
-        let (spaces, addresses, files, debug_files, jits) = Default::default();
+        let (spaces, addresses, files, debug_files) = Default::default();
+        let (jits, kernel) = Default::default();
         let (identified, replaced, now) = (Vec::new(), Replaced::default(), Ns(0));
-        Symbolizer { facts, spaces, addresses, files, debug_files, jits, now, identified, replaced }
+        Symbolizer {
+            facts,
+            spaces,
+            addresses,
+            files,
+            debug_files,
+            jits,
+            kernel,
+            now,
+            identified,
+            replaced,
+        }
     }
 
     /// Asks these servers for debug files that are not on this host. Nothing
@@ -94,6 +109,12 @@ impl Symbolizer {
     #[must_use]
     pub fn unwinder(&self) -> Unwinder {
         Unwinder::new(self.files.clone())
+    }
+
+    /// The kernel's functions, read at most once for both of us.
+    #[must_use]
+    pub fn kernel(&self) -> Kernel {
+        self.kernel.clone()
     }
 
     /// Looks for interpreters in the files that it shares with us.
@@ -145,7 +166,7 @@ impl Symbolizer {
         // `None`, the kernel, sorts before every space.
         let (in_kernel, in_user) =
             wanted.split_at(wanted.partition_point(|wanted| wanted.key.space.is_none()));
-        let mut named = kernel::name(in_kernel);
+        let mut named = self.kernel.name(in_kernel);
         let earlier = self.names_before();
         named.extend(user::name(in_user, &self.spaces, &self.files, &mut self.debug_files));
         let (named, renamed) = replaced::in_order(earlier, named);

@@ -16,13 +16,14 @@ use crate::debug_files::{self, DebugFiles};
 use crate::files::{FileId, Files, Place};
 use crate::frames;
 use crate::mappings::{Backing, Mapping};
+use crate::qualified;
 use crate::space::Space;
 use crate::vdso::Vdso;
 
 type Named = (SymbolKey, Vec<Frame>);
 
 /// Addresses of one symbol source: what to ask for, and whom the answer names.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Questions {
     by_place: BTreeMap<u64, Vec<usize>>,
 }
@@ -66,23 +67,50 @@ impl Questions {
     /// places for which `may_name` allows it, given its address and the place.
     fn answer_from(
         &mut self,
-        (symbolizer, source): (&Symbolizer, &Source<'_>),
+        source: (&Symbolizer, &Source<'_>),
         input: fn(&[u64]) -> Input<&[u64]>,
         may_name: impl Fn(u64, u64) -> bool,
         named: &mut [Named],
     ) -> Result<(), Broken> {
-        let places: Vec<u64> = self.by_place.keys().copied().collect();
-        let ask = || symbolizer.symbolize(source, input(&places)).ok();
-        // Its parsers meet whatever file the target has mapped: a broken one
-        // must cost its own names and nothing else.
-        let found = panic::catch_unwind(AssertUnwindSafe(ask)).ok().flatten().ok_or(Broken)?;
-        let found: HashMap<u64, &Symbolized<'_>> = places.iter().copied().zip(&found).collect();
+        let found = self.found(source, input)?;
         self.answer(named, |place, module| {
             let symbol = found.get(&place)?.as_sym()?;
             let covers = symbol.size.is_some() || may_name(symbol.addr, place);
             frames::of(symbol, module).filter(|_| covers)
         });
         Ok(())
+    }
+
+    /// What a symbol source finds, by place.
+    fn found<'a>(
+        &self,
+        (symbolizer, source): (&'a Symbolizer, &Source<'_>),
+        input: fn(&[u64]) -> Input<&[u64]>,
+    ) -> Result<HashMap<u64, Symbolized<'a>>, Broken> {
+        let places: Vec<u64> = self.by_place.keys().copied().collect();
+        let ask = || symbolizer.symbolize(source, input(&places)).ok();
+        // Its parsers meet whatever file the target has mapped: a broken one
+        // must cost its own names and nothing else.
+        let found = panic::catch_unwind(AssertUnwindSafe(ask)).ok().flatten().ok_or(Broken)?;
+        Ok(places.into_iter().zip(found).collect())
+    }
+
+    /// Looks in the symbol table of a file for the rest of names of which debug information
+    /// told the last part.
+    fn lengthen(mut self, path: &Path, named: &mut [Named]) {
+        self.by_place
+            .retain(|_, whom| whom.iter().any(|&index| qualified::may_be_longer(&named[index].1)));
+        if self.by_place.is_empty() {
+            return;
+        }
+        let mut elf = Elf::new(path);
+        elf.debug_syms = false;
+        let source = (&Symbolizer::new(), &Source::Elf(elf));
+        let Ok(found) = self.found(source, |at| Input::VirtOffset(at)) else { return };
+        for (place, whom) in &self.by_place {
+            let Some(symbol) = found.get(place).and_then(Symbolized::as_sym) else { continue };
+            whom.iter().for_each(|&index| qualified::lengthen(&mut named[index].1, &symbol.name));
+        }
     }
 }
 
@@ -180,9 +208,10 @@ fn answer_from_elf(
         let source = (&symbolizer, &Source::Elf(elf));
         // Debug information gives a function in several pieces neither address nor size.
         let may_name = |symbol, place| *debug_syms && symbol == 0 || modest.may_name(symbol, place);
+        let asked = if *debug_syms { questions.clone() } else { Questions::default() };
         let answer = questions.answer_from(source, |at| Input::VirtOffset(at), may_name, named);
         if answer.is_ok() {
-            return;
+            return asked.lengthen(path, named);
         }
     }
 }

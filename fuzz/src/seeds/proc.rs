@@ -27,7 +27,7 @@ const UNIX: &str = "Num       RefCount Protocol Flags    Type St Inode Path\n\
     000000007c4a91d5: 00000003 00000000 00000000 0001 03  1057\n\
     00000000445c4975: 00000002 00000000 00010000 0001 01  1058 /run/socket\n";
 
-const KALLSYMS: &str = "ffffffff81000000 T _text\nffffffff812a4b10 T __x64_sys_read\n\
+const KALLSYMS: &str = "ffffffff81000000 T _stext\nffffffff812a4b10 T __x64_sys_read\n\
     ffffffffc0001000 t helper\t[module]\n";
 
 /// Header; a tracepoint and a structure with one member; names.
@@ -41,6 +41,11 @@ pub(crate) fn texts() -> Vec<Vec<u8>> {
         texts_of(name).into_iter().map(move |text| [&[number], text].concat())
     };
     (0u8..).zip(PROC).flat_map(of).collect()
+}
+
+/// The kernel's own functions, and one of a module.
+pub(crate) fn kallsyms() -> Vec<Vec<u8>> {
+    vec![KALLSYMS.as_bytes().to_vec()]
 }
 
 fn texts_of(name: &str) -> Vec<&'static [u8]> {
@@ -60,7 +65,6 @@ fn text(name: &str) -> &'static [u8] {
         "net/tcp" => TCP.as_bytes(),
         "net/udp" => UDP.as_bytes(),
         "net/unix" => UNIX.as_bytes(),
-        "kallsyms" => KALLSYMS.as_bytes(),
         "cpu list" => b"0-3,8,10-11\n",
         "fd" => b"socket:[1057]",
         "fdinfo" => b"pos:\t0\nflags:\t02\ntfd:        5 events:       19 data: 5 pos:0\n",

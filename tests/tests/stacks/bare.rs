@@ -1,5 +1,8 @@
-//! No column ends in a bare address that gdb would name: a program of the distribution,
-//! stripped as it is, and its libraries.
+//! No column ends in a bare address that gdb, or the map of a runtime, would name: programs
+//! of the distribution, stripped as they are, and their libraries.
+
+mod compiled;
+mod servers;
 
 use std::{
     collections::BTreeSet,
@@ -27,27 +30,79 @@ while True:
     json.loads(text)
     time.sleep(0.005)
 ";
-/// Frames with names that a second of it has, at the least.
+/// Functions that a second of any of these programs goes through, at the least.
 const NAMED: usize = 20;
 
-/// The frame `MODULE+0xOFFSET` of a process, where it is in memory; `None` for another.
-fn address(maps: &str, frame: &str) -> Option<u64> {
-    let (module, offset) = frame.rsplit_once("+0x")?;
-    let offset = u64::from_str_radix(offset, 16).ok()?;
+/// The user's frames of a recording of a process.
+#[derive(Debug, Default)]
+struct Frames {
+    named: BTreeSet<String>,
+    /// Where those are executing that have no name.
+    bare: BTreeSet<u64>,
+    /// Those without a name that are in nothing the process has mapped.
+    nowhere: BTreeSet<String>,
+}
+
+impl Frames {
+    /// Of a process that has still mapped what it had.
+    fn read(pid: &str, folded: &str) -> Frames {
+        let maps = fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
+        let mut frames = Frames::default();
+        for line in folded.lines() {
+            let (stack, _) = line.rsplit_once(' ').unwrap();
+            let mut stack: Vec<&str> = stack.split(';').skip(1).collect();
+            stack.pop_if(|last| last.starts_with('[') && !last.contains("+0x"));
+            // Behind a call may lie another function.
+            let mut called = 0;
+            for frame in stack.into_iter().rev().filter(|frame| !frame.ends_with("_[k]")) {
+                match frame.rsplit_once("+0x") {
+                    None => _ = frames.named.insert(frame.to_owned()),
+                    Some((module, offset)) => match place(&maps, module, offset) {
+                        Some(place) => _ = frames.bare.insert(place - called),
+                        None => _ = frames.nowhere.insert(frame.to_owned()),
+                    },
+                }
+                called = 1;
+            }
+        }
+        frames
+    }
+
+    /// Fails where gdb names what has no name here. Whether there is a gdb.
+    fn are_all_that_gdb_names(&self, pid: &str) -> bool {
+        assert!(self.named.len() > NAMED && self.nowhere.is_empty(), "{self:#x?}");
+        let mut places: Vec<String> = self.bare.iter().map(|at| format!("{at:#x}")).collect();
+        // That gdb names anything at all.
+        places.push("malloc".to_owned());
+        let Some(answers) = symbols(pid, &places) else { return false };
+        assert_eq!(answers.len(), places.len(), "{places:?} {answers:#?}");
+        let known = |(_, answer): &(String, String)| answer.contains(" in section ");
+        let known: Vec<_> = places.into_iter().zip(answers).filter(known).collect();
+        assert!(known.len() == 1 && known[0].0 == "malloc", "{known:#?} {self:#x?}");
+        true
+    }
+}
+
+/// Where in memory the frame `MODULE+0xOFFSET` of a process is; `None` where nothing is.
+fn place(maps: &str, module: &str, offset: &str) -> Option<u64> {
     let hexadecimal = |word: &str| u64::from_str_radix(word, 16).ok();
+    let offset = hexadecimal(offset)?;
     maps.lines().find_map(|line| {
-        let words: Vec<&str> = line.split_ascii_whitespace().collect();
-        let [range, access, from, _, _, path] = words[..] else { return None };
-        let (start, end) = range.split_once('-')?;
-        let (start, end, from) = (hexadecimal(start)?, hexadecimal(end)?, hexadecimal(from)?);
-        let inside = access.contains('x') && path.rsplit('/').next() == Some(module);
-        let place = start.checked_add(offset.checked_sub(from)?)?;
-        (inside && place < end).then_some(place)
+        let mut words = line.splitn(6, ' ');
+        let (start, end) = words.next()?.split_once('-')?;
+        let (start, end) = (hexadecimal(start)?, hexadecimal(end)?);
+        let (access, from) = (words.next()?, hexadecimal(words.next()?)?);
+        let path = words.last()?.trim().trim_end_matches(" (deleted)");
+        // Code in memory alone has its address for an offset.
+        let memory = !path.starts_with('/') && path != "[vdso]";
+        let place = if memory { offset } else { start.checked_add(offset.checked_sub(from)?)? };
+        let same = memory || path.rsplit('/').next() == Some(module);
+        (same && access.contains('x') && (start..end).contains(&place)).then_some(place)
     })
 }
 
 /// What gdb says of each address, in a line each; `None` where there is no gdb.
-fn symbols(pid: &str, places: &BTreeSet<String>) -> Option<Vec<String>> {
+fn symbols(pid: &str, places: &[String]) -> Option<Vec<String>> {
     let mut gdb = Command::new("gdb");
     gdb.args(["-nx", "-batch", "-p", pid]);
     for place in places {
@@ -61,8 +116,14 @@ fn symbols(pid: &str, places: &BTreeSet<String>) -> Option<Vec<String>> {
     Some(answers.map(str::to_owned).collect())
 }
 
+/// Records a program that runs for a second, and gives its folded stacks.
+fn record(case: &Case, pid: &str) -> String {
+    case.run(&["record", "-q", "-d", "1s", "-o", "r.folded", "-p", pid]).ended_with(0);
+    case.text("r.folded")
+}
+
 #[test]
-fn gdb_names_no_address_that_has_none() {
+fn libraries_of_a_python_program() {
     needs_root!();
     let case = Case::new();
     let mut python = Command::new("/usr/bin/python3");
@@ -70,27 +131,8 @@ fn gdb_names_no_address_that_has_none() {
     let program = Process::start(python);
     until("the program", || fs::exists(case.path("ready")).ok()?.then_some(()));
     let pid = program.pid();
-    case.run(&["record", "-q", "-d", "1s", "-o", "r.folded", "-p", &pid]).ended_with(0);
-    let maps = fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
-    let (mut bare, mut named) = (BTreeSet::new(), BTreeSet::new());
-    let folded = case.text("r.folded");
-    for line in folded.lines() {
-        let (frames, _) = line.rsplit_once(' ').unwrap();
-        let mut callee = None;
-        for frame in frames.split(';').rev() {
-            match address(&maps, frame) {
-                // Behind a call may lie another function.
-                Some(place) => bare.insert(format!("{:#x}", place - u64::from(callee.is_some()))),
-                None => named.insert(frame),
-            };
-            callee = Some(frame).filter(|frame| !frame.starts_with('['));
-        }
+    let frames = Frames::read(&pid, &record(&case, &pid));
+    if !frames.are_all_that_gdb_names(&pid) {
+        skip!("no gdb");
     }
-    assert!(named.len() > NAMED, "{folded}");
-    // That gdb names anything at all.
-    bare.insert("malloc".to_owned());
-    let Some(answers) = symbols(&pid, &bare) else { skip!("no gdb") };
-    assert_eq!(answers.len(), bare.len(), "{bare:?} {answers:#?}");
-    let known: Vec<&String> = answers.iter().filter(|line| line.contains(" in section ")).collect();
-    assert!(known.len() == 1 && known[0].starts_with("malloc"), "{known:#?} {folded}");
 }

@@ -44,6 +44,7 @@ pub fn run(args: &RecordArgs) -> anyhow::Result<Ending> {
     let readers = || Readers {
         unwinder: Box::new(symbolizer.unwinder()),
         scripts: Box::new(Scripts::new(symbolizer.interpreters())),
+        kernel: Box::new(symbolizer.kernel()),
     };
     // Before anything of the program begins: that there is room, and leave.
     let draft = plan.draft_recording()?;

@@ -2,11 +2,8 @@
 //! arguments but not the number: that is learned once for each place in the
 //! code, from the code itself or from the kernel's frames.
 
-use std::fs::File;
-use std::io::{BufRead, BufReader};
-
 use rustc_hash::FxHashMap;
-use whyslow_events::SpaceId;
+use whyslow_events::{KernelFunctions, SpaceId};
 
 use crate::arch::{CODE_BEFORE, syscall_before, syscall_of_function};
 
@@ -18,35 +15,17 @@ pub(crate) struct KernelCalls {
 }
 
 impl KernelCalls {
-    /// From `/proc/kallsyms`; empty when it cannot be read or hides its addresses.
-    pub(crate) fn from_host() -> KernelCalls {
-        File::open("/proc/kallsyms")
-            .map(|file| KernelCalls::parse(BufReader::new(file)))
-            .unwrap_or_default()
-    }
-
-    /// From lines of `address type name`, in any order.
-    pub(crate) fn parse(lines: impl BufRead) -> KernelCalls {
-        let mut starts = vec![];
-        for line in lines.lines().map_while(Result::ok) {
-            let mut words = line.split_ascii_whitespace();
-            let (Some(address), Some(_), Some(name)) = (words.next(), words.next(), words.next())
-            else {
-                continue;
-            };
-            if let Ok(address) = u64::from_str_radix(address, 16)
-                && address != 0
-            {
-                starts.push((address, syscall_of_function(name)));
+    /// Those among all of its functions.
+    pub(crate) fn among(kernel: &dyn KernelFunctions) -> KernelCalls {
+        let (mut functions, mut last) = (vec![], None);
+        let mut next = |address, call: Option<u32>| {
+            if let Some((start, call)) = last.take() {
+                functions.push((start, address, call));
             }
-        }
-        starts.sort_unstable();
-        let ends = starts.iter().skip(1).map(|(address, _)| *address).chain([u64::MAX]);
-        let functions = starts
-            .iter()
-            .zip(ends)
-            .filter_map(|(&(start, call), end)| Some((start, end, call?)))
-            .collect();
+            last = call.map(|call| (address, call));
+        };
+        kernel.all(&mut |address, name| next(address, syscall_of_function(name)));
+        next(u64::MAX, None);
         KernelCalls { functions }
     }
 
@@ -137,36 +116,52 @@ fn same_wait(a: u32, b: u32) -> bool {
     stem(a) == stem(b)
 }
 
+/// A kernel of few functions.
+#[cfg(test)]
+pub(crate) struct Functions(pub(crate) &'static [(u64, &'static str)]);
+
+#[cfg(test)]
+impl KernelFunctions for Functions {
+    fn all(&self, each: &mut dyn FnMut(u64, &str)) {
+        self.0.iter().for_each(|(address, name)| each(*address, name));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::arch::syscall_name;
 
-    const KALLSYMS: &str = "\
-ffffffff81000000 T schedule
-ffffffff81000100 T __x64_sys_futex
-ffffffff81000200 T do_syscall_64
-ffffffff81000300 T ksys_read
-ffffffff81000400 t other
-";
+    const BASE: u64 = 0xffff_ffff_8100_0000;
+    const KERNEL: Functions = Functions(&[
+        (BASE, "schedule"),
+        (BASE + 0x100, "__x64_sys_futex"),
+        (BASE + 0x200, "do_syscall_64"),
+        (BASE + 0x300, "ksys_read"),
+        (BASE + 0x400, "other"),
+    ]);
 
     fn calls() -> KernelCalls {
-        KernelCalls::parse(KALLSYMS.as_bytes())
+        KernelCalls::among(&KERNEL)
     }
 
     #[test]
     fn the_outermost_function_that_names_a_call_counts() {
         let name = |stack: &[u64]| calls().of_stack(stack).and_then(syscall_name);
-        let base = 0xffff_ffff_8100_0000;
-        assert_eq!(name(&[base + 4, base + 0x110, base + 0x210]), Some("futex"));
-        assert_eq!(name(&[base + 4, base + 0x310, base + 0x210]), Some("read"));
-        assert_eq!(name(&[base + 4, base + 0x410]), None);
+        assert_eq!(name(&[BASE + 4, BASE + 0x110, BASE + 0x210]), Some("futex"));
+        assert_eq!(name(&[BASE + 4, BASE + 0x310, BASE + 0x210]), Some("read"));
+        assert_eq!(name(&[BASE + 4, BASE + 0x410]), None);
     }
 
     #[test]
-    fn hidden_addresses_name_nothing() {
-        let hidden = KernelCalls::parse("0000000000000000 T __x64_sys_read\n".as_bytes());
-        assert_eq!(hidden.of_stack(&[0, 1]), None);
+    fn where_no_function_is_known_none_names_a_call() {
+        assert_eq!(KernelCalls::among(&Functions(&[])).of_stack(&[0, 1]), None);
+    }
+
+    #[test]
+    fn the_last_function_has_no_end() {
+        let calls = KernelCalls::among(&Functions(&[(BASE, "ksys_read")]));
+        assert!(calls.of_stack(&[BASE + 4]).is_some() && calls.of_stack(&[BASE - 4]).is_none());
     }
 
     #[test]

@@ -32,6 +32,11 @@ impl Registers {
         self.known = self.known & !(1 << number) | u32::from(value.is_some()) << number;
     }
 
+    /// Whether a function gives this one back as it got it.
+    pub(crate) fn is_preserved(number: u8) -> bool {
+        number < COUNT && PRESERVED & 1 << number != 0
+    }
+
     /// Forgets those that a caller may find changed even when its callee saved none.
     pub(crate) fn keep_preserved(&mut self) {
         self.known &= PRESERVED;
@@ -63,7 +68,8 @@ impl Registers {
     /// All of a frame; `None` where more is known of it.
     pub(crate) fn preserved(&self) -> Option<Preserved> {
         let all = PRESERVED | 1 << PC | 1 << SP;
-        let values = NUMBERS.map(|number| self.get(number).unwrap_or_default());
+        // What is not known of these was set so, and its value is 0.
+        let values = NUMBERS.map(|number| self.values[usize::from(number)]);
         (self.known & !all == 0).then_some(Preserved { values, known: self.known })
     }
 }

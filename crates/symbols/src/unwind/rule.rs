@@ -41,6 +41,8 @@ pub(crate) struct Rule {
     pub(crate) cfa: Cfa,
     return_address: Saved,
     registers: Box<[(u8, Saved)]>,
+    /// None of `registers` is told by another register of the callee.
+    apart: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -100,12 +102,14 @@ impl Rule {
         };
         let general = row.registers().filter(|(register, _)| register.0 < u16::from(PC));
         let registers = general.map(|(register, rule)| Ok((number(*register)?, saved(rule)?)));
+        let registers = registers.collect::<Result<Box<[_]>, Stop>>()?;
         Ok(Rule {
             function: function.initial_address(),
             signal: function.is_signal_trampoline(),
             cfa,
             return_address,
-            registers: registers.collect::<Result<_, Stop>>()?,
+            apart: registers.iter().all(|(number, saved)| saved.is_apart(*number)),
+            registers,
         })
     }
 
@@ -121,21 +125,27 @@ impl Rule {
         }
         let cfa = self.cfa.value(registers, stack)?;
         let return_address = self.return_address.value(PC, cfa, registers, stack)?;
-        // All are told by the callee's, so none is set before all are known.
-        let mut values = [None; PC as usize];
-        for (value, (number, saved)) in values.iter_mut().zip(&self.registers) {
-            *value = match saved.value(*number, cfa, registers, stack) {
+        let below = registers.get(SP);
+        let value = |(number, saved): &(u8, Saved), registers: &Registers| {
+            match saved.value(*number, cfa, registers, stack) {
                 // Popped already: rules do not follow each step of an epilogue.
-                Err(Stop::Outside(place)) if Some(place) < registers.get(SP) => {
-                    registers.get(*number)
-                }
+                Err(Stop::Outside(place)) if Some(place) < below => registers.get(*number),
                 value => value.ok(),
-            };
-        }
-        registers.keep_preserved();
-        registers.set(SP, Some(cfa));
-        for ((number, _), value) in self.registers.iter().zip(&values) {
-            registers.set(*number, *value);
+            }
+        };
+        if self.apart {
+            registers.keep_preserved();
+            registers.set(SP, Some(cfa));
+            for saved in &self.registers {
+                registers.set(saved.0, value(saved, registers));
+            }
+        } else {
+            let callee = *registers;
+            registers.keep_preserved();
+            registers.set(SP, Some(cfa));
+            for saved in &self.registers {
+                registers.set(saved.0, value(saved, &callee));
+            }
         }
         registers.set(PC, Some(return_address));
         Ok(())
@@ -172,6 +182,16 @@ impl Cfa {
 }
 
 impl Saved {
+    /// Whether the value of register `number` is told by the CFA and the stack, or is what a
+    /// function gives back as it got it.
+    fn is_apart(&self, number: u8) -> bool {
+        match self {
+            Saved::At(_) | Saved::Is(_) | Saved::Nowhere => true,
+            Saved::Unchanged => Registers::is_preserved(number),
+            Saved::InRegister(_) | Saved::AtExpression(_) | Saved::IsExpression(_) => false,
+        }
+    }
+
     fn value(
         &self,
         number: u8,
@@ -210,6 +230,7 @@ impl Rule {
             signal: false,
             cfa: Cfa::Register(SP, size),
             return_address: Saved::At(-WORD),
+            apart: true,
             registers: saves.map(|number| (number, Saved::At(-2 * WORD))).into_iter().collect(),
         }
     }

@@ -6,6 +6,8 @@
 //! depends on nothing else, and reads only up to where its caller's frame begins. What
 //! depends on more, such as code in memory, is walked each time.
 
+mod rest;
+
 use std::collections::VecDeque;
 use std::mem;
 use std::ops::Range;
@@ -13,6 +15,7 @@ use std::ops::Range;
 use whyslow_events::{SpaceId, StackEnd, StackMemory};
 
 use crate::unwind::registers::{Preserved, Registers};
+use crate::unwind::trail::rest::Rest;
 use crate::unwind::walk::DEEPEST;
 
 /// Stacks of fewer frames are walked as fast as they are compared.
@@ -39,6 +42,7 @@ pub(crate) struct Trail {
     /// From before `start` on, where there is room for a deeper stack.
     bytes: Vec<u8>,
     room: usize,
+    rest: Rest,
 }
 
 impl Trail {
@@ -97,6 +101,9 @@ pub(crate) struct Along {
     /// Bytes of stack that are walked through alone after comparing was in vain.
     pause: u64,
     not_before: u64,
+    /// Frames that it walked to, and that it need not walk to.
+    walked: usize,
+    spared: usize,
 }
 
 impl Along {
@@ -108,6 +115,10 @@ impl Along {
         stack: StackMemory<'_>,
         addresses: &mut Vec<u64>,
     ) {
+        if self.before.rest.lasts() {
+            return;
+        }
+        self.walked += 1;
         let Some(here) = registers.preserved() else { return self.stray() };
         if here.sp() < self.not_before {
             return self.now.push(here);
@@ -130,6 +141,7 @@ impl Along {
         let last = self.next - 1;
         addresses.extend(self.before.steps.range(at..last).map(Preserved::pc));
         if last > at {
+            self.spared += last - at;
             *registers = Registers::from(&self.before.steps[last]);
         }
         self.fared(here.sp(), last > at);
@@ -159,6 +171,14 @@ impl Along {
 
     /// What to keep of the walk, which came to this `end`.
     fn finish(mut self, stack: StackMemory<'_>, end: StackEnd) -> (Trail, Vec<Preserved>) {
+        let noted = !self.before.rest.lasts();
+        // What was read whole may go on where a copy ended.
+        if !stack.whole {
+            self.before.rest.walked(self.walked, self.spared);
+        }
+        if !noted {
+            return (self.before, self.now);
+        }
         let copied_to = stack.start.saturating_add(stack.bytes.len() as u64);
         if let Some(shared) = self.shared.clone()
             && self.changes < CHANGES

@@ -99,18 +99,22 @@ pub(crate) fn walk(
 ) -> Unwound {
     let mut frame = Frame { registers, from: From::Exactly };
     let mut addresses = vec![frame.pc()];
+    let mut known = (frame.executing(), code.at(frame.executing()));
     let end = loop {
         if addresses.len() == DEEPEST {
             break StackEnd::TooDeep;
         }
-        let known = code.at(frame.executing());
-        if let (Known::Rule(rule, _), Some(last)) = (&known, addresses.last_mut())
+        // Recursion comes to the same place over and over.
+        if known.0 != frame.executing() {
+            known = (frame.executing(), code.at(frame.executing()));
+        }
+        if let (Known::Rule(rule, _), Some(last)) = (&known.1, addresses.last_mut())
             && rule.signal
         {
             // No call led here: the trampoline is entered at its first instruction.
             *last = if frame.from == From::Exactly { *last } else { frame.pc().wrapping_add(1) };
         }
-        match known {
+        match &known.1 {
             Known::Nothing => {
                 // Nothing returns to where no code is, but a thread may be there.
                 if frame.from != From::Exactly {
@@ -122,13 +126,13 @@ pub(crate) fn walk(
             Known::First => break StackEnd::Complete,
             known => {
                 let below = frame.registers.get(SP);
-                let way = match step(code, &mut frame, &known, stack) {
+                let way = match step(code, &mut frame, known, stack) {
                     Ok(way) => way,
                     Err(end) => break end,
                 };
                 let between = below..frame.registers.get(SP);
                 if stack.later.is_some_and(|later| between.contains(&Some(later)))
-                    && !is_call(code, &known, &frame)
+                    && !is_call(code, known, &frame)
                 {
                     break StackEnd::BadUnwindInfo;
                 }

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use crate::program::compile;
-use crate::sources::{frames_in, functions, nm, run, text};
+use crate::sources::{frames_in, functions, link, nm, run, split, text};
 
 /// Exported functions with others between and behind them, and one in assembly that
 /// does not say how long it is.
@@ -71,9 +71,17 @@ fn a_name_without_a_size_ends_with_its_section() {
     let addresses: Vec<u64> = (endless..endless + 96).collect();
     let truth = gdb(&path, &addresses);
     assert_eq!(truth.iter().filter(|name| *name == "endless").count(), 32, "{truth:?}");
-    let named = frames_in(&path, &addresses);
-    for ((address, truth), named) in addresses.iter().zip(&truth).zip(functions(&named)) {
-        let bare = format!("program+{address:#x}");
-        assert_eq!(named, if truth.is_empty() { &bare } else { truth }, "{address:#x}");
-    }
+    let compare = || {
+        let named = frames_in(&path, &addresses);
+        for ((address, truth), named) in addresses.iter().zip(&truth).zip(functions(&named)) {
+            let bare = format!("program+{address:#x}");
+            assert_eq!(named, if truth.is_empty() { &bare } else { truth }, "{address:#x}");
+        }
+    };
+    compare();
+    // In a debug file, which has the sections but nothing in them.
+    let debug = directory.path().join("program.debug");
+    split(&path, &debug);
+    link(&path, &debug);
+    compare();
 }

@@ -123,13 +123,13 @@ fn program(directory: &Path, flags: &[&str]) -> Option<PathBuf> {
 }
 
 /// Moves the debug information of `path` into `debug`.
-fn split(path: &Path, debug: &Path) {
+pub(crate) fn split(path: &Path, debug: &Path) {
     fs::create_dir_all(debug.parent().unwrap()).unwrap();
     run("objcopy", &["--only-keep-debug", text(path), text(debug)]);
     run("strip", &["--strip-all", text(path)]);
 }
 
-fn link(path: &Path, debug: &Path) {
+pub(crate) fn link(path: &Path, debug: &Path) {
     run("objcopy", &[&format!("--add-gnu-debuglink={}", text(debug)), text(path)]);
 }
 

@@ -260,20 +260,22 @@ impl Tracker {
         registers: &UserRegisters,
     ) -> Option<UserHalf> {
         let of = self.space_of(tid)?;
-        self.read_stack_in(time, of, registers)
+        let reach = self.threads.get(&tid)?.reach;
+        self.read_stack_in(time, of, registers, reach)
     }
 
-    /// The same of a thread of this process and its space.
+    /// The same of a thread of this process and its space, which needed that much last.
     pub(super) fn read_stack_in(
         &mut self,
         time: u64,
         (pid, space): (u32, SpaceId),
         registers: &UserRegisters,
+        reach: Reach,
     ) -> Option<UserHalf> {
         self.unwinding.0.as_ref()?;
         self.report_space(time, space);
         let mut best = None;
-        for limit in READS {
+        for limit in reach.reads() {
             if !self.reads.allows(time) {
                 return Some(best.map_or_else(|| only(registers.pc), not_read_on));
             }

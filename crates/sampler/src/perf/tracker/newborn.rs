@@ -6,6 +6,7 @@ use rustc_hash::FxHashMap;
 use whyslow_events::{Pid, SpaceId, Tid, UserRegisters};
 
 use super::Tracker;
+use super::chains::Reach;
 use super::scripts::{LATELY, Lately};
 
 /// Time between two such looks, ns: one costs some 300 µs.
@@ -84,7 +85,8 @@ impl Tracker {
             }
             Some(call) => {
                 let registers = UserRegisters::new(call.pc, call.sp);
-                let user = self.read_stack_in(self.now, (pid.0, space), &registers)?;
+                let user =
+                    self.read_stack_in(self.now, (pid.0, space), &registers, Reach::default())?;
                 lately.see_waiting([begun, clock()], script, (registers, user));
             }
         }

@@ -184,9 +184,10 @@ fn what_has_not_changed_is_not_walked_again() {
         assert_eq!(beside, alone);
         asked
     };
-    assert_eq!(sample(&mut thread, &mut trails), 501);
+    // What calls itself is asked for once.
+    assert!(sample(&mut thread, &mut trails) > 400);
     let asked = sample(&mut thread, &mut trails);
     assert!(asked < 20, "{asked}");
     trails.forget(SPACE);
-    assert_eq!(sample(&mut thread, &mut trails), 501, "other code may be there");
+    assert!(sample(&mut thread, &mut trails) > 400, "other code may be there");
 }

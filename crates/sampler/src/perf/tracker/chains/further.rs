@@ -23,6 +23,11 @@ const KEPT: usize = 2 << 20;
 pub(in crate::perf::tracker) struct Reach(usize);
 
 impl Reach {
+    /// How much to read of such a stack: first, and when that was too short.
+    pub(super) fn reads(self) -> impl Iterator<Item = usize> {
+        READS.into_iter().skip(self.0)
+    }
+
     /// Of a stack that had `filled` bytes when so many as the read at `index` allows
     /// were asked for.
     fn of(filled: usize, index: usize) -> Reach {

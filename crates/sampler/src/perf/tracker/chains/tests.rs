@@ -8,6 +8,7 @@ use whyslow_events::{
 use super::further::OVERLAP;
 use super::*;
 use crate::perf::KernelCalls;
+use crate::perf::calls::Functions;
 use crate::perf::record::{Body, Record};
 use crate::target::Attached;
 
@@ -74,19 +75,17 @@ impl ReadScripts for NoScripts {
 }
 
 /// The kernel's function that executes a program, and the one behind it.
-const KALLSYMS: &str = "\
-0000000000e00000 T __x64_sys_execve
-0000000000e00100 T __x64_sys_read
-0000000000e00200 T other
-";
+const KERNEL_FUNCTIONS: Functions =
+    Functions(&[(0xe00000, "__x64_sys_execve"), (0xe00100, "__x64_sys_read"), (0xe00200, "other")]);
 const EXECUTES: u64 = 0xe00010;
 const READS_FILE: u64 = 0xe00110;
 
 /// A tracker of this very process, as if it had one thread.
 fn tracker() -> (Tracker, u32) {
     let pid = std::process::id();
-    let mut tracker = Tracker::new(KernelCalls::parse(KALLSYMS.as_bytes()), true, START);
-    tracker.read_with(Readers { unwinder: Box::new(Words), scripts: Box::new(NoScripts) });
+    let mut tracker = Tracker::new(KernelCalls::among(&KERNEL_FUNCTIONS), true, START);
+    let (unwinder, scripts) = (Box::new(Words), Box::new(NoScripts));
+    tracker.read_with(Readers { unwinder, scripts, kernel: Box::new(KERNEL_FUNCTIONS) });
     let process = Attached { pid, parent: None, name: "prog".into(), mappings: vec![] };
     tracker.adopt(START, process);
     tracker.begin_thread(START, pid, pid, "prog".into());
