@@ -32,6 +32,9 @@ const CONVOY: f64 = 0.5;
 const CONVOY_THREADS: f64 = 0.9;
 /// ... and no more CPUs in use: one holder, one after the other.
 const CONVOY_CPUS: f64 = 1.2;
+/// Whoever has the interpreter lock computes for this part of the time, and as many wait for
+/// it as for a convoy: no thread more makes the program faster, whatever the others wait for.
+const USED_UP: f64 = 0.8;
 /// Below this a single usable CPU is not what holds the convoy up either.
 const CONVOY_ONE_CPU: f64 = 0.5;
 
@@ -114,6 +117,15 @@ impl Facts<'_> {
         self.threads[State::LockGil] as f64 / self.at_work() >= GIL
     }
 
+    /// The part of the time in which interpreter locks are had by threads that compute, where
+    /// they are hardly ever free and never unasked for.
+    fn gil_used_up(&self) -> Option<f64> {
+        let locks = self.sharers.locks.max(1) as f64;
+        let waited = self.threads[State::LockGil] as f64 / self.wall_ns.max(1) as f64;
+        let computing = self.cpus() / locks;
+        (waited / locks >= CONVOY_THREADS && computing >= USED_UP).then(|| computing.min(1.0))
+    }
+
     /// Several threads take turns at a lock while CPUs are free.
     fn convoy(&self) -> bool {
         let waited = (self.threads[State::LockUser] + self.threads[State::LockKernel]) as f64;
@@ -142,6 +154,15 @@ impl Judged {
         let active = Active { class, cause: cause.clone(), share: 0.0 };
         Judged { class, cause, share: 0.0, active }
     }
+
+    /// What holds it up when it works is another.
+    fn overrule(&mut self, active: Active) {
+        if self.class != Class::Idle {
+            (self.class, self.share) = (active.class, active.share);
+            self.cause.clone_from(&active.cause);
+        }
+        self.active = active;
+    }
 }
 
 pub(crate) fn verdict(facts: &Facts<'_>) -> Verdict {
@@ -156,12 +177,12 @@ pub(crate) fn verdict(facts: &Facts<'_>) -> Verdict {
     }
     if facts.convoy() && judged.active.class != Class::LockBound {
         let cause = lock_cause(|state| facts.threads[state] as f64).to_owned();
-        judged.active = Active { class: Class::LockBound, cause, share: facts.locked };
-        if judged.class != Class::Idle {
-            judged.class = Class::LockBound;
-            judged.cause.clone_from(&judged.active.cause);
-            judged.share = facts.locked;
-        }
+        judged.overrule(Active { class: Class::LockBound, cause, share: facts.locked });
+    }
+    if let Some(share) = facts.gil_used_up()
+        && matches!(judged.active.class, Class::IoBound | Class::Mixed)
+    {
+        judged.overrule(Active { class: Class::CpuBound, cause: "gil".to_owned(), share });
     }
     let unknown = facts.shares[State::Unknown];
     let summary = summary::sentence(facts, &judged);

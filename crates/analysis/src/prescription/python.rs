@@ -254,7 +254,7 @@ fn threads(facts: &Facts<'_>, main: &Process) -> Prescription {
     let waits = main.sum(|it| it.wait_ns) as f64;
     let work = shared_work(facts, &[main]);
     let count = main.workers.len();
-    if !main.free_threaded && gil / all >= GIL {
+    if !main.free_threaded && (gil / all >= GIL || facts.verdict.cause == "gil") {
         let found = Found { workers: count, held: work.held(), waited: gil };
         let mut prescription = choose(facts, main, &work, Some(Model::Threads));
         prescription.antipatterns.push(match work.held() >= waits / count as f64 {

@@ -194,6 +194,16 @@ fn threads_that_mostly_wait_and_queue_for_the_lock_are_a_convoy() {
 }
 
 #[test]
+fn a_crowd_of_threads_that_used_the_lock_up_needs_another() {
+    let worker = Worker { gil_ns: S / 2, wait_ns: 9 * S, to: 10 * S, ..computes(S / 20) };
+    let process = python(1.0, vec![worker; 200]);
+    let verdict = Verdict { cause: "gil".into(), ..verdict(Class::CpuBound) };
+    let shares = shares(&[(State::IoIpc, 0.99), (State::CpuUser, 0.01)]);
+    let it = prescription(&facts(&verdict, &shares, 10 * S, 2.0, vec![process]));
+    assert_eq!((it.model.as_str(), ids(&it)), ("multiprocessing", vec!["threads-on-cpu"]));
+}
+
+#[test]
 fn threads_that_overlap_their_waits_are_kept() {
     let it = judge(Class::IoBound, S, 2.0, vec![python(1.0, vec![waits(1, S, MS); 5])]);
     assert_eq!((it.model.as_str(), ids(&it)), ("keep", vec![]));

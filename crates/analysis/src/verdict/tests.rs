@@ -172,6 +172,25 @@ fn who_has_the_interpreter_lock_shares_it_though_another_alone_waits() {
     assert!(summary.contains("2 threads share one interpreter lock"), "{summary}");
 }
 
+/// Two of so many threads want the interpreter lock at any time, the others wait for the network.
+fn crowd(row: &str) -> Script {
+    let mut script = Script::new(4);
+    for offset in 0..12 {
+        let turns: String = row.chars().cycle().skip(12 - offset).take(48).collect();
+        script = script.thread(&format!("worker-{offset}"), &turns);
+    }
+    script
+}
+
+#[test]
+fn a_crowd_that_waits_outside_does_not_hide_that_the_interpreter_lock_is_used_up() {
+    let report = check(&crowd("g#nnnnnnnnnn"), Class::CpuBound, "gil");
+    close(report.verdict.share, 1.0);
+    assert!(share(&report, "io.network") > 0.9, "by number");
+    // Half of the time it is free.
+    check(&crowd("g#nnnnnnnnnnnnnnnnnnnnnn"), Class::IoBound, "network");
+}
+
 fn convoy(held: char) -> Script {
     let mut script = Script::new(4).thread("main", &repeat("q", 40));
     for offset in 0..4 {
