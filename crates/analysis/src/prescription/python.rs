@@ -254,9 +254,12 @@ fn threads(facts: &Facts<'_>, main: &Process) -> Prescription {
     let waits = main.sum(|it| it.wait_ns) as f64;
     let work = shared_work(facts, &[main]);
     let count = main.workers.len();
-    if !main.free_threaded && (gil / all >= GIL || facts.verdict.cause == "gil") {
+    let queues = gil / all >= GIL;
+    if !main.free_threaded && (queues || facts.verdict.cause == "gil") {
         let found = Found { workers: count, held: work.held(), waited: gil };
-        let mut prescription = choose(facts, main, &work, Some(Model::Threads));
+        // A crowd overlaps its waits as well in the threads of several processes.
+        let divided = if queues { work } else { Work { waits: 0.0, device: 0.0, ..work } };
+        let mut prescription = choose(facts, main, &divided, Some(Model::Threads));
         prescription.antipatterns.push(match work.held() >= waits / count as f64 {
             true => antipatterns::threads_on_cpu(&found),
             false => antipatterns::gil_convoy(&found),
