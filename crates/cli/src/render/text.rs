@@ -69,7 +69,8 @@ pub(crate) fn report(
     let gap = (used + parts <= room || layout.functions.is_some()).then(Line::new);
     let mut lines = head;
     for (table, rows) in tables.into_iter().zip(rows) {
-        if !table.rows.is_empty() {
+        // A heading alone says nothing.
+        if rows > 0 || table.closing.is_some() {
             lines.extend(table.lines(rows));
             lines.extend(gap.clone());
         }

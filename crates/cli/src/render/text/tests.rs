@@ -39,6 +39,10 @@ fn it_fits_one_screen_and_no_line_wraps() {
             assert!(text.lines().count() <= SCREEN_ROWS, "{name} at {width}:\n{text}");
             let widest = text.lines().map(columns).max().unwrap();
             assert!(widest <= width.max(NARROWEST), "{name} at {width}:\n{text}");
+            let headings = text.lines().zip(text.lines().skip(1));
+            for (heading, next) in headings.filter(|(line, _)| line.starts_with("Hot code")) {
+                assert!(next.starts_with("  "), "{heading:?} alone at {width}:\n{text}");
+            }
         }
     }
 }
