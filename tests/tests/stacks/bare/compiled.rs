@@ -84,23 +84,27 @@ impl Frames {
     }
 }
 
+/// Records a program that has written its map, of which `function` is a part.
+fn check(case: &Case, pid: &str, function: &str) {
+    // What it names from here on, it may have written too late.
+    let before = map(pid);
+    let folded = record(case, pid);
+    let _ = fs::remove_file(format!("/tmp/perf-{pid}.map"));
+    let frames = Frames::read(pid, &folded);
+    let gdb = frames.are_all_that_gdb_names(pid);
+    frames.are_all_that_it_names(&before);
+    assert!(frames.named.iter().any(|name| name.contains(function)), "{frames:#x?}");
+    if !gdb {
+        skip!("no gdb");
+    }
+}
+
 #[test]
 fn node_with_its_map() {
     needs_root!();
     let case = Case::new();
     let program = start(&case, "node", &["--perf-basic-prof", "-e", NODE]);
-    let pid = program.pid();
-    // What it names from here on, it may have written too late.
-    let before = map(&pid);
-    let folded = record(&case, &pid);
-    let _ = fs::remove_file(format!("/tmp/perf-{pid}.map"));
-    let frames = Frames::read(&pid, &folded);
-    let gdb = frames.are_all_that_gdb_names(&pid);
-    frames.are_all_that_it_names(&before);
-    assert!(frames.named.iter().any(|name| name.contains("fib")), "{frames:#x?}");
-    if !gdb {
-        skip!("no gdb");
-    }
+    check(&case, &program.pid(), "fib");
 }
 
 #[test]
@@ -113,14 +117,5 @@ fn a_jvm_with_its_map() {
     let mut write = Command::new("jcmd");
     write.args([&pid, "Compiler.perfmap"]).stdin(Stdio::null());
     Process::start(write).finish().ended_with(0);
-    let before = map(&pid);
-    let folded = record(&case, &pid);
-    let _ = fs::remove_file(format!("/tmp/perf-{pid}.map"));
-    let frames = Frames::read(&pid, &folded);
-    let gdb = frames.are_all_that_gdb_names(&pid);
-    frames.are_all_that_it_names(&before);
-    assert!(frames.named.iter().any(|name| name.contains("Work.fib")), "{frames:#x?}");
-    if !gdb {
-        skip!("no gdb");
-    }
+    check(&case, &pid, "Work.fib");
 }
