@@ -133,13 +133,13 @@ impl Thread {
             ours.ways += usual;
             ours.queued += longer;
         }
+        ours.unknown = gaps(self, part).map(|gap| gap.usual).sum();
         for (start, end, interval) in self.within(part) {
             let inside = end.min(part.end).saturating_sub(start.max(part.start));
             match interval.doing {
                 Doing::OnCpu { .. } => ours.ran += inside,
-                Doing::Unknown => ours.unknown += inside,
                 Doing::Undetermined => ours.undetermined += inside,
-                Doing::Runq { .. } | Doing::Blocked(_) | Doing::Stopped => {}
+                Doing::Runq { .. } | Doing::Blocked(_) | Doing::Stopped | Doing::Unknown => {}
             }
         }
         ours

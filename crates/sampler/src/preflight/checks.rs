@@ -366,11 +366,14 @@ fn user_namespace(readings: &Readings) -> Check {
     )
 }
 
+/// Where the kernel does not describe its types.
+const TYPES_REMEDY: &str = "use a kernel with CONFIG_DEBUG_INFO_BTF";
+
 fn btf(readings: &Readings) -> Check {
     let id = "BTF";
     match readings.btf {
         true => good(id, "there"),
-        false => note(id, "not there", "use a kernel with CONFIG_DEBUG_INFO_BTF"),
+        false => note(id, "not there", TYPES_REMEDY),
     }
 }
 
@@ -380,7 +383,7 @@ fn switch_program(readings: &Readings, opened: Opened, program: &str) -> Check {
     let Err(errno) = opened.program else { return good(id, "runs in the kernel") };
     let remedy = match errno {
         _ if !readings.is_known_architecture() => arch::REMEDY.to_owned(),
-        _ if !readings.btf => "use a kernel with CONFIG_DEBUG_INFO_BTF".to_owned(),
+        _ if !readings.btf => TYPES_REMEDY.to_owned(),
         Errno::EPERM | Errno::EACCES if !readings.initial_user_namespace => {
             "run outside the user namespace".to_owned()
         }

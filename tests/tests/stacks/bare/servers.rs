@@ -90,6 +90,15 @@ fn finish(command: Command) {
     Process::start(command).finish().ended_with(0);
 }
 
+/// Holds what was recorded to what gdb names in the process `pid`; these functions were seen.
+fn check(pid: &str, folded: &str, functions: &[&str]) {
+    let frames = Frames::read(pid, folded);
+    if !frames.are_all_that_gdb_names(pid) {
+        skip!("no gdb");
+    }
+    assert!(functions.iter().all(|name| frames.named.contains(*name)), "{frames:#x?}");
+}
+
 #[test]
 fn postgresql_under_pgbench() {
     needs_root!();
@@ -118,12 +127,7 @@ fn postgresql_under_pgbench() {
     let folded = record(&case, &server.0.pid());
     load.expect_running();
     // A backend is a copy of the server, and has mapped what it needs besides.
-    let backend = server.child();
-    let frames = Frames::read(&backend, &folded);
-    if !frames.are_all_that_gdb_names(&backend) {
-        skip!("no gdb");
-    }
-    assert!(frames.named.contains("standard_ExecutorRun"), "{frames:#x?}");
+    check(&server.child(), &folded, &["standard_ExecutorRun"]);
 }
 
 #[test]
@@ -146,12 +150,7 @@ fn nginx_with_tls_and_compression() {
     let mut load = Process::start(curl);
     let folded = record(&case, &server.0.pid());
     load.expect_running();
-    let worker = server.child();
-    let frames = Frames::read(&worker, &folded);
-    if !frames.are_all_that_gdb_names(&worker) {
-        skip!("no gdb");
-    }
-    assert!(frames.named.contains("SSL_write") && frames.named.contains("deflate"), "{frames:#x?}");
+    check(&server.child(), &folded, &["SSL_write", "deflate"]);
 }
 
 #[test]
@@ -168,9 +167,5 @@ fn redis_under_its_benchmark() {
     let pid = server.0.pid();
     let folded = record(&case, &pid);
     load.expect_running();
-    let frames = Frames::read(&pid, &folded);
-    if !frames.are_all_that_gdb_names(&pid) {
-        skip!("no gdb");
-    }
-    assert!(frames.named.contains("epoll_wait"), "{frames:#x?}");
+    check(&pid, &folded, &["epoll_wait"]);
 }
