@@ -110,3 +110,31 @@ fn who_has_ended_and_is_not_waited_for_is_counted_once() {
         assert!(off.abs() < 0.05, "{engine}: {}", report["quality"]);
     }
 }
+
+/// Commands one after the other, and what the kernel counted of all of them, ns.
+const COMMANDS: &str = "\
+import resource, subprocess
+loop = 'i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done'
+for _ in range(40): subprocess.run(['sh', '-c', loop], check=True)
+used = resource.getrusage(resource.RUSAGE_CHILDREN)
+print(round((used.ru_utime + used.ru_stime) * 1e9))";
+
+/// Of each only a count is read that lags by up to a tick, if any.
+#[test]
+fn commands_that_live_for_ticks_sum_to_what_the_kernel_counted() {
+    needs_root!();
+    let case = Case::new();
+    let record = ["record", "-q", "-o", "r.json", "--", "/usr/bin/python3", "-c", COMMANDS];
+    let finished = case.run(&record).ended_with(0);
+    let counted: f64 = finished.stdout().trim().parse().unwrap();
+    let report = sound(case.json("r.json"));
+    let shells = report["ledger"]["threads"].as_array().unwrap().iter();
+    let shells: Vec<_> = shells.filter(|thread| thread["name"] == "sh").collect();
+    assert_eq!(shells.len(), 40);
+    let states = shells.iter().flat_map(|shell| shell["states"].as_object().unwrap());
+    let ran = states.filter(|(state, _)| state.starts_with("cpu."));
+    let ran: f64 = ran.filter_map(|(_, ns)| ns.as_f64()).sum();
+    assert!((ran / counted - 1.0).abs() < 0.005, "{ran} {counted} {}", report["quality"]);
+    let off = report["quality"]["oncpu_vs_kernel"].as_f64().unwrap();
+    assert!(off.abs() < 0.005, "{}", report["quality"]);
+}

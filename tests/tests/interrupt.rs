@@ -5,7 +5,7 @@ use nix::sys::signal::Signal;
 use crate::{
     case::{Case, needs_root},
     process::{Process, signal_to, until},
-    report::sound,
+    report::{share, sound, time},
 };
 
 const SPIN: &str = "while :; do :; done";
@@ -38,6 +38,23 @@ fn an_interrupt_on_launch_reaches_the_program() {
     recorder.finish().ended_with(3);
     let report = sound(case.json("r.json"));
     assert_eq!(report["target"]["exit"]["code"], 3);
+}
+
+/// A signal ends the wait for a child, who is waited for all the same.
+#[test]
+fn a_command_that_is_ended_is_told_by_its_child() {
+    needs_root!();
+    let case = Case::new();
+    let spinner = "i=0; while :; do i=$((i+1)); [ $i -eq 100000 ] && echo ready > ready; done";
+    let script = format!("({spinner}); exit 1");
+    let mut recorder = case.start(&["record", "-o", "r.json", "--", "sh", "-c", &script]);
+    case.until_line(&mut recorder, "ready");
+    recorder.signal_group(Signal::SIGTERM);
+    recorder.finish();
+    let report = sound(case.json("r.json"));
+    assert_eq!(report["target"]["processes"], 2);
+    assert!(2 * time(&report, "child") > report["window"]["duration_ns"].as_u64().unwrap());
+    assert!(share(&report, "child") < 0.1, "{}", report["bottleneck"]);
 }
 
 #[test]

@@ -93,12 +93,14 @@ impl Process {
 
     /// How often a recorder's thread for signals has gone to wait for the next.
     fn interrupts(&self) -> u64 {
-        let tasks = fs::read_dir(format!("/proc/{}/task", self.pid())).unwrap();
-        let mut names = tasks.map(|task| task.unwrap().path());
-        let thread = names.find(|task| {
-            fs::read_to_string(task.join("comm")).is_ok_and(|name| name == "interrupts\n")
+        // It names itself.
+        let thread = until("the thread for signals", || {
+            let tasks = fs::read_dir(format!("/proc/{}/task", self.pid())).ok()?;
+            tasks.filter_map(|task| Some(task.ok()?.path())).find(|task| {
+                fs::read_to_string(task.join("comm")).is_ok_and(|name| name == "interrupts\n")
+            })
         });
-        let status = fs::read_to_string(thread.unwrap().join("status")).unwrap();
+        let status = fs::read_to_string(thread.join("status")).unwrap();
         let waits = |line: &str| line.strip_prefix("voluntary_ctxt_switches:")?.trim().parse().ok();
         status.lines().find_map(waits).unwrap()
     }

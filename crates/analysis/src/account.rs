@@ -337,6 +337,8 @@ impl Evidence {
 fn ended_inside(state: State, waker: Waker) -> Option<bool> {
     match (waker, state) {
         (Waker::Thread(_), _) => Some(true),
+        // A signal says nothing of the children, whoever sends it.
+        (Waker::Foreign | Waker::Interrupt, State::Child) => None,
         (Waker::Foreign, _) => Some(false),
         // The time limit of a lock says nothing of its owner.
         (Waker::Interrupt, State::LockUser | State::LockKernel) => None,

@@ -66,9 +66,9 @@ pub(crate) fn analyze_segments(
     detail: Detail,
     events: usize,
 ) -> Analysis {
-    let Judged { mut tables, totals, recent, accounts, apart, disagreements, damage } =
+    let Judged { mut tables, totals, recent, accounts, apart, disagreements, compared, damage } =
         judged(source, events);
-    let Totals { roll, sums, waits, idle, locked, slices, stolen, compared } = totals;
+    let Totals { roll, sums, waits, idle, locked, slices, stolen } = totals;
     let pieces = sums.finish(&tables, &roll.threads);
     let pieces = halves::joined(&mut tables, pieces);
     let mut frames = Frames::new(&tables, detail.native);

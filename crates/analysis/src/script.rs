@@ -98,6 +98,12 @@ impl Script {
         self.rows.iter().flat_map(|row| &row.doing).filter(|doing| **doing == letter).count()
     }
 
+    /// The longest time that a thread is drawn waiting for a CPU, ns.
+    pub(crate) fn longest_queue(&self) -> u64 {
+        let turns = self.rows.iter().flat_map(|row| row.doing.split(|it| !matches!(it, 'r' | 'w')));
+        turns.map(|turn| turn.len() as u64 * MS).max().unwrap_or(0)
+    }
+
     pub(crate) fn run(&self) -> Analysis {
         analyze(&mut InMemory::new(header(self.cpus), self.events()))
     }

@@ -31,6 +31,8 @@ pub(crate) struct Judged {
     /// The sums of the last segment, where that is not all.
     pub(crate) apart: Option<Totals>,
     pub(crate) disagreements: u64,
+    /// On-CPU time, ours and the kernel's, of what can be compared, ns.
+    pub(crate) compared: (u64, u64),
     /// Why the recording ended early, if it did.
     pub(crate) damage: Option<String>,
 }
@@ -96,10 +98,10 @@ fn in_one(mut tables: Tables, survey: Survey, mut recent: Timeline) -> Judged {
     let mut accountant = Accountant::of(&tables, &recent);
     let accounts = accountant.accounts(&tables, &recent, &quotas);
     let mut totals = Totals::new(recent.start, recent.end);
-    totals.add(&recent, &quotas, &accounts, &whole);
-    let disagreements = accountant.disagreements();
+    totals.add(&recent, &quotas, &accounts);
+    let (disagreements, compared) = (accountant.disagreements(), whole.compared());
     tables.header.fallbacks.extend(whole.fallback());
-    Judged { tables, totals, recent, accounts, apart: None, disagreements, damage: None }
+    Judged { tables, totals, recent, accounts, apart: None, disagreements, compared, damage: None }
 }
 
 fn in_many(
@@ -115,18 +117,27 @@ fn in_many(
         let (mut recent, is_last) = segments.next();
         whole.settle(&mut recent, &mut tables);
         let accounts = accountant.accounts(&tables, &recent, &quotas);
-        totals.add(&recent, &quotas, &accounts, &whole);
+        totals.add(&recent, &quotas, &accounts);
         if !is_last {
             segments.reuse(recent);
             continue;
         }
         recent.renumber();
         let mut apart = Totals::new(recent.start, recent.end);
-        apart.add(&recent, &quotas, &accounts, &whole);
-        let disagreements = accountant.disagreements();
+        apart.add(&recent, &quotas, &accounts);
+        let (disagreements, compared) = (accountant.disagreements(), whole.compared());
         tables.header.fallbacks.extend(whole.fallback());
         let apart = Some(apart);
-        return Judged { tables, totals, recent, accounts, apart, disagreements, damage: None };
+        return Judged {
+            tables,
+            totals,
+            recent,
+            accounts,
+            apart,
+            disagreements,
+            compared,
+            damage: None,
+        };
     }
 }
 

@@ -5,7 +5,7 @@ use crate::bottleneck::{FairShare, fair_share};
 use crate::phases::Slices;
 use crate::pieces::Sums;
 use crate::quota::Quotas;
-use crate::timeline::{Thread, Timeline, Whole};
+use crate::timeline::{Thread, Timeline};
 use crate::waits::Waits;
 
 /// Sums over the segments so far.
@@ -22,8 +22,6 @@ pub(crate) struct Totals {
     pub(crate) slices: Slices,
     /// Time that a hypervisor took from running threads.
     pub(crate) stolen: u64,
-    /// On-CPU time, ours and the kernel's, of what can be compared.
-    pub(crate) compared: (u64, u64),
 }
 
 impl Totals {
@@ -34,13 +32,7 @@ impl Totals {
     }
 
     /// The next segment.
-    pub(crate) fn add(
-        &mut self,
-        segment: &Timeline,
-        quotas: &Quotas,
-        accounts: &[Vec<Account>],
-        whole: &Whole,
-    ) {
+    pub(crate) fn add(&mut self, segment: &Timeline, quotas: &Quotas, accounts: &[Vec<Account>]) {
         let slices = std::mem::take(&mut self.slices);
         let fair = fair_share(segment, accounts, slices);
         self.sums.add_all(segment, quotas, accounts, &fair);
@@ -50,8 +42,6 @@ impl Totals {
         self.slices = slices;
         self.waits.add(segment, accounts);
         self.stolen += segment.stolen();
-        self.compared.0 += segment.threads.iter().map(|it| whole.compared(it)).sum::<u64>();
-        self.compared.1 = whole.kernel_cpu();
         self.call_roll(segment);
     }
 

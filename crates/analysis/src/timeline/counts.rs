@@ -1,7 +1,7 @@
 //! The kernel's count of one thread's CPU time, read now and then. The kernel
 //! leaves out what a hypervisor took, and nobody else can tell.
 
-use std::ops::{AddAssign, Range, Sub};
+use std::ops::{AddAssign, Range, RangeInclusive, Sub};
 
 /// Readings kept of one thread. More than that are thinned out, so that a long
 /// recording is corrected in longer stretches.
@@ -28,6 +28,21 @@ pub(crate) struct Ours {
     pub(crate) unknown: u64,
     /// Of what only the last count tells whether the thread ran.
     pub(crate) undetermined: u64,
+}
+
+impl Counted {
+    /// How far it may be behind, ns, where any may be by `most`.
+    fn lag(self, most: u64) -> u64 {
+        if self.running { most } else { 0 }
+    }
+}
+
+/// What the kernel counted in a part of a thread's life.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Compared {
+    pub(super) part: Range<u64>,
+    /// The least and the most it may be, ns.
+    pub(super) counted: RangeInclusive<u64>,
 }
 
 impl AddAssign for Ours {
@@ -108,14 +123,17 @@ impl Counts {
     }
 
     /// The part of the thread's life that is best to compare, and what the
-    /// kernel counted in it: between exact readings, where there are two.
-    pub(crate) fn compared(&self, start: u64, born: bool) -> Option<(Range<u64>, u64)> {
+    /// kernel counted in it: between exact readings, where there are two. `lag`
+    /// is how far, in ns, any other may be behind.
+    pub(super) fn compared(&self, start: u64, born: bool, lag: u64) -> Option<Compared> {
         let birth = Counted { time: start, cpu_ns: 0, running: false };
         let last = self.last_exact().map(|(last, _)| last).or(self.last())?;
         let mut counted = self.readings.iter().map(|(counted, _)| *counted);
         let first = counted.find(|counted| !counted.running);
         let first = first.filter(|first| !born && first.time < last.time).unwrap_or(birth);
-        Some((first.time..last.time, last.cpu_ns - first.cpu_ns))
+        let counted = last.cpu_ns - first.cpu_ns;
+        let most = counted.saturating_add(last.lag(lag));
+        Some(Compared { part: first.time..last.time, counted: counted..=most })
     }
 
     pub(super) fn last_exact(&self) -> Option<(Counted, Ours)> {
@@ -146,14 +164,13 @@ fn stretch(
     (after, ours): (Counted, Ours),
     lag: u64,
 ) -> Stretch {
-    let lag_of = |reading: Counted| if reading.running { lag } else { 0 };
     let counted = after.cpu_ns.saturating_sub(before.cpu_ns);
     Stretch {
         from: before.time,
         to: after.time,
         ours: ours - ours_before,
-        least: counted.saturating_sub(lag_of(before)),
-        most: counted.saturating_add(lag_of(after)),
+        least: counted.saturating_sub(before.lag(lag)),
+        most: counted.saturating_add(after.lag(lag)),
     }
 }
 

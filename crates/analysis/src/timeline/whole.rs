@@ -3,18 +3,18 @@
 //! segment leaves to the next is kept here.
 
 use std::collections::VecDeque;
-use std::ops::Range;
 
 use whyslow_events::{Fallback, Pid};
 
+use super::Timeline;
 use super::correct::{Correction, corrections};
+use super::counts::Compared;
 use super::delays::Delays;
 use super::open::Opens;
 use super::settle::{Certain, Lender};
 use super::survey::Life;
 use super::untold::Untold;
 use super::wakers::Wakers;
-use super::{Thread, Timeline};
 use crate::tables::Tables;
 
 /// What the whole recording tells of its threads.
@@ -39,7 +39,9 @@ struct Told {
     certain: Certain,
     /// Those that are still to come.
     corrections: VecDeque<Correction>,
-    compared: Option<(Range<u64>, u64)>,
+    compared: Option<Compared>,
+    /// On the CPU in that part, in the segments that are settled, ns.
+    in_part: u64,
 }
 
 impl Whole {
@@ -52,7 +54,8 @@ impl Whole {
         for life in lives.iter_mut().flatten() {
             life.determine();
         }
-        let corrections = corrections(&mut lives, tables.kernel_cpu_all, tables.tick());
+        let tick = tables.tick();
+        let corrections = corrections(&mut lives, tables.kernel_cpu_all, tick);
         let threads = lives.into_iter().zip(corrections).map(|(life, corrections)| {
             let Some(life) = life else { return Told::default() };
             Told {
@@ -60,7 +63,8 @@ impl Whole {
                 ran: life.ours.ran,
                 certain: Certain::of(&life),
                 corrections,
-                compared: life.counts.compared(life.start, life.born),
+                compared: life.counts.compared(life.start, life.born, tick),
+                in_part: 0,
             }
         });
         Whole {
@@ -88,6 +92,8 @@ impl Whole {
         for thread in &mut timeline.threads {
             if let Some(told) = self.threads.get_mut(thread.number as usize) {
                 thread.correct(&mut told.corrections);
+                let part = told.compared.as_ref().map(|compared| &compared.part);
+                told.in_part += part.map_or(0, |part| thread.on_cpu(part));
             }
         }
         // After the correction, which takes from the ends of waits what the kernel
@@ -105,17 +111,15 @@ impl Whole {
         self.untold.said()
     }
 
-    /// Our on-CPU time of what can be compared with the kernel's, in a segment.
-    pub(crate) fn compared(&self, thread: &Thread) -> u64 {
-        let told = self.threads.get(thread.number as usize);
-        let part = told.and_then(|told| told.compared.as_ref());
-        part.map_or(0, |(part, _)| thread.on_cpu(part))
-    }
-
-    /// The kernel's count of it over the whole recording.
-    pub(crate) fn kernel_cpu(&self) -> u64 {
-        let counted = self.threads.iter().filter_map(|told| told.compared.as_ref());
-        counted.fold(0, |sum, (_, cpu_ns)| sum.saturating_add(*cpu_ns))
+    /// On-CPU time, ours and the kernel's, of what can be compared of the segments that
+    /// are settled. Where the kernel's count may lag, what we have is right as far as it
+    /// may, and a process that lives for a few ticks makes no difference by itself.
+    pub(crate) fn compared(&self) -> (u64, u64) {
+        self.threads.iter().fold((0, 0), |(ours, kernel), told| {
+            let Some(Compared { counted, .. }) = &told.compared else { return (ours, kernel) };
+            let count = told.in_part.clamp(*counted.start(), *counted.end());
+            (ours + told.in_part, kernel.saturating_add(count))
+        })
     }
 
     /// Time on the CPU of the threads of these processes.

@@ -1,10 +1,12 @@
 //! One small program for each verdict.
 
-use whyslow_events::{Capabilities, Entry, Event, Header, InMemory, Object, Pid, Site, SiteId};
+use whyslow_events::{
+    Capabilities, Entry, Event, Header, InMemory, Object, Pid, Site, SiteId, Tid, Wakener,
+};
 
 use crate::analyze;
 use crate::report::{Class, Report};
-use crate::script::{Script, futex, header};
+use crate::script::{MS, Script, futex, header};
 
 /// `doing` over and over, `columns` in all.
 fn repeat(doing: &str, columns: usize) -> String {
@@ -304,6 +306,21 @@ fn kernel_time_disk_memory_and_children() {
     check(&Script::new(1).thread("main", &repeat("TTT#", 40)), Class::Idle, "stopped");
     // Nothing of the child is recorded, so it is outside.
     check(&Script::new(1).thread("main", "#ccccccccccccc"), Class::IoBound, "child");
+}
+
+#[test]
+fn a_signal_that_ends_a_parents_wait_says_nothing_of_its_child() {
+    for by in [Wakener::Foreign, Wakener::Interrupt] {
+        let events = Script::new(2)
+            .thread("make", &format!("#{}", repeat("c", 39)))
+            .child("cc", &repeat("#", 40))
+            .at(40 * MS - 1, Event::Wakeup { tid: Tid(100), by })
+            .events();
+        let header = Header { capabilities: Capabilities::ALL, ..header(2) };
+        let report = analyze(&mut InMemory::new(header, events)).report;
+        assert_eq!(report.verdict.class, Class::CpuBound, "{by:?} {:#?}", report.bottleneck);
+        assert!(share(&report, "child") < 1e-6, "{by:?} {:#?}", report.bottleneck);
+    }
 }
 
 #[test]

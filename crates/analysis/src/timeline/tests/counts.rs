@@ -63,6 +63,10 @@ fn a_count_that_may_lag_steals_nothing() {
         &two_turns(&[(25, counted(3))]),
         "cpu.user 19 io.disk 9 runq.preempted 1 runq.waking 1 sleep 10",
     );
+    // The comparison, too, knows how far it may lag.
+    assert!(difference(&play(&two_turns(&[(25, counted(5))]))).abs() < 1e-9);
+    let short = difference(&play(&two_turns(&[(25, counted(20))])));
+    assert!((short + 0.245).abs() < 1e-9, "{short}");
     // An exact one follows.
     check(
         &two_turns(&[(25, counted(5)), (35, counted(20))]),
