@@ -16,6 +16,7 @@ mod leaf;
 mod lost;
 mod memory;
 mod modules;
+mod plain;
 mod registers;
 mod rule;
 mod spaces;
@@ -93,7 +94,7 @@ impl Unwind for Unwinder {
         let Ok(unwound) = walked else {
             return Unwound { addresses: vec![registers.pc], end: StackEnd::BadUnwindInfo };
         };
-        self.trails.keep(id, along, stack, unwound.end);
+        self.trails.keep(id, along, stack, &unwound);
         unwound
     }
 

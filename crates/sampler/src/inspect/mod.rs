@@ -101,12 +101,20 @@ impl Inspector {
         Some(code)
     }
 
-    /// Up to `limit` bytes of memory from `sp` up, and whether the stack ends there.
-    pub(crate) fn stack(&self, pid: u32, sp: u64, limit: usize) -> Option<(Vec<u8>, bool)> {
-        let mut bytes = vec![0; limit];
-        let filled = process::read(pid, &mut [(sp, &mut bytes)]);
-        bytes.truncate(filled);
-        (filled > 0).then_some((bytes, filled < limit))
+    /// Fills `room` with memory from `sp` up: what there is, up to `limit` bytes, and whether
+    /// the stack ends there.
+    pub(crate) fn stack<'a>(
+        &self,
+        pid: u32,
+        sp: u64,
+        limit: usize,
+        room: &'a mut Vec<u8>,
+    ) -> Option<(&'a [u8], bool)> {
+        if room.len() < limit {
+            room.resize(limit, 0);
+        }
+        let filled = process::read(pid, &mut [(sp, &mut room[..limit])]);
+        (filled > 0).then_some((&room[..filled], filled < limit))
     }
 
     /// Fills `proof` from the memory at its place, and `beyond` from `start` up, at one

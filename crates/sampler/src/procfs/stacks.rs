@@ -107,10 +107,10 @@ fn unwind(
     call: InCall,
 ) -> Option<UserHalf> {
     let registers = UserRegisters::new(call.pc, call.sp);
-    let mut best = None;
+    let (mut best, mut room) = (None, vec![]);
     for limit in READS {
-        let Some((bytes, whole)) = inspector.stack(pid.0, call.sp, limit) else { break };
-        let memory = StackMemory { start: call.sp, bytes: &bytes, whole, later: None };
+        let Some((bytes, whole)) = inspector.stack(pid.0, call.sp, limit, &mut room) else { break };
+        let memory = StackMemory { start: call.sp, bytes, whole, later: None };
         let unwound = unwinder.unwind(space, &registers, memory);
         let end = unwound.end;
         best = Some(UserHalf { addresses: unwound.addresses.into(), end, script: Rc::default() });

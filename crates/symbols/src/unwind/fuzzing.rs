@@ -45,7 +45,7 @@ pub fn unwind(input: &[u8]) -> [Unwound; 2] {
             let part = StackMemory { bytes: &stack.bytes[..half], ..stack };
             let mut along = trails.along(space, part);
             let beside = walk::walk(&mut code, registers, part, &mut along);
-            trails.keep(space, along, part, beside.end);
+            trails.keep(space, along, part, &beside);
             assert!(half < stack.bytes.len() || beside == chain, "{beside:?} {chain:?}");
         }
         chain

@@ -55,10 +55,6 @@ pub(crate) struct Preserved {
 const NUMBERS: [u8; 8] = [PC, SP, BP, 3, 12, 13, 14, 15];
 
 impl Preserved {
-    pub(crate) fn pc(&self) -> u64 {
-        self.values[0]
-    }
-
     pub(crate) fn sp(&self) -> u64 {
         self.values[1]
     }

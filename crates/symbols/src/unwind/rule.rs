@@ -8,6 +8,7 @@ use gimli::{
 use whyslow_events::StackMemory;
 
 use crate::unwind::expression::Expression;
+use crate::unwind::plain::Plain;
 use crate::unwind::registers::{BP, PC, Registers, SP};
 
 /// Why a rule cannot be carried out.
@@ -43,6 +44,7 @@ pub(crate) struct Rule {
     registers: Box<[(u8, Saved)]>,
     /// None of `registers` is told by another register of the callee.
     apart: bool,
+    plain: Option<Plain>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -103,14 +105,22 @@ impl Rule {
         let general = row.registers().filter(|(register, _)| register.0 < u16::from(PC));
         let registers = general.map(|(register, rule)| Ok((number(*register)?, saved(rule)?)));
         let registers = registers.collect::<Result<Box<[_]>, Stop>>()?;
+        let signal = function.is_signal_trampoline();
+        let plain = if signal { None } else { plain(&cfa, &return_address, &registers) };
         Ok(Rule {
             function: function.initial_address(),
-            signal: function.is_signal_trampoline(),
+            signal,
             cfa,
             return_address,
             apart: registers.iter().all(|(number, saved)| saved.is_apart(*number)),
             registers,
+            plain,
         })
+    }
+
+    /// The frame it makes, where that is a plain one.
+    pub(crate) fn plain(&self) -> Option<&Plain> {
+        self.plain.as_ref()
     }
 
     /// Makes of a frame's registers those of its caller, the program counter among
@@ -120,6 +130,9 @@ impl Rule {
         registers: &mut Registers,
         stack: StackMemory<'_>,
     ) -> Result<(), Stop> {
+        if self.plain.as_ref().is_some_and(|plain| plain.leave(registers, stack).is_some()) {
+            return Ok(());
+        }
         if self.return_address == Saved::Nowhere {
             return Err(Stop::First);
         }
@@ -215,6 +228,16 @@ impl Saved {
     }
 }
 
+/// The frame that a rule is about, if it is as most are.
+fn plain(cfa: &Cfa, return_address: &Saved, registers: &[(u8, Saved)]) -> Option<Plain> {
+    let (Cfa::Register(SP, size), Saved::At(returns)) = (cfa, return_address) else { return None };
+    let saved = registers.iter().map(|(number, saved)| match saved {
+        Saved::At(offset) => Some((*number, *offset)),
+        _ => None,
+    });
+    Plain::new(*size, *returns, saved.collect::<Option<Vec<_>>>()?)
+}
+
 fn number(register: Register) -> Result<u8, Stop> {
     u8::try_from(register.0).map_err(|_| Stop::Bad)
 }
@@ -225,13 +248,10 @@ impl Rule {
     /// what it `saves` next to that included.
     pub(crate) fn of_frame(function: u64, size: i64, saves: Option<u8>) -> Rule {
         const WORD: i64 = 8;
-        Rule {
-            function,
-            signal: false,
-            cfa: Cfa::Register(SP, size),
-            return_address: Saved::At(-WORD),
-            apart: true,
-            registers: saves.map(|number| (number, Saved::At(-2 * WORD))).into_iter().collect(),
-        }
+        let (cfa, return_address) = (Cfa::Register(SP, size), Saved::At(-WORD));
+        let registers: Box<[_]> =
+            saves.map(|number| (number, Saved::At(-2 * WORD))).into_iter().collect();
+        let plain = plain(&cfa, &return_address, &registers);
+        Rule { function, signal: false, cfa, return_address, apart: true, registers, plain }
     }
 }

@@ -4,100 +4,80 @@
 //! Where a frame has the same registers as one of the walk before, and the stack from there
 //! on the same bytes, the frames that follow are the same, too: a step by a rule
 //! depends on nothing else, and reads only up to where its caller's frame begins. What
-//! depends on more, such as code in memory, is walked each time.
+//! depends on more, such as code in memory, is walked each time. One frame in some is
+//! noted with its registers, by where on the stack it is: two walks through the same frames
+//! note the same.
 
+mod bytes;
 mod rest;
 
-use std::collections::VecDeque;
 use std::mem;
 use std::ops::Range;
 
-use whyslow_events::{SpaceId, StackEnd, StackMemory};
+use whyslow_events::{SpaceId, StackEnd, StackMemory, Unwound};
 
-use crate::unwind::registers::{Preserved, Registers};
+use crate::unwind::registers::{Preserved, Registers, SP};
+use crate::unwind::trail::bytes::Bytes;
 use crate::unwind::trail::rest::Rest;
 use crate::unwind::walk::DEEPEST;
 
 /// Stacks of fewer frames are walked as fast as they are compared.
 const WORTH: usize = 32;
-/// Bytes of stack that are kept of a walk.
-const MOST_BYTES: usize = 1 << 20;
-/// Bytes that a stack may have grown deeper by until the next walk.
-const ROOM: usize = 64 << 10;
-/// After so many changes in it the stack is copied anew.
-const CHANGES: usize = 8;
 /// Bytes that are walked through before comparing is tried again, at first.
 const FIRST_PAUSE: u64 = 128;
 /// Walks that are kept: those of the threads that are deep in their stacks at a time.
 const TRAILS: usize = 16;
-/// Bytes that are compared at once.
-const PIECE: usize = 1 << 8;
+
+/// Whether a frame with this stack pointer is noted: one in eight, whatever the distances.
+fn is_noted(sp: u64) -> bool {
+    const RATIO: u64 = 0x9e37_79b9_7f4a_7c15;
+    (sp >> 3).wrapping_mul(RATIO) >> 61 == 0
+}
+
+/// A frame that was noted.
+#[derive(Clone, Copy, Debug)]
+struct Mark {
+    registers: Preserved,
+    /// Which of the frames of its walk.
+    frame: usize,
+    /// It was come to by another walk than the one before it: what is between is not known.
+    apart: bool,
+}
 
 /// A walk, as far as it went by rules alone: its frames, innermost first, and the stack
 /// through which it went.
 #[derive(Debug, Default)]
 pub(crate) struct Trail {
-    steps: VecDeque<Preserved>,
-    start: u64,
-    /// From before `start` on, where there is room for a deeper stack.
-    bytes: Vec<u8>,
-    room: usize,
+    marks: Vec<Mark>,
+    /// Return addresses, from the first mark on.
+    frames: Vec<u64>,
+    bytes: Bytes,
     rest: Rest,
 }
 
 impl Trail {
-    fn end(&self) -> u64 {
-        self.start.saturating_add((self.bytes.len() - self.room) as u64)
+    /// From where to where on the stack it goes.
+    fn extent(&self) -> Range<u64> {
+        match (self.marks.first(), self.marks.last()) {
+            (Some(first), Some(last)) => first.registers.sp()..last.registers.sp(),
+            _ => 0..0,
+        }
     }
-
-    /// The bytes from `address` on, none where they are not kept.
-    fn from(&self, address: u64) -> &[u8] {
-        let at = distance(self.start, address).and_then(|at| at.checked_add(self.room));
-        at.and_then(|at| self.bytes.get(at..)).unwrap_or_default()
-    }
-
-    /// Becomes that of another walk, which went through these `steps` and `bytes`.
-    fn become_of(&mut self, steps: &[Preserved], start: u64, bytes: &[u8]) {
-        self.steps.clear();
-        self.steps.extend(steps);
-        self.start = start;
-        self.room = ROOM;
-        self.bytes.clear();
-        self.bytes.resize(ROOM, 0);
-        self.bytes.extend_from_slice(bytes);
-    }
-
-    /// Gets other inner frames: the first `count` steps give way to these, which begin at
-    /// `start` and end where the rest begins, as their `bytes` do. Whether there was room.
-    fn change(&mut self, count: usize, steps: &[Preserved], start: u64, bytes: &[u8]) -> bool {
-        let Some(end) = distance(self.start, start.saturating_add(bytes.len() as u64)) else {
-            return false;
-        };
-        let Some(at) = (self.room + end).checked_sub(bytes.len()) else { return false };
-        self.bytes[at..at + bytes.len()].copy_from_slice(bytes);
-        (self.start, self.room) = (start, at);
-        self.steps.drain(..count);
-        steps.iter().rev().for_each(|step| self.steps.push_front(*step));
-        true
-    }
-}
-
-/// Bytes from one address up to another.
-fn distance(from: u64, to: u64) -> Option<usize> {
-    usize::try_from(to.checked_sub(from)?).ok()
 }
 
 /// A walk under way, beside the one before.
 #[derive(Debug, Default)]
 pub(crate) struct Along {
     before: Trail,
-    /// The first frame of the walk before that is further out than this walk is.
+    /// The first mark of the walk before that is further out than this walk is.
     next: usize,
-    now: Vec<Preserved>,
-    /// After those of `now`, this walk came through these frames of the walk before.
-    shared: Option<Range<usize>>,
-    /// How often the stack had changed in those, but not the way.
-    changes: usize,
+    marks: Vec<Mark>,
+    /// Room for the frames.
+    frames: Vec<u64>,
+    /// Where the stack is as it was at the walk before.
+    same: Vec<Range<u64>>,
+    /// The last mark is one of the walk before, from which on all is the same up to here.
+    joined: Option<u64>,
     /// Bytes of stack that are walked through alone after comparing was in vain.
     pause: u64,
     not_before: u64,
@@ -107,6 +87,21 @@ pub(crate) struct Along {
 }
 
 impl Along {
+    /// About how many frames there will be.
+    pub(crate) fn expected(&self) -> usize {
+        WORTH + self.before.frames.len()
+    }
+
+    /// Whether the walk is to tell of a frame with this stack pointer.
+    pub(crate) fn marks(&self, sp: u64) -> bool {
+        is_noted(sp) && !self.before.rest.lasts()
+    }
+
+    /// The walk has passed so many frames that need not be told of.
+    pub(crate) fn passed(&mut self, frames: usize) {
+        self.walked += frames;
+    }
+
     /// The walk has reached a frame by a rule alone; it goes on from where this moves it
     /// to. `addresses` are those of its frames, without this one.
     pub(crate) fn reached(
@@ -115,131 +110,151 @@ impl Along {
         stack: StackMemory<'_>,
         addresses: &mut Vec<u64>,
     ) {
-        if self.before.rest.lasts() {
+        self.walked += 1;
+        if !registers.get(SP).is_some_and(|sp| self.marks(sp)) {
             return;
         }
-        self.walked += 1;
-        let Some(here) = registers.preserved() else { return self.stray() };
-        if here.sp() < self.not_before {
-            return self.now.push(here);
-        }
-        let ahead = self.before.steps.range(self.next..);
-        self.next += ahead.take_while(|step| step.sp() <= here.sp()).count();
-        let Some(at) = self.next.checked_sub(1).filter(|at| self.before.steps[*at] == here) else {
-            self.part();
-            return self.now.push(here);
+        let Some(here) = registers.preserved() else { return };
+        let frame = addresses.len();
+        let matched = here.sp() >= self.not_before && {
+            let ahead = self.before.marks[self.next..].iter();
+            self.next += ahead.take_while(|mark| mark.registers.sp() <= here.sp()).count();
+            let last = self.next.checked_sub(1).and_then(|at| self.before.marks.get(at));
+            last.is_some_and(|mark| mark.registers == here)
         };
-        let same_to = unchanged(&self.before, here.sp(), stack);
-        let room = DEEPEST.saturating_sub(addresses.len() + 1);
-        let ahead = self.before.steps.range(self.next..).take(room);
-        self.next += ahead.take_while(|step| step.sp() <= same_to).count();
-        match &self.shared {
-            Some(shared) if shared.end == at => self.changes += 1,
-            _ => self.part(),
+        if matched {
+            self.compare(registers, stack, addresses);
+        } else {
+            self.joined = None;
+            self.marks.push(Mark { registers: here, frame, apart: false });
         }
-        self.shared.get_or_insert(at..at).end = self.next;
-        let last = self.next - 1;
-        addresses.extend(self.before.steps.range(at..last).map(Preserved::pc));
-        if last > at {
-            self.spared += last - at;
-            *registers = Registers::from(&self.before.steps[last]);
+    }
+
+    /// Takes over what follows the last mark before, at which the walk is, as far as the
+    /// stack is the same.
+    fn compare(
+        &mut self,
+        registers: &mut Registers,
+        stack: StackMemory<'_>,
+        addresses: &mut Vec<u64>,
+    ) {
+        let at = self.next - 1;
+        let here = self.before.marks[at];
+        let sp = here.registers.sp();
+        let same_to = self.before.bytes.same_to(sp, stack);
+        let most = here.frame + DEEPEST.saturating_sub(addresses.len() + 1);
+        let follows =
+            |mark: &&Mark| mark.registers.sp() <= same_to && !mark.apart && mark.frame <= most;
+        let further = self.before.marks[self.next..].iter().take_while(follows).count();
+        let taken = &self.before.marks[at..=at + further];
+        let moved = addresses.len();
+        let frame = |mark: &Mark| mark.frame - here.frame + moved;
+        self.marks.extend(taken.iter().map(|it| Mark { frame: frame(it), apart: false, ..*it }));
+        if let [.., last] = taken
+            && further > 0
+        {
+            addresses.extend(&self.before.frames[here.frame..last.frame]);
+            self.spared += last.frame - here.frame;
+            *registers = Registers::from(&last.registers);
         }
-        self.fared(here.sp(), last > at);
+        self.next += further;
+        self.same.push(sp..same_to);
+        self.joined = Some(same_to);
+        self.fared(sp, further > 0);
     }
 
     /// Comparing at `sp` led further, or not: where much has changed, it is seldom tried.
     fn fared(&mut self, sp: u64, further: bool) {
         self.pause = if further { 0 } else { (2 * self.pause).max(FIRST_PAUSE) };
         if self.pause > FIRST_PAUSE {
-            self.part();
             self.not_before = sp.saturating_add(self.pause);
         }
     }
 
     /// The walk has come to a frame by other means than a rule.
     pub(crate) fn stray(&mut self) {
-        self.shared = None;
-        self.now.clear();
+        self.joined = None;
+        self.marks.clear();
+        self.same.clear();
     }
 
-    /// The walk is not where the one before was next.
-    fn part(&mut self) {
-        if let Some(shared) = self.shared.take() {
-            self.now.extend(self.before.steps.range(shared));
-        }
-    }
-
-    /// What to keep of the walk, which came to this `end`.
-    fn finish(mut self, stack: StackMemory<'_>, end: StackEnd) -> (Trail, Vec<Preserved>) {
+    /// What to keep of the walk, and the room it leaves.
+    fn finish(mut self, stack: StackMemory<'_>, unwound: &Unwound) -> (Trail, Room) {
         let noted = !self.before.rest.lasts();
         // What was read whole may go on where a copy ended.
         if !stack.whole {
             self.before.rest.walked(self.walked, self.spared);
         }
-        if !noted {
-            return (self.before, self.now);
+        let mut trail = mem::take(&mut self.before);
+        if noted && let Some(ends) = self.ends(stack, unwound) {
+            self.lay(&mut trail, stack, unwound, ends);
         }
+        let Along { mut marks, mut frames, .. } = self;
+        marks.clear();
+        frames.clear();
+        (trail, Room { marks, frames })
+    }
+
+    /// The first and the last mark, if what is between is worth to be kept.
+    fn ends(&mut self, stack: StackMemory<'_>, unwound: &Unwound) -> Option<(Mark, Mark)> {
+        while self.marks.pop_if(|last| last.frame >= unwound.addresses.len()).is_some() {
+            self.joined = None;
+        }
+        let (first, last) = (*self.marks.first()?, *self.marks.last()?);
+        let walked = first.registers.sp()..last.registers.sp();
+        let worth = last.frame - first.frame >= WORTH && bytes::can_keep(&walked, stack);
+        worth.then_some((first, last))
+    }
+
+    /// Makes of the trail of the walk before that of this one. What the walk before came by
+    /// further out stays, if this one has not come so far: it is compared once it is read.
+    fn lay(
+        &mut self,
+        trail: &mut Trail,
+        stack: StackMemory<'_>,
+        unwound: &Unwound,
+        (first, last): (Mark, Mark),
+    ) {
+        let (inner, outer) = (first.registers.sp(), last.registers.sp());
+        let short = matches!(unwound.end, StackEnd::CopyTooShort | StackEnd::BadUnwindInfo);
+        let beyond = trail.marks.iter().position(|mark| mark.registers.sp() > outer);
+        let beyond = beyond.filter(|_| short).map_or(&[][..], |at| &trail.marks[at..]);
+        let end = beyond.last().map_or(outer, |mark| mark.registers.sp());
+        let kept = trail.bytes.become_of(stack, inner..outer, &self.same, end);
         let copied_to = stack.start.saturating_add(stack.bytes.len() as u64);
-        if let Some(shared) = self.shared.clone()
-            && self.changes < CHANGES
-            && let Some(last) = self.before.steps.get(shared.end - 1)
-            // Beyond a copy is what was there before, if all that was copied is as it was: it
-            // is compared once it is read.
-            && (shared.end == self.before.steps.len()
-                || end == StackEnd::CopyTooShort
-                    && unchanged(&self.before, last.sp(), stack) == copied_to)
-        {
-            let joint = self.before.steps[shared.start].sp();
-            let start = self.now.first().map_or(joint, Preserved::sp);
-            let bytes = distance(stack.start, start).zip(distance(stack.start, joint));
-            if let Some(bytes) = bytes.and_then(|(from, to)| stack.bytes.get(from..to))
-                && self.before.change(shared.start, &self.now, start, bytes)
-            {
-                return (self.before, self.now);
-            }
+        let seamless = self.joined.is_some_and(|same_to| same_to >= copied_to);
+        let joint = trail.marks[..self.next].last().filter(|_| seamless);
+        self.frames.extend(&unwound.addresses[first.frame..=last.frame]);
+        self.marks.iter_mut().for_each(|mark| mark.frame -= first.frame);
+        if kept && let [next, ..] = beyond {
+            let joint = joint.filter(|_| !next.apart);
+            // The frame of the joint is that of the last mark here.
+            let from = joint.map_or(next.frame, |joint| joint.frame + 1);
+            let moved = self.frames.len();
+            self.frames.extend(&trail.frames[from..]);
+            let mark = |it: &Mark| Mark { frame: it.frame - from + moved, ..*it };
+            self.marks.extend(beyond.iter().map(mark));
+            let at = self.marks.len() - beyond.len();
+            self.marks[at].apart = joint.is_none();
         }
-        self.part();
-        let Along { mut before, now, .. } = self;
-        if let [first, .., last] = now.as_slice()
-            && now.len() >= WORTH
-            && let Some(kept) = distance(first.sp(), last.sp()).filter(|kept| *kept <= MOST_BYTES)
-            && let Some(at) = distance(stack.start, first.sp())
-            && let Some(bytes) = stack.bytes.get(at..)
-        {
-            before.become_of(&now, first.sp(), &bytes[..bytes.len().min(kept)]);
-        }
-        (before, now)
+        mem::swap(&mut trail.marks, &mut self.marks);
+        mem::swap(&mut trail.frames, &mut self.frames);
     }
 }
 
-/// The first address from `sp` on where the stack is not what it was at the walk before, or
-/// where that cannot be told.
-fn unchanged(before: &Trail, sp: u64, stack: StackMemory<'_>) -> u64 {
-    let then = before.from(sp);
-    let now = distance(stack.start, sp).and_then(|at| stack.bytes.get(at..));
-    let mut now = now.unwrap_or_default();
-    // What was read later has yet to be proved to belong to the rest.
-    if let Some(later) = stack.later.filter(|later| sp <= *later) {
-        let room = distance(sp, later).unwrap_or(0);
-        now = &now[..now.len().min(room)];
-    }
-    let mut same = 0;
-    for (then, now) in then.chunks(PIECE).zip(now.chunks(PIECE)) {
-        if then != now {
-            same += then.iter().zip(now).take_while(|(then, now)| then == now).count();
-            break;
-        }
-        same += then.len();
-    }
-    sp.saturating_add(same as u64)
+/// Room for the marks and frames of a walk.
+#[derive(Debug, Default)]
+struct Room {
+    marks: Vec<Mark>,
+    frames: Vec<u64>,
 }
 
 /// The walks of late through the stacks of all threads, the last first.
 #[derive(Debug, Default)]
 pub(crate) struct Trails {
     known: Vec<(SpaceId, Trail)>,
-    /// Room for the steps of the next.
-    spare: Vec<Preserved>,
+    /// For the next.
+    room: Room,
 }
 
 impl Trails {
@@ -247,26 +262,26 @@ impl Trails {
     pub(crate) fn along(&mut self, space: SpaceId, stack: StackMemory<'_>) -> Along {
         let end = stack.start.saturating_add(stack.bytes.len() as u64);
         let fits = |(of, trail): &(SpaceId, Trail)| {
-            *of == space && stack.start < trail.end() && trail.start < end
+            let Range { start: from, end: to } = trail.extent();
+            *of == space && stack.start < to && from < end
         };
         let found = self.known.iter().position(fits);
         let before = found.map(|at| self.known.remove(at).1).unwrap_or_default();
-        let mut now = mem::take(&mut self.spare);
-        now.clear();
-        Along { before, next: 0, now, ..Along::default() }
+        let Room { marks, frames } = mem::take(&mut self.room);
+        Along { before, marks, frames, ..Along::default() }
     }
 
-    /// Keeps what the walk was that ended so.
+    /// Keeps what the walk was.
     pub(crate) fn keep(
         &mut self,
         space: SpaceId,
         along: Along,
         stack: StackMemory<'_>,
-        end: StackEnd,
+        unwound: &Unwound,
     ) {
-        let (trail, spare) = along.finish(stack, end);
-        self.spare = spare;
-        if trail.steps.len() >= WORTH {
+        let (trail, room) = along.finish(stack, unwound);
+        self.room = room;
+        if trail.frames.len() >= WORTH {
             self.known.truncate(TRAILS - 1);
             self.known.insert(0, (space, trail));
         }

@@ -98,7 +98,8 @@ pub(crate) fn walk(
     along: &mut Along,
 ) -> Unwound {
     let mut frame = Frame { registers, from: From::Exactly };
-    let mut addresses = vec![frame.pc()];
+    let mut addresses = Vec::with_capacity(along.expected());
+    addresses.push(frame.pc());
     let mut known = (frame.executing(), code.at(frame.executing()));
     let end = loop {
         if addresses.len() == DEEPEST {
@@ -125,6 +126,7 @@ pub(crate) fn walk(
             Known::Broken => break StackEnd::BadUnwindInfo,
             Known::First => break StackEnd::Complete,
             known => {
+                pass(known, &mut frame, stack, &mut addresses, along);
                 let below = frame.registers.get(SP);
                 let way = match step(code, &mut frame, known, stack) {
                     Ok(way) => way,
@@ -145,6 +147,24 @@ pub(crate) fn walk(
         addresses.push(frame.executing().wrapping_add(1));
     };
     Unwound { addresses, end }
+}
+
+/// Past the calls of a function by itself from the same place, up to the last of them: a
+/// deep recursion is little else.
+fn pass(
+    known: &Known,
+    frame: &mut Frame,
+    stack: StackMemory<'_>,
+    addresses: &mut Vec<u64>,
+    along: &mut Along,
+) {
+    let Known::Rule(rule, _) = known else { return };
+    let Some(plain) = rule.plain().filter(|_| frame.from == From::Call) else { return };
+    // One more is stepped to.
+    let room = DEEPEST.saturating_sub(addresses.len() + 1);
+    let passed = plain.repeat(&mut frame.registers, stack, room, |sp| along.marks(sp));
+    addresses.resize(addresses.len() + passed, frame.pc());
+    along.passed(passed);
 }
 
 /// By what a step was made.

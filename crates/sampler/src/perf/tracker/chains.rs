@@ -4,14 +4,14 @@
 mod further;
 mod pointers;
 
-use std::fmt;
 use std::rc::Rc;
+use std::{fmt, mem};
 
 use rustc_hash::FxHashMap;
 use whyslow_events::{Pid, SpaceId, StackEnd, StackId, StackMemory, Tid, Unwind, UserRegisters};
 
 pub(super) use self::further::Reach;
-use self::further::proof;
+use self::further::{kept, proof};
 use super::Tracker;
 use crate::arch::Registers;
 use crate::inspect::Process;
@@ -125,8 +125,10 @@ impl Tracker {
         self.scripts.prepare(space, Tid(tid), &Process::new(pid));
         let inspector = self.waits.inspector();
         let Some(call) = inspector.call(pid, tid) else { return };
-        let Some((bytes, whole)) = inspector.stack(pid, call.sp, READS[0]) else { return };
-        let memory = StackMemory { start: call.sp, bytes: &bytes, whole, later: None };
+        let mut room = vec![];
+        let read = inspector.stack(pid, call.sp, READS[0], &mut room);
+        let Some((bytes, whole)) = read else { return };
+        let memory = StackMemory { start: call.sp, bytes, whole, later: None };
         self.unwind(space, &UserRegisters::new(call.pc, call.sp), memory);
     }
 
@@ -153,7 +155,9 @@ impl Tracker {
         let (_, space) = self.space_of(tid)?;
         let (kernel, by_pointers) = halves(chain);
         let mut user = match user {
-            stack if self.has_no_program(&kernel, stack.as_deref(), &by_pointers) => no_program(),
+            stack if self.has_no_program(&kernel, stack.as_deref(), &by_pointers) => {
+                self.without_program(tid, stack.as_deref())
+            }
             Some(stack) => {
                 let user = self.unwind_copy(time, tid, space, &stack, &by_pointers);
                 self.note_stood(tid, space, &stack.registers, &user);
@@ -181,10 +185,8 @@ impl Tracker {
         taken: Option<Taken>,
     ) -> (Option<StackId>, Known) {
         let Some((_, space)) = self.space_of(tid) else { return (None, Known::Exactly) };
-        let (halves, copy) = match &taken {
-            Some(taken) => (Some(halves(&taken.chain)), taken.user.as_deref()),
-            None => (None, None),
-        };
+        let halves = taken.as_ref().map(|taken| halves(&taken.chain));
+        let copy = taken.as_ref().and_then(|taken| taken.user.as_deref());
         if self.unwinding.0.is_none() {
             let chain = halves
                 .map(|(kernel, user)| Chain { kernel: kernel.into(), user: frame_pointers(user) });
@@ -192,9 +194,10 @@ impl Tracker {
         }
         let kernel: Option<Rc<[u64]>> = halves.as_ref().map(|(kernel, _)| kernel[..].into());
         let by_pointers = halves.as_ref().map_or(&[][..], |(_, user)| user);
-        let copied = match &kernel {
-            Some(kernel) if self.has_no_program(kernel, copy, by_pointers) => Some(no_program()),
-            _ => copy.map(|stack| self.unwind_copy(time, tid, space, stack, by_pointers)),
+        let gone = kernel.as_ref().filter(|it| self.has_no_program(it, copy, by_pointers));
+        let copied = match gone {
+            Some(_) => Some(self.without_program(tid, copy)),
+            None => copy.map(|stack| self.unwind_copy(time, tid, space, stack, by_pointers)),
         };
         let Some(thread) = self.threads.get_mut(&tid) else { return (None, Known::Exactly) };
         thread.left = registers.map(|registers| registers.user());
@@ -274,14 +277,28 @@ impl Tracker {
     ) -> Option<UserHalf> {
         self.unwinding.0.as_ref()?;
         self.report_space(time, space);
-        let mut best = None;
+        let mut room = mem::take(&mut self.room);
+        let read = self.read_into(&mut room, time, (pid, space), registers, reach);
+        self.room = kept(room);
+        read
+    }
+
+    fn read_into(
+        &mut self,
+        room: &mut Vec<u8>,
+        time: u64,
+        (pid, space): (u32, SpaceId),
+        registers: &UserRegisters,
+        reach: Reach,
+    ) -> Option<UserHalf> {
+        let (start, mut best) = (registers.sp(), None);
         for limit in reach.reads() {
             if !self.reads.allows(time) {
                 return Some(best.map_or_else(|| only(registers.pc), not_read_on));
             }
-            let (bytes, whole) = self.waits.inspector().stack(pid, registers.sp(), limit)?;
+            let (bytes, whole) = self.waits.inspector().stack(pid, start, limit, room)?;
             self.reads.spend(bytes.len());
-            let memory = StackMemory { start: registers.sp(), bytes: &bytes, whole, later: None };
+            let memory = StackMemory { start, bytes, whole, later: None };
             let user = self.unwind(space, registers, memory);
             let done = user.end != StackEnd::CopyTooShort;
             best = Some(user);
@@ -347,6 +364,17 @@ impl Tracker {
     ) -> bool {
         let nothing = copy.map_or(by_pointers.is_empty(), |stack| stack.bytes.is_empty());
         nothing && self.waits.ends_program(kernel)
+    }
+
+    /// The stack of a thread without a program. Who was killed where it waited is there still,
+    /// as its registers tell; of others there is nothing to be had.
+    fn without_program(&self, tid: Tid, copy: Option<&UserStack>) -> UserHalf {
+        let known = copy.and_then(|copy| self.known_stack(tid, &copy.registers));
+        known.filter(|known| known.end == StackEnd::SamePlace).unwrap_or_else(|| UserHalf {
+            addresses: Rc::default(),
+            end: StackEnd::Complete,
+            script: Rc::default(),
+        })
     }
 
     /// Unwinds a copy that the kernel made. Where that leads nowhere, the kernel's own
@@ -417,11 +445,6 @@ impl Tracker {
 fn not_read_on(user: UserHalf) -> UserHalf {
     let short = user.end == StackEnd::CopyTooShort;
     UserHalf { end: if short { StackEnd::OverBudget } else { user.end }, ..user }
-}
-
-/// All there is of a thread without a program.
-fn no_program() -> UserHalf {
-    UserHalf { addresses: Rc::default(), end: StackEnd::Complete, script: Rc::default() }
 }
 
 /// A program counter of which nothing more was read.

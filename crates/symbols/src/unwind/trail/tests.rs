@@ -140,7 +140,7 @@ fn both(
     let alone = (walk(&mut program, registers, stack, &mut along), program.0);
     let (mut program, mut along) = (Program::default(), trails.along(SPACE, stack));
     let beside = (walk(&mut program, registers, stack, &mut along), program.0);
-    trails.keep(SPACE, along, stack, beside.0.end);
+    trails.keep(SPACE, along, stack, &beside.0);
     [alone, beside]
 }
 

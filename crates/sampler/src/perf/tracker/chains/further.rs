@@ -46,9 +46,7 @@ impl Tracker {
     ) -> Option<UserHalf> {
         let mut all = mem::take(&mut self.room);
         let user = self.unwind_in(&mut all, time, tid, copy, proof);
-        all.truncate(KEPT);
-        all.shrink_to(KEPT);
-        self.room = all;
+        self.room = kept(all);
         user
     }
 
@@ -119,6 +117,13 @@ impl Tracker {
         };
         Some((filled, believed.then_some(user)))
     }
+}
+
+/// As much of a room as is worth to be kept.
+pub(super) fn kept(mut room: Vec<u8>) -> Vec<u8> {
+    room.truncate(KEPT);
+    room.shrink_to(KEPT);
+    room
 }
 
 /// Where a copy shows that the frames beyond it are still those of its time:

@@ -229,6 +229,26 @@ fn a_thread_whose_program_is_gone_has_no_user_half_to_be_had() {
 }
 
 #[test]
+fn who_is_killed_where_it_waited_has_the_stack_of_that_wait() {
+    let pid = std::process::id();
+    let dies = |sp| Body::Clock {
+        kernel: true,
+        chain: Box::from([KERNEL, EXECUTES]),
+        user: copy(sp, &[]),
+    };
+    let found = stacks(vec![
+        runs(pid),
+        stack(READS_FILE, 0x7000, &[0x11, 0]),
+        waits(pid, 0x7000),
+        runs(pid),
+        dies(0x7000),
+        dies(0x6000),
+    ]);
+    let lent = Some((vec![EXECUTES], vec![PC, 0x11], StackEnd::SamePlace));
+    assert_eq!(found[1..], [lent, whole(&[EXECUTES], &[])]);
+}
+
+#[test]
 fn a_copy_that_leads_nowhere_goes_on_by_frame_pointers_to_where_a_stack_begins() {
     let pid = std::process::id();
     let clock = |by_pointers: &[u64]| {
