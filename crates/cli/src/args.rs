@@ -87,7 +87,7 @@ pub(crate) struct RecordArgs {
         visible_short_alias = 'r',
         visible_alias = "rate",
         value_name = "HZ",
-        default_value_t = 499,
+        default_value_t = 299,
         value_parser = clap::value_parser!(u32).range(1..=10_000)
     )]
     pub frequency: u32,

@@ -16,13 +16,14 @@ use super::{
 };
 
 const SECONDS: u32 = 4;
-/// Frames on the stack: none to speak of, and a usual number.
-const FRAMES: [u32; 2] = [1, 30];
+/// Frames on the stack, none to speak of and a usual number, and samples a second.
+const LOOPS: [(u32, u32); 2] = [(1, profilers::DEFAULT_HERTZ), (30, profilers::STACKS_HERTZ)];
 
 /// One depth of stack with all profilers.
 #[derive(Serialize)]
 pub(super) struct Loss {
     pub(super) frames: u32,
+    pub(super) hertz: u32,
     pub(super) profilers: Vec<Shares>,
     /// Records the kernel dropped, summed over the runs with whyslow.
     pub(super) lost_records: u64,
@@ -43,7 +44,7 @@ pub(super) fn measure(
     folder: &Path,
     rounds: usize,
 ) -> Result<Vec<Loss>> {
-    FRAMES.iter().map(|frames| measure_one(programs, whyslow, folder, rounds, *frames)).collect()
+    LOOPS.iter().map(|at| measure_one(programs, whyslow, folder, rounds, *at)).collect()
 }
 
 fn measure_one(
@@ -51,11 +52,12 @@ fn measure_one(
     whyslow: &Path,
     folder: &Path,
     rounds: usize,
-    frames: u32,
+    (frames, hertz): (u32, u32),
 ) -> Result<Loss> {
-    let all = profilers::sampling(whyslow, folder);
+    let all = profilers::sampling(hertz, whyslow, folder);
     let shares = |profiler: &profilers::Profiler| Shares { profiler: profiler.name, lost: vec![] };
-    let mut loss = Loss { frames, profilers: all.iter().map(shares).collect(), lost_records: 0 };
+    let shares = all.iter().map(shares).collect();
+    let mut loss = Loss { frames, hertz, profilers: shares, lost_records: 0 };
     let program = programs.cpu_loop(SECONDS, frames);
     for round in 1..=rounds {
         for (profiler, shares) in all.iter().zip(&mut loss.profilers) {
@@ -97,7 +99,7 @@ mod tests {
     fn each_round_is_compared_with_its_own_run_alone() {
         let shares = |profiler, lost: &[f64]| Shares { profiler, lost: lost.to_vec() };
         let profilers = vec![shares(NONE, &[0.01, 0.05]), shares(WHYSLOW, &[0.02, 0.06])];
-        let loss = Loss { frames: 1, profilers, lost_records: 0 };
+        let loss = Loss { frames: 1, hertz: 499, profilers, lost_records: 0 };
         assert!((loss.added(WHYSLOW) - 0.01).abs() < 1e-9);
         assert!((loss.alone() - 0.03).abs() < 1e-9);
     }

@@ -24,10 +24,10 @@ pub(super) const PERF_RECORD: &str = "perf record -g";
 /// `perf` that copies stacks, 8 KiB of each, for `perf script` to unwind.
 pub(super) const PERF_DWARF: &str = "perf record --call-graph dwarf";
 
-/// With `-F` perf would sample the switches too; without, it takes each.
-const PERF_EVENTS: &str =
-    "perf record -q -g --call-graph fp -e cpu-clock/freq=499/ -e sched:sched_switch -o";
-const PERF_DWARF_EVENTS: &str = "perf record -q --call-graph dwarf -e cpu-clock/freq=499/ -o";
+/// Ours by default, of the clock.
+pub(super) const DEFAULT_HERTZ: u32 = 299;
+/// The rate at which whole stacks are compared.
+pub(super) const STACKS_HERTZ: u32 = 499;
 
 impl Profiler {
     fn new(name: &'static str, slow: bool, words: &str, output: &Path) -> Profiler {
@@ -52,30 +52,42 @@ pub(super) fn all(whyslow: &Path, folder: &Path) -> Vec<Profiler> {
     vec![
         Profiler::new(NONE, false, "", &output("none")),
         self::whyslow(whyslow, folder),
-        perf_record(folder),
+        perf_record(DEFAULT_HERTZ, folder),
         Profiler::new("perf trace -s", true, "perf trace -s -o", &output("trace.txt")),
         Profiler::new("strace -f -c", true, "strace -f -c -o", &output("strace.txt")),
     ]
 }
 
-/// No profiler, and those that sample.
-pub(super) fn sampling(whyslow: &Path, folder: &Path) -> Vec<Profiler> {
-    let alone = Profiler::new(NONE, false, "", &folder.join("none"));
-    vec![alone, self::whyslow(whyslow, folder), perf_record(folder), perf_dwarf(folder)]
+/// No profiler, and those that sample, at this rate.
+pub(super) fn sampling(hertz: u32, whyslow: &Path, folder: &Path) -> Vec<Profiler> {
+    vec![
+        Profiler::new(NONE, false, "", &folder.join("none")),
+        ours(WHYSLOW, &format!("-F {hertz}"), whyslow, folder),
+        perf_record(hertz, folder),
+        perf_dwarf(hertz, folder),
+    ]
 }
 
 /// Those that copy stacks: ours as it is, and with the largest copies.
 pub(super) fn of_stacks(whyslow: &Path, folder: &Path) -> Vec<Profiler> {
-    let words = format!("{} record -q --stack-size 60K -o", whyslow.display());
-    let largest =
-        Profiler::new("whyslow --stack-size 60K", false, &words, &folder.join("largest.whyslow"));
-    vec![self::whyslow(whyslow, folder), largest, perf_dwarf(folder)]
+    let rate = format!("-F {STACKS_HERTZ}");
+    let largest = format!("{rate} --stack-size 60K");
+    vec![
+        ours(WHYSLOW, &rate, whyslow, folder),
+        ours("whyslow --stack-size 60K", &largest, whyslow, folder),
+        perf_dwarf(STACKS_HERTZ, folder),
+    ]
+}
+
+/// Ours, as it is by default.
+pub(super) fn whyslow(whyslow: &Path, folder: &Path) -> Profiler {
+    ours(WHYSLOW, "", whyslow, folder)
 }
 
 /// Ours, writing a recording as it does by default, and no flamegraph.
-pub(super) fn whyslow(whyslow: &Path, folder: &Path) -> Profiler {
-    let words = format!("{} record -q -o", whyslow.display());
-    Profiler::new(WHYSLOW, false, &words, &folder.join("bench.whyslow"))
+fn ours(name: &'static str, options: &str, whyslow: &Path, folder: &Path) -> Profiler {
+    let words = format!("{} record -q {options} -o", whyslow.display());
+    Profiler::new(name, false, &words, &folder.join("bench.whyslow"))
 }
 
 /// Ours at another rate, with a flamegraph.
@@ -86,11 +98,16 @@ pub(super) fn whyslow_at(hertz: u32, whyslow: &Path, folder: &Path) -> Profiler 
     Profiler::new(WHYSLOW, false, &words, &folder.join("many.whyslow"))
 }
 
-/// `perf record` with the same events.
-pub(super) fn perf_record(folder: &Path) -> Profiler {
-    Profiler::new(PERF_RECORD, false, PERF_EVENTS, &folder.join("bench.data"))
+/// `perf record` with the same events. With `-F` perf would sample the switches too;
+/// without, it takes each.
+pub(super) fn perf_record(hertz: u32, folder: &Path) -> Profiler {
+    let words = format!(
+        "perf record -q -g --call-graph fp -e cpu-clock/freq={hertz}/ -e sched:sched_switch -o"
+    );
+    Profiler::new(PERF_RECORD, false, &words, &folder.join("bench.data"))
 }
 
-fn perf_dwarf(folder: &Path) -> Profiler {
-    Profiler::new(PERF_DWARF, false, PERF_DWARF_EVENTS, &folder.join("dwarf.data"))
+fn perf_dwarf(hertz: u32, folder: &Path) -> Profiler {
+    let words = format!("perf record -q --call-graph dwarf -e cpu-clock/freq={hertz}/ -o");
+    Profiler::new(PERF_DWARF, false, &words, &folder.join("dwarf.data"))
 }

@@ -41,7 +41,8 @@ pub(super) fn measure(
         programs::run(&profiler.wrap(&program))?;
         Ok(profiler.output.metadata()?.len())
     };
-    let (ours, theirs) = (profilers::whyslow(whyslow, folder), profilers::perf_record(folder));
+    let ours = profilers::whyslow(whyslow, folder);
+    let theirs = profilers::perf_record(profilers::DEFAULT_HERTZ, folder);
     let (whyslow_bytes, perf_bytes) = (record(&ours)?, record(&theirs)?);
     let events = quality(whyslow, &ours.output)?["overhead"]["events"].as_u64();
     let (report, pipeline) =

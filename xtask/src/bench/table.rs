@@ -50,7 +50,9 @@ pub(super) fn losses(losses: &[Loss]) -> String {
         };
         let cells: Vec<String> = names.iter().map(cell).collect();
         let frames = if loss.frames == 1 { "1 frame" } else { &format!("{} frames", loss.frames) };
-        writeln!(out, "| CPU loop, {frames} | {} |", cells.join(" | ")).expect(IN_MEMORY);
+        let hertz = loss.hertz;
+        writeln!(out, "| CPU loop, {frames}, {hertz} Hz | {} |", cells.join(" | "))
+            .expect(IN_MEMORY);
     }
     out
 }
