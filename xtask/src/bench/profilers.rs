@@ -62,7 +62,7 @@ pub(super) fn all(whyslow: &Path, folder: &Path) -> Vec<Profiler> {
 pub(super) fn sampling(hertz: u32, whyslow: &Path, folder: &Path) -> Vec<Profiler> {
     vec![
         Profiler::new(NONE, false, "", &folder.join("none")),
-        ours(WHYSLOW, &format!("-F {hertz}"), whyslow, folder),
+        ours(WHYSLOW, &format!("-F {hertz}"), whyslow, &folder.join("bench.whyslow")),
         perf_record(hertz, folder),
         perf_dwarf(hertz, folder),
     ]
@@ -73,21 +73,21 @@ pub(super) fn of_stacks(whyslow: &Path, folder: &Path) -> Vec<Profiler> {
     let rate = format!("-F {STACKS_HERTZ}");
     let largest = format!("{rate} --stack-size 60K");
     vec![
-        ours(WHYSLOW, &rate, whyslow, folder),
-        ours("whyslow --stack-size 60K", &largest, whyslow, folder),
+        ours(WHYSLOW, &rate, whyslow, &folder.join("bench.whyslow")),
+        ours("whyslow --stack-size 60K", &largest, whyslow, &folder.join("largest.whyslow")),
         perf_dwarf(STACKS_HERTZ, folder),
     ]
 }
 
 /// Ours, as it is by default.
 pub(super) fn whyslow(whyslow: &Path, folder: &Path) -> Profiler {
-    ours(WHYSLOW, "", whyslow, folder)
+    ours(WHYSLOW, "", whyslow, &folder.join("bench.whyslow"))
 }
 
 /// Ours, writing a recording as it does by default, and no flamegraph.
-fn ours(name: &'static str, options: &str, whyslow: &Path, folder: &Path) -> Profiler {
+fn ours(name: &'static str, options: &str, whyslow: &Path, output: &Path) -> Profiler {
     let words = format!("{} record -q {options} -o", whyslow.display());
-    Profiler::new(name, false, &words, &folder.join("bench.whyslow"))
+    Profiler::new(name, false, &words, output)
 }
 
 /// Ours at another rate, with a flamegraph.

@@ -4,14 +4,14 @@
 mod further;
 mod pointers;
 
+use std::fmt;
 use std::rc::Rc;
-use std::{fmt, mem};
 
 use rustc_hash::FxHashMap;
 use whyslow_events::{Pid, SpaceId, StackEnd, StackId, StackMemory, Tid, Unwind, UserRegisters};
 
 pub(super) use self::further::Reach;
-use self::further::{kept, proof};
+use self::further::proof;
 use super::Tracker;
 use crate::arch::Registers;
 use crate::inspect::Process;
@@ -271,16 +271,13 @@ impl Tracker {
     pub(super) fn read_stack_in(
         &mut self,
         time: u64,
-        (pid, space): (u32, SpaceId),
+        of: (u32, SpaceId),
         registers: &UserRegisters,
         reach: Reach,
     ) -> Option<UserHalf> {
         self.unwinding.0.as_ref()?;
-        self.report_space(time, space);
-        let mut room = mem::take(&mut self.room);
-        let read = self.read_into(&mut room, time, (pid, space), registers, reach);
-        self.room = kept(room);
-        read
+        self.report_space(time, of.1);
+        self.with_room(|tracker, room| tracker.read_into(room, time, of, registers, reach))
     }
 
     fn read_into(

@@ -44,10 +44,17 @@ impl Tracker {
         copy: &UserStack,
         proof: &Range<usize>,
     ) -> Option<UserHalf> {
-        let mut all = mem::take(&mut self.room);
-        let user = self.unwind_in(&mut all, time, tid, copy, proof);
-        self.room = kept(all);
-        user
+        self.with_room(|tracker, all| tracker.unwind_in(all, time, tid, copy, proof))
+    }
+
+    /// What comes of a stack that is read into a room, of which as much stays as is worth it.
+    pub(super) fn with_room<T>(&mut self, read: impl FnOnce(&mut Self, &mut Vec<u8>) -> T) -> T {
+        let mut room = mem::take(&mut self.room);
+        let found = read(self, &mut room);
+        room.truncate(KEPT);
+        room.shrink_to(KEPT);
+        self.room = room;
+        found
     }
 
     fn unwind_in(
@@ -117,13 +124,6 @@ impl Tracker {
         };
         Some((filled, believed.then_some(user)))
     }
-}
-
-/// As much of a room as is worth to be kept.
-pub(super) fn kept(mut room: Vec<u8>) -> Vec<u8> {
-    room.truncate(KEPT);
-    room.shrink_to(KEPT);
-    room
 }
 
 /// Where a copy shows that the frames beyond it are still those of its time:
