@@ -71,22 +71,22 @@ pub(crate) fn analyze_segments(
     let Totals { roll, sums, waits, idle, locked, slices, stolen } = totals;
     let pieces = sums.finish(&tables, &roll.threads);
     let pieces = halves::joined(&mut tables, pieces);
-    let mut frames = Frames::new(&tables, detail.native);
+    let frames = Frames::new(&tables, detail.native);
     let by_thread = ledger::by_thread(&roll, &pieces);
     let threads = ledger::total(&by_thread);
     let shares = shares(&roll, &pieces, idle);
-    let waits = waits.rows(&tables, &mut frames);
+    let waits = waits.rows(&tables, &frames);
     let verdict = judge(&roll, &by_thread, locked, (&shares, &threads, &waits), remedy(&tables));
-    let hot = hot::hot(&pieces, &mut frames);
+    let hot = hot::hot(&pieces, &frames);
     let context = Context { verdict: &verdict, waits: &waits, hot: &hot, shares: &shares };
     let detailed = match apart {
-        None => detailed(&tables, (&recent, &accounts), &pieces, context, &mut frames),
+        None => detailed(&tables, (&recent, &accounts), &pieces, context, &frames),
         Some(apart) => {
             let pieces = apart.sums.finish(&tables, &recent.threads);
             let (shares, hot) =
-                (self::shares(&recent, &pieces, apart.idle), hot::hot(&pieces, &mut frames));
+                (self::shares(&recent, &pieces, apart.idle), hot::hot(&pieces, &frames));
             let context = Context { hot: &hot, shares: &shares, ..context };
-            detailed(&tables, (&recent, &accounts), &pieces, context, &mut frames)
+            detailed(&tables, (&recent, &accounts), &pieces, context, &frames)
         }
     };
     let report = Report {
@@ -100,14 +100,14 @@ pub(crate) fn analyze_segments(
         phases: phases(&slices, &verdict),
         verdict,
         hot,
-        functions: functions(&pieces, &mut frames, detail.native, detail.functions),
+        functions: functions(&pieces, &frames, detail.native, detail.functions),
         gil: detailed.gil,
         event_loops: detailed.event_loops,
         prescription: Some(detailed.prescription),
         quality: Quality {
             damage,
             stolen_ns: stolen,
-            stack_coverage: coverage::named(&pieces, &mut frames),
+            stack_coverage: coverage::named(&pieces, &frames),
             stacks: coverage::reach(&tables, &pieces),
             oncpu_vs_kernel: ledger::against_kernel(&tables, compared, &by_thread),
             recent_from_ns: (recent.start > roll.start).then(|| recent.start - roll.start),
@@ -117,7 +117,7 @@ pub(crate) fn analyze_segments(
     };
     let anomalies =
         Anomalies { strangers: roll.strangers, contradictions: roll.contradictions, disagreements };
-    Analysis { report, stacks: fold(&tables, &roll, &pieces, &mut frames), anomalies }
+    Analysis { report, stacks: fold(&tables, &roll, &pieces, &frames), anomalies }
 }
 
 /// What the analyses of detail look at beside the detail itself.
@@ -140,7 +140,7 @@ fn detailed(
     (timeline, accounts): (&Timeline, &[Vec<Account>]),
     pieces: &[(Key, Amount)],
     Context { shares, verdict, waits, hot }: Context<'_>,
-    frames: &mut Frames<'_>,
+    frames: &Frames,
 ) -> Detailed {
     let known = gil::Known::of(tables, timeline, accounts);
     let gil = gil::by_thread(tables, timeline, &known);

@@ -10,7 +10,7 @@ use crate::tables::Tables;
 use crate::{Group, State};
 
 /// Share of the time that has a user frame with a name.
-pub(crate) fn named(pieces: &[(Key, Amount)], frames: &mut Frames<'_>) -> f64 {
+pub(crate) fn named(pieces: &[(Key, Amount)], frames: &Frames) -> f64 {
     let (mut named, mut all) = (0, 0);
     for (key, amount) in at_work(pieces) {
         all += amount.thread_ns;

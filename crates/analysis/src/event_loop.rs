@@ -61,7 +61,7 @@ pub(crate) fn by_thread<'a>(
     tables: &'a Tables,
     timeline: &Timeline,
     accounts: &[Vec<Account>],
-    frames: &mut Frames<'_>,
+    frames: &Frames,
 ) -> Vec<Option<Looped<'a>>> {
     let threads = timeline.threads.iter().zip(accounts);
     threads.map(|(thread, accounts)| event_loop(tables, thread, accounts, frames)).collect()
@@ -79,7 +79,7 @@ fn event_loop<'a>(
     tables: &'a Tables,
     thread: &Thread,
     accounts: &[Account],
-    frames: &mut Frames<'_>,
+    frames: &Frames,
 ) -> Option<Looped<'a>> {
     let calls = Calls::of(tables, thread)?;
     let polls = calls.polls(thread);

@@ -1,8 +1,12 @@
 //! Folded stacks: the weighted call chains behind a flamegraph.
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
+use std::sync::Arc;
 
-use crate::frames::{FrameId, Frames};
+use rustc_hash::FxHashMap;
+
+use crate::frames::{Frames, Named};
+use crate::numbers::Numbers;
 use crate::pieces::{Amount, Key, Place};
 use crate::tables::Tables;
 use crate::timeline::{Thread, Timeline};
@@ -26,7 +30,7 @@ pub enum View {
 pub struct Folded {
     /// Root first: process, thread, user code, kernel code, and for time off
     /// the CPU its state in brackets.
-    pub frames: Vec<String>,
+    pub frames: Vec<Arc<str>>,
     /// The state at its end.
     pub state: State,
     /// Thread time, or wall-clock time in [`View::Bottleneck`].
@@ -36,7 +40,7 @@ pub struct Folded {
 /// The call chains of a recording.
 #[derive(Clone, Debug, Default)]
 pub struct Stacks {
-    stacks: Vec<(Vec<String>, State, Amount)>,
+    stacks: Vec<(Vec<Arc<str>>, State, Amount)>,
 }
 
 impl Stacks {
@@ -75,43 +79,64 @@ pub(crate) fn fold(
     tables: &Tables,
     timeline: &Timeline,
     pieces: &[(Key, Amount)],
-    frames: &mut Frames<'_>,
+    frames: &Frames,
 ) -> Stacks {
-    let roots: Vec<Vec<String>> =
-        timeline.threads.iter().map(|thread| root(tables, thread)).collect();
-    let mut sums: BTreeMap<(Vec<String>, State), Amount> = BTreeMap::new();
+    let shown = frames.numbered(Named::shown);
+    let mut names = Numbers::default();
+    let shown_names: Vec<u32> =
+        shown.all.iter().map(|name| names.of(name.as_str().into())).collect();
+    let mut sums: FxHashMap<(Vec<u32>, State), Amount> = FxHashMap::default();
     for (key, amount) in pieces {
-        let mut chain = roots[key.thread].clone();
+        let root = root(tables, &timeline.threads[key.thread]);
+        let mut chain: Vec<u32> = root.map(|name| names.of(name.into())).collect();
         match key.place {
             Place::Stack(stack) | Place::Lent(stack) => {
-                let ids: Vec<FrameId> = frames.of(stack);
-                chain.extend(ids.into_iter().map(|id| frames.shown(id)));
+                let ids = frames.of(stack).iter();
+                chain.extend(ids.map(|id| shown_names[shown.of(*id)]));
             }
-            Place::NoStack => chain.push("[no stack]".to_owned()),
-            Place::NotBegun => chain.push("[not begun]".to_owned()),
-            Place::NotSampled => chain.push("[not sampled]".to_owned()),
+            Place::NoStack => chain.push(names.of("[no stack]".into())),
+            Place::NotBegun => chain.push(names.of("[not begun]".into())),
+            Place::NotSampled => chain.push(names.of("[not sampled]".into())),
             Place::Nowhere => {}
         }
         if key.state.group() != Group::Cpu {
-            chain.push(format!("[{}]", key.state.key()));
+            chain.push(names.of(format!("[{}]", key.state.key()).into()));
         }
         *sums.entry((chain, key.state)).or_default() += *amount;
     }
-    let stacks = sums.into_iter().map(|((frames, state), amount)| (frames, state, amount));
-    Stacks { stacks: stacks.collect() }
+    sorted(sums, &names.into_all())
+}
+
+/// The chains by the names that their numbers stand for.
+fn sorted(sums: FxHashMap<(Vec<u32>, State), Amount>, names: &[Arc<str>]) -> Stacks {
+    let mut by_name: Vec<u32> = (0..).take(names.len()).collect();
+    by_name.sort_by_key(|number| &names[*number as usize]);
+    // Numbers in the order of the names compare as the names do, and faster.
+    let mut ranks = vec![0; names.len()];
+    for (rank, number) in by_name.iter().enumerate() {
+        ranks[*number as usize] = rank;
+    }
+    let ranked = |((chain, state), amount): ((Vec<u32>, State), Amount)| {
+        let chain: Vec<usize> = chain.iter().map(|number| ranks[*number as usize]).collect();
+        (chain, state, amount)
+    };
+    let mut chains: Vec<(Vec<usize>, State, Amount)> = sums.into_iter().map(ranked).collect();
+    chains.sort_by(|one, other| (&one.0, one.1).cmp(&(&other.0, other.1)));
+    let name = |rank: usize| Arc::clone(&names[by_name[rank] as usize]);
+    let named = chains
+        .into_iter()
+        .map(|(chain, state, amount)| (chain.into_iter().map(name).collect(), state, amount));
+    Stacks { stacks: named.collect() }
 }
 
 /// Process, and thread unless it is the main one or adds nothing.
-fn root(tables: &Tables, thread: &Thread) -> Vec<String> {
+fn root<'a>(tables: &'a Tables, thread: &'a Thread) -> impl Iterator<Item = Cow<'a, str>> {
     let process = match tables.processes.get(&thread.pid) {
-        Some(process) => process.name.clone(),
-        None => format!("[{}]", thread.pid),
+        Some(process) => Cow::Borrowed(process.name.as_str()),
+        None => Cow::Owned(format!("[{}]", thread.pid)),
     };
-    if thread.tid.0 == thread.pid.0 || thread.name == process {
-        vec![process]
-    } else {
-        vec![process, thread.name.clone()]
-    }
+    let adds = thread.tid.0 != thread.pid.0 && thread.name != process;
+    [process].into_iter().chain(adds.then_some(Cow::Borrowed(thread.name.as_str())))
 }
 
 #[cfg(test)]

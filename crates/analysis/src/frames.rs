@@ -1,14 +1,17 @@
 //! Stacks as lists of named frames, root first.
 
-use std::collections::HashMap;
+mod naming;
 
-use whyslow_events::{Frame, StackEnd, StackId};
+use std::hash::Hash;
+use std::rc::Rc;
 
-use crate::interpreter;
+use rustc_hash::FxHashMap;
+use whyslow_events::StackId;
+
+use crate::numbers::Numbers;
 use crate::tables::Tables;
 
-/// Kernel functions carry it in flamegraphs.
-const KERNEL_SUFFIX: &str = "_[k]";
+pub(crate) use naming::Naming;
 
 /// And functions that were inlined this one.
 const INLINED_SUFFIX: &str = "_[i]";
@@ -37,21 +40,38 @@ pub(crate) struct Named {
     pub(crate) marks: bool,
 }
 
-/// All frames of the recording, each named once.
-#[derive(Debug)]
-pub(crate) struct Frames<'a> {
-    tables: &'a Tables,
-    /// An interpreter's own frames stay beside the calls of its program.
-    native: bool,
-    all: Vec<Named>,
-    ids: HashMap<Named, FrameId>,
-    stacks: HashMap<StackId, Vec<FrameId>>,
+impl Named {
+    /// How flamegraphs show it: calls of interpreted programs with their place,
+    /// and inlined functions with their mark.
+    pub(crate) fn shown(&self) -> String {
+        match (&self.file, self.line) {
+            (Some(file), Some(line)) if self.script => {
+                format!("{} ({}:{line})", self.name, base(file))
+            }
+            _ if self.inlined => format!("{}{INLINED_SUFFIX}", self.name),
+            _ => self.name.clone(),
+        }
+    }
 }
 
-impl<'a> Frames<'a> {
-    pub(crate) fn new(tables: &'a Tables, native: bool) -> Self {
-        let (ids, stacks) = (HashMap::new(), HashMap::new());
-        Frames { tables, native, all: Vec::new(), ids, stacks }
+/// All stacks of the recording, and their frames, each named once.
+#[derive(Debug)]
+pub(crate) struct Frames {
+    /// An interpreter's own frames stay beside the calls of its program.
+    native: bool,
+    all: Vec<Rc<Named>>,
+    stacks: FxHashMap<StackId, Box<[FrameId]>>,
+}
+
+impl Frames {
+    pub(crate) fn new(tables: &Tables, native: bool) -> Self {
+        let mut naming = Naming::new(tables, native);
+        let mut stacks: Vec<_> = tables.stacks.iter().collect();
+        // Frames have their numbers in the order in which they came.
+        stacks.sort_by_key(|(id, _)| **id);
+        let named = stacks.into_iter().map(|(id, stack)| (*id, naming.stack(stack).into()));
+        let stacks = named.collect();
+        Frames { native, all: naming.into_all(), stacks }
     }
 
     pub(crate) fn get(&self, id: FrameId) -> &Named {
@@ -59,42 +79,31 @@ impl<'a> Frames<'a> {
     }
 
     /// The frames of a stack, outermost first, the kernel's last.
-    pub(crate) fn of(&mut self, stack: StackId) -> Vec<FrameId> {
-        if let Some(known) = self.stacks.get(&stack) {
-            return known.clone();
-        }
-        let named = self.name(stack);
-        let ids: Vec<FrameId> = named.into_iter().map(|frame| self.intern(frame)).collect();
-        self.stacks.insert(stack, ids.clone());
-        ids
+    pub(crate) fn of(&self, stack: StackId) -> &[FrameId] {
+        self.stacks.get(&stack).map_or(&[], |frames| frames)
     }
 
-    /// How flamegraphs show a frame: calls of interpreted programs with their place,
-    /// and inlined functions with their mark.
-    pub(crate) fn shown(&self, id: FrameId) -> String {
-        let frame = self.get(id);
-        match (&frame.file, frame.line) {
-            (Some(file), Some(line)) if frame.script => {
-                format!("{} ({}:{line})", frame.name, base(file))
-            }
-            _ if frame.inlined => format!("{}{INLINED_SUFFIX}", frame.name),
-            _ => frame.name.clone(),
-        }
+    /// What `aspect` makes of every frame.
+    pub(crate) fn numbered<'a, T: Clone + Eq + Hash>(
+        &'a self,
+        aspect: impl Fn(&'a Named) -> T,
+    ) -> Numbered<T> {
+        let mut numbers = Numbers::default();
+        let of = self.all.iter().map(|frame| numbers.of(aspect(frame))).collect();
+        Numbered { of, all: numbers.into_all() }
     }
 
     /// The innermost call of an interpreted program in a stack.
-    pub(crate) fn innermost_call(&mut self, stack: StackId) -> Option<FrameId> {
-        let ids = self.of(stack);
-        ids.into_iter().rev().find(|id| self.get(*id).script)
+    pub(crate) fn innermost_call(&self, stack: StackId) -> Option<FrameId> {
+        self.of(stack).iter().rev().copied().find(|id| self.get(*id).script)
     }
 
     /// `function (file:line)` of the innermost call of an interpreted program, else of
     /// the innermost user frame with a name, those of the C library passed over when
     /// there is another.
-    pub(crate) fn place(&mut self, stack: StackId) -> Option<String> {
-        let ids = self.of(stack);
+    pub(crate) fn place(&self, stack: StackId) -> Option<String> {
         let real = || {
-            let innermost_first = ids.iter().rev().map(|id| self.get(*id));
+            let innermost_first = self.of(stack).iter().rev().map(|id| self.get(*id));
             innermost_first.filter(|frame| frame.real && !frame.kernel)
         };
         let frame = real()
@@ -112,103 +121,25 @@ impl<'a> Frames<'a> {
             format!("{} ({place})", frame.name)
         })
     }
-
-    fn name(&self, id: StackId) -> Vec<Named> {
-        let Some(stack) = self.tables.stacks.get(&id) else { return Vec::new() };
-        let credible = match stack.end {
-            StackEnd::FramePointers => self.tables.credible(stack.space, &stack.user),
-            _ => stack.user.len(),
-        };
-        let user = &stack.user[..credible];
-        let user = user.iter().rev().flat_map(|address| {
-            let known = self.tables.symbols(Some(stack.space), *address, stack.named_at);
-            let unknown = || self.tables.place(stack.space, *address);
-            named(known, unknown, false)
-        });
-        let kernel = stack.kernel.iter().rev().flat_map(|address| {
-            named(self.tables.symbols(None, *address, 0), || format!("{address:#x}"), true)
-        });
-        let kernel = kernel.flat_map(labelled);
-        if stack.script.is_empty() {
-            return user.chain(kernel).collect();
-        }
-        let user = user.filter(|frame| !is_trampoline(frame));
-        interpreter::merge(self.tables, user.collect(), &stack.script, self.native)
-            .into_iter()
-            .chain(kernel)
-            .collect()
-    }
-
-    fn intern(&mut self, frame: Named) -> FrameId {
-        if let Some(id) = self.ids.get(&frame) {
-            return *id;
-        }
-        // A recording cannot hold four thousand million different frames.
-        let id = FrameId(u32::try_from(self.all.len()).unwrap_or(u32::MAX));
-        self.all.push(frame.clone());
-        self.ids.insert(frame, id);
-        id
-    }
 }
 
-/// The functions at one address, outermost first.
-fn named(known: &[Frame], unknown: impl Fn() -> String, kernel: bool) -> Vec<Named> {
-    let suffix = if kernel { KERNEL_SUFFIX } else { "" };
-    if known.is_empty() {
-        let name = format!("{}{suffix}", unknown());
-        return vec![Named { name, kernel, ..Named::default() }];
-    }
-    known
-        .iter()
-        .rev()
-        .map(|frame| Named {
-            name: format!("{}{suffix}", frame.function),
-            file: frame.file.clone(),
-            line: frame.line,
-            module: base(&frame.module).to_owned(),
-            kernel,
-            real: !frame.function.contains("+0x") && !frame.function.starts_with("0x"),
-            inlined: frame.inlined,
-            ..Named::default()
-        })
-        .collect()
+/// One aspect of all frames: frames for which it is equal have one number.
+pub(crate) struct Numbered<T> {
+    of: Vec<u32>,
+    /// What the numbers stand for.
+    pub(crate) all: Vec<T>,
 }
 
-/// Kernel code that runs in a thread's time but is none of its doing, or gets
-/// nowhere, by the function that it begins with, and what to call it.
-const LABELS: &[(&str, &str)] = &[
-    ("handle_softirqs", "softirq"),
-    ("__do_softirq", "softirq"),
-    ("asm_common_interrupt", "interrupt"),
-    ("asm_sysvec_", "interrupt"),
-    ("native_queued_spin_lock_slowpath", "spin"),
-    ("queued_read_lock_slowpath", "spin"),
-    ("queued_write_lock_slowpath", "spin"),
-    ("osq_lock", "spin"),
-];
-
-/// A kernel frame, after a label where one begins.
-fn labelled(frame: Named) -> impl Iterator<Item = Named> {
-    let label = LABELS.iter().find(|(begin, _)| {
-        let rest = frame.name.strip_prefix(begin);
-        rest.is_some_and(|rest| begin.ends_with('_') || rest == KERNEL_SUFFIX)
-    });
-    let label = label.map(|(_, label)| Named {
-        name: format!("[{label}]{KERNEL_SUFFIX}"),
-        kernel: true,
-        ..Named::default()
-    });
-    label.into_iter().chain([frame])
+impl<T> Numbered<T> {
+    /// Which of [`all`](Self::all) it is for `frame`.
+    pub(crate) fn of(&self, frame: FrameId) -> usize {
+        self.of[frame.0 as usize] as usize
+    }
 }
 
 /// The last part of a path.
 pub(crate) fn base(path: &str) -> &str {
     path.rsplit('/').next().unwrap_or(path)
-}
-
-/// Python's trampoline for a function (`-X perf`): the call it makes stands for itself.
-fn is_trampoline(frame: &Named) -> bool {
-    frame.module == "[jit]" && frame.file.is_some() && frame.line.is_none()
 }
 
 /// The C library and the loader wait on behalf of their callers.

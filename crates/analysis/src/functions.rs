@@ -9,14 +9,14 @@
 
 mod column;
 
+use std::borrow::Cow;
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Add;
 
 pub use column::{Column, Side};
 
 use crate::State;
-use crate::frames::{Frames, Named};
+use crate::frames::{FrameId, Frames, Named};
 use crate::interpreter::is_evaluation;
 use crate::pieces::{Amount, Key};
 use crate::report::{self, Functions, Spent};
@@ -41,41 +41,55 @@ const NOT_READ: &str = "[calls not read]";
 
 /// Name, file and, where an interpreter tells, the line on which it begins: of one
 /// name in one file there may be several.
-type Function = (String, Option<String>, Option<u32>);
+type Function<'a> = (Cow<'a, str>, Option<&'a str>, Option<u32>);
 
-/// A function in a stack, and the line it is at.
-type Call = (Function, Option<u32>);
-
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Time {
     alone: Spent,
     total: Spent,
     /// The first line seen.
     line: Option<u32>,
+    /// The last piece in which it stands, counted from one.
+    seen: usize,
 }
 
 /// The table. With `native` the functions below an interpreted call are told apart.
 pub(crate) fn functions(
     pieces: &[(Key, Amount)],
-    frames: &mut Frames<'_>,
+    frames: &Frames,
     native: bool,
     order: Order,
 ) -> Functions {
-    let mut sums: BTreeMap<Function, Time> = BTreeMap::new();
-    let (mut total, mut without_stack) = (Spent::default(), Spent::default());
-    for (Key { state, place, .. }, Amount { thread_ns, .. }) in pieces {
+    let functions = frames.numbered(function);
+    let mut times = vec![Time::default(); functions.all.len()];
+    let (mut not_read, mut without_stack) = (Time::default(), Spent::default());
+    let mut total = Spent::default();
+    for (number, (Key { state, place, .. }, Amount { thread_ns, .. })) in pieces.iter().enumerate()
+    {
         if *state == State::Idle || *thread_ns == 0 {
             continue;
         }
         total.count(*state, *thread_ns);
         let chain = place.stack().map(|stack| frames.of(stack)).unwrap_or_default();
-        let named: Vec<&Named> = chain.iter().map(|id| frames.get(*id)).collect();
-        let calls = if native { native_calls(&named) } else { calls(&named) };
-        if !add(&mut sums, &calls, *state, *thread_ns) {
-            without_stack.count(*state, *thread_ns);
+        let spent = (*state, *thread_ns);
+        match calls(chain, frames, native) {
+            Calls::NotRead => not_read.add(number, true, spent),
+            Calls::Known(calls) if calls.is_empty() => without_stack.count(*state, *thread_ns),
+            Calls::Known(calls) => {
+                for (depth, frame) in calls.iter().rev().enumerate() {
+                    let time = &mut times[functions.of(*frame)];
+                    time.line = [time.line, line(frames.get(*frame))].into_iter().flatten().min();
+                    time.add(number, depth == 0, spent);
+                }
+            }
         }
     }
-    let mut rows: Vec<report::Function> = sums.into_iter().map(row).collect();
+    let of_none: Function<'_> = (NOT_READ.into(), None, None);
+    let mut seen: Vec<(Function<'_>, Time)> =
+        functions.all.into_iter().zip(times).chain([(of_none, not_read)]).collect();
+    seen.retain(|(_, time)| time.seen > 0);
+    seen.sort_by(|(one, _), (other, _)| one.cmp(other));
+    let mut rows: Vec<report::Function> = seen.into_iter().map(row).collect();
     // Stable: what is equal stays in the order of the names.
     rows.sort_by_key(|row| Reverse((order.by.of(row), row.alone.total_ns, row.total.total_ns)));
     let others = rows.split_off(order.limit.min(rows.len()));
@@ -89,60 +103,72 @@ pub(crate) fn functions(
     }
 }
 
-/// The functions of a stack, outermost first.
-fn calls(chain: &[&Named]) -> Vec<Call> {
-    if chain.iter().any(|frame| frame.script) {
-        return chain.iter().filter(|frame| frame.script).map(|frame| call(frame)).collect();
-    }
-    if chain.iter().any(|frame| is_evaluation(&frame.name)) {
-        return vec![((NOT_READ.to_owned(), None, None), None)];
-    }
-    native_calls(chain)
+/// The functions of a stack.
+enum Calls {
+    /// Outermost first.
+    Known(Vec<FrameId>),
+    /// Those of an interpreted program.
+    NotRead,
 }
 
-/// The same with those of the interpreter and of libraries below a call.
-fn native_calls(chain: &[&Named]) -> Vec<Call> {
-    let user = chain.iter().filter(|frame| !frame.kernel && !frame.marks);
-    let calls: Vec<Call> = user.map(|frame| call(frame)).collect();
-    // Of a thread of the kernel's, or where only the kernel's half is known.
-    match calls.is_empty() {
-        true => chain.first().map(|frame| call(frame)).into_iter().collect(),
-        false => calls,
+/// With `native` those of the interpreter and of libraries below a call too.
+fn calls(chain: &[FrameId], frames: &Frames, native: bool) -> Calls {
+    let such = |is: fn(&Named) -> bool| -> Vec<FrameId> {
+        chain.iter().copied().filter(|id| is(frames.get(*id))).collect()
+    };
+    if !native {
+        let scripts = such(|frame| frame.script);
+        if !scripts.is_empty() {
+            return Calls::Known(scripts);
+        }
+        if chain.iter().any(|id| is_evaluation(&frames.get(*id).name)) {
+            return Calls::NotRead;
+        }
     }
+    let user = such(|frame| !frame.kernel && !frame.marks);
+    // Of a thread of the kernel's, or where only the kernel's half is known.
+    let outermost = || chain.first().copied().into_iter().collect();
+    Calls::Known(if user.is_empty() { outermost() } else { user })
 }
 
 /// Code without symbols is one function for each file.
-fn call(frame: &Named) -> Call {
-    let unnamed = if frame.real || frame.script { None } else { frame.name.rsplit_once("+0x") };
-    match unnamed {
-        Some((module, _)) => ((format!("[{module}]"), None, None), None),
-        None => {
-            let function = (frame.name.clone(), frame.file.clone(), frame.defined);
-            (function, frame.defined.or(frame.line))
-        }
+fn function(frame: &Named) -> Function<'_> {
+    match unnamed(frame) {
+        Some(module) => (format!("[{module}]").into(), None, None),
+        None => (frame.name.as_str().into(), frame.file.as_deref(), frame.defined),
     }
 }
 
-/// False when there is no function to add it to.
-fn add(sums: &mut BTreeMap<Function, Time>, calls: &[Call], state: State, ns: u64) -> bool {
-    // A recursive function counts once.
-    let mut seen = BTreeSet::new();
-    for (depth, (function, line)) in calls.iter().rev().enumerate() {
-        let time = sums.entry(function.clone()).or_default();
-        time.line = [time.line, *line].into_iter().flatten().min();
-        if depth == 0 {
-            time.alone.count(state, ns);
-        }
-        if seen.insert(function) {
-            time.total.count(state, ns);
-        }
-    }
-    !calls.is_empty()
+fn line(frame: &Named) -> Option<u32> {
+    if unnamed(frame).is_some() { None } else { frame.defined.or(frame.line) }
 }
 
-fn row(((function, file, _), time): (Function, Time)) -> report::Function {
-    let Time { alone, total, line } = time;
+/// The file of code without symbols.
+fn unnamed(frame: &Named) -> Option<&str> {
+    if frame.real || frame.script {
+        return None;
+    }
+    frame.name.rsplit_once("+0x").map(|(module, _)| module)
+}
+
+fn row(((function, file, _), time): (Function<'_>, Time)) -> report::Function {
+    let Time { alone, total, line, .. } = time;
+    let (function, file) = (function.into_owned(), file.map(str::to_owned));
     report::Function { function, file, line, alone, total }
+}
+
+impl Time {
+    /// Time of a piece, of its own when it is the `innermost`.
+    fn add(&mut self, piece: usize, innermost: bool, (state, ns): (State, u64)) {
+        if innermost {
+            self.alone.count(state, ns);
+        }
+        // A recursive function counts once.
+        if self.seen != piece + 1 {
+            self.seen = piece + 1;
+            self.total.count(state, ns);
+        }
+    }
 }
 
 impl Spent {

@@ -10,8 +10,7 @@
 
 use whyslow_events::ScriptFrame;
 
-use crate::frames::Named;
-use crate::tables::Tables;
+use crate::frames::{FrameId, Named, Naming};
 
 /// The C function that runs calls, in every CPython there is.
 const EVALUATION: &str = "_PyEval_EvalFrameDefault";
@@ -22,24 +21,27 @@ const MARK: &str = "[native, of another moment]";
 /// `native` user frames, outermost first, merged with `script`, innermost first.
 /// The interpreter's own are left out unless `all` are wanted.
 pub(crate) fn merge(
-    tables: &Tables,
-    native: Vec<Named>,
+    naming: &mut Naming<'_>,
+    native: Vec<FrameId>,
     script: &[ScriptFrame],
     all: bool,
-) -> Vec<Named> {
-    let mut calls = evaluations(script);
-    let begins = |frame: &Named| is_evaluation(&frame.name);
-    let kept = |frame: &Named| all || !(begins(frame) || is_interpreter(&frame.module));
-    if native.is_empty() {
-        return calls.into_iter().flatten().map(|call| named(tables, call)).collect();
+) -> Vec<FrameId> {
+    let mut calls: Vec<Vec<FrameId>> = Vec::new();
+    for evaluation in evaluations(script) {
+        calls.push(evaluation.into_iter().map(|call| naming.call(call)).collect());
     }
+    if native.is_empty() {
+        return calls.concat();
+    }
+    let mark = naming.frame(Named { name: MARK.to_owned(), marks: true, ..Named::default() });
+    let begins = |frame: &FrameId| is_evaluation(&naming.get(*frame).name);
+    let kept =
+        |frame: &FrameId| all || !(begins(frame) || is_interpreter(&naming.get(*frame).module));
     if native.iter().filter(|frame| begins(frame)).count() != calls.len() {
         let within = native.iter().position(begins).unwrap_or(0);
-        let mut around = native;
-        let within = around.split_off(within);
-        let calls = calls.into_iter().flatten().map(|call| named(tables, call));
-        let native = |frames: Vec<Named>| frames.into_iter().filter(kept);
-        return native(around).chain(calls).chain([mark()]).chain(native(within)).collect();
+        let (around, within) = native.split_at(within);
+        let kept = |frames: &[FrameId]| frames.iter().copied().filter(kept).collect::<Vec<_>>();
+        return [kept(around), calls.concat(), vec![mark], kept(within)].concat();
     }
     calls.reverse();
     let mut merged = Vec::new();
@@ -48,7 +50,7 @@ pub(crate) fn merge(
         if kept(&frame) {
             merged.push(frame);
         }
-        merged.extend(calls.into_iter().flatten().map(|call| named(tables, call)));
+        merged.extend(calls.into_iter().flatten());
     }
     merged
 }
@@ -63,23 +65,6 @@ pub(crate) fn evaluations(script: &[ScriptFrame]) -> Vec<Vec<ScriptFrame>> {
         }
     }
     evaluations
-}
-
-fn named(tables: &Tables, call: ScriptFrame) -> Named {
-    let code = tables.codes.get(&call.code);
-    Named {
-        name: code.map_or_else(|| "?".to_owned(), |code| code.function.clone()),
-        file: code.map(|code| code.file.clone()),
-        line: (call.line != 0).then_some(call.line),
-        defined: code.and_then(|code| code.line),
-        real: true,
-        script: true,
-        ..Named::default()
-    }
-}
-
-fn mark() -> Named {
-    Named { name: MARK.to_owned(), marks: true, ..Named::default() }
 }
 
 /// Whether the native function of this name runs calls.

@@ -26,6 +26,7 @@ mod ledger;
 mod lending;
 mod lengths;
 mod library;
+mod numbers;
 mod percentile;
 mod phases;
 mod pieces;

@@ -26,7 +26,7 @@ const TOO_SHORT: u64 = 100_000_000;
 /// From this part of all work on, in CPython, the program is one of Python.
 const PYTHON: f64 = 0.5;
 
-pub(crate) fn prescribe(inputs: &Inputs<'_>, frames: &mut Frames<'_>) -> Prescription {
+pub(crate) fn prescribe(inputs: &Inputs<'_>, frames: &Frames) -> Prescription {
     prescription(&gather::facts(inputs, frames))
 }
 

@@ -73,7 +73,7 @@ impl Waits {
     }
 
     /// Those alike together, the longest in sum first.
-    pub(crate) fn rows(self, tables: &Tables, frames: &mut Frames<'_>) -> Vec<Wait> {
+    pub(crate) fn rows(self, tables: &Tables, frames: &Frames) -> Vec<Wait> {
         let mut groups: BTreeMap<(State, Option<String>, Option<String>), Waited> = BTreeMap::new();
         for ((state, site), waited) in self.by_site {
             let site = site.and_then(|site| tables.sites.get(&site));
@@ -103,7 +103,7 @@ impl Waits {
 }
 
 /// The place at which the most time was spent.
-fn longest(by_stack: &BTreeMap<StackId, u64>, frames: &mut Frames<'_>) -> Option<String> {
+fn longest(by_stack: &BTreeMap<StackId, u64>, frames: &Frames) -> Option<String> {
     let mut places: BTreeMap<String, u64> = BTreeMap::new();
     for (stack, ns) in by_stack {
         if let Some(place) = frames.place(*stack) {

@@ -74,7 +74,7 @@ pub(super) fn stalls(
     thread: &Thread,
     accounts: &[Account],
     long: &[&Round],
-    frames: &mut Frames<'_>,
+    frames: &Frames,
 ) -> Vec<Stall> {
     let mut sums: BTreeMap<(Option<String>, Option<String>), Sum> = BTreeMap::new();
     for round in long {
@@ -159,7 +159,7 @@ impl Stretch {
 
 /// Bits with the same callback, one after the other, together. What has no known
 /// calls goes to the callback before, or else to what comes next.
-fn stretches(calls: &Calls<'_>, bits: &[Bit], frames: &mut Frames<'_>) -> Vec<Stretch> {
+fn stretches(calls: &Calls<'_>, bits: &[Bit], frames: &Frames) -> Vec<Stretch> {
     let mut stretches: Vec<Stretch> = Vec::new();
     let mut undecided: Vec<Bit> = Vec::new();
     for bit in bits {

@@ -54,7 +54,7 @@ impl Blame {
         waiter_line: Option<FrameId>,
         held: &[Held],
         timeline: &Timeline,
-        frames: &mut Frames<'_>,
+        frames: &Frames,
     ) {
         let mut told = 0;
         for held in within(held, slice.start, slice.end) {
@@ -90,7 +90,7 @@ impl Blame {
         thread: u32,
         holder: &Thread,
         held: &Held,
-        frames: &mut Frames<'_>,
+        frames: &Frames,
     ) -> Vec<(Option<FrameId>, u64)> {
         let sampled = samples(holder, held, frames);
         if sampled.iter().any(|(line, _)| line.is_some()) {
@@ -107,12 +107,12 @@ impl Blame {
 }
 
 /// Where the samples show the holder.
-fn samples(holder: &Thread, held: &Held, frames: &mut Frames<'_>) -> Vec<(Option<FrameId>, u64)> {
+fn samples(holder: &Thread, held: &Held, frames: &Frames) -> Vec<(Option<FrameId>, u64)> {
     let samples = &holder.samples;
     let first = samples.partition_point(|sample| sample.time < held.start);
     let last = samples.partition_point(|sample| sample.time < held.end);
     let span = held.end - held.start;
-    let mut line = |stack: Option<_>| stack.and_then(|stack| frames.innermost_call(stack));
+    let line = |stack: Option<_>| stack.and_then(|stack| frames.innermost_call(stack));
     if first == last {
         let middle = held.start.midpoint(held.end);
         let near = samples[first.saturating_sub(1)..samples.len().min(last + 1)]

@@ -40,7 +40,7 @@ impl Lines {
         tables: &Tables,
         timeline: &Timeline,
         slices: &[Slice],
-        frames: &mut Frames<'_>,
+        frames: &Frames,
     ) -> Lines {
         let mut lines = Lines::default();
         for of_thread in slices.chunk_by(|one, next| one.thread == next.thread) {

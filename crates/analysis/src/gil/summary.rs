@@ -26,7 +26,7 @@ pub(crate) fn summary(
     timeline: &Timeline,
     known: &Known,
     times: &[Option<GilTime>],
-    frames: &mut Frames<'_>,
+    frames: &Frames,
 ) -> Option<Gil> {
     if times.iter().all(Option::is_none) {
         return None;
@@ -84,7 +84,7 @@ fn threads(timeline: &Timeline, times: &[Option<GilTime>], slices: &[Slice]) -> 
     threads
 }
 
-fn lines(slices: &[Slice], by_wait: &Lines, frames: &Frames<'_>) -> Vec<GilLine> {
+fn lines(slices: &[Slice], by_wait: &Lines, frames: &Frames) -> Vec<GilLine> {
     let mut sums: BTreeMap<Option<FrameId>, GilLine> = BTreeMap::new();
     for wait in slices.chunk_by(|one, next| one.wait == next.wait) {
         let line = by_wait.get(&wait[0]);
@@ -96,7 +96,7 @@ fn lines(slices: &[Slice], by_wait: &Lines, frames: &Frames<'_>) -> Vec<GilLine>
         sum.inferred_ns += if line.is_some_and(|line| line.inferred) { ns } else { 0 };
     }
     let line = |(line, sum): (Option<FrameId>, GilLine)| GilLine {
-        r#where: line.map(|line| frames.shown(line)),
+        r#where: line.map(|line| frames.get(line).shown()),
         ..sum
     };
     let mut lines: Vec<GilLine> = sums.into_iter().map(line).collect();
@@ -104,7 +104,7 @@ fn lines(slices: &[Slice], by_wait: &Lines, frames: &Frames<'_>) -> Vec<GilLine>
     lines
 }
 
-fn name_edges(gil: &mut Gil, blame: Blame, timeline: &Timeline, frames: &Frames<'_>) {
+fn name_edges(gil: &mut Gil, blame: Blame, timeline: &Timeline, frames: &Frames) {
     let mut edges: Vec<_> = blame.edges.into_iter().collect();
     edges.sort_unstable_by_key(|(edge, ns)| (Reverse(*ns), *edge));
     let more = edges.split_off(EDGES.min(edges.len()));
@@ -116,10 +116,10 @@ fn name_edges(gil: &mut Gil, blame: Blame, timeline: &Timeline, frames: &Frames<
         GilEdge {
             waiter: waiter.tid.0,
             waiter_name: waiter.name.clone(),
-            waiter_where: edge.waiter_line.map(|line| frames.shown(line)),
+            waiter_where: edge.waiter_line.map(|line| frames.get(line).shown()),
             holder: holder.tid.0,
             holder_name: holder.name.clone(),
-            holder_where: edge.holder_line.map(|line| frames.shown(line)),
+            holder_where: edge.holder_line.map(|line| frames.get(line).shown()),
             ns,
         }
     });

@@ -41,7 +41,7 @@ pub(crate) struct Inputs<'a> {
     pub(crate) hot: &'a [report::Hot],
 }
 
-pub(super) fn facts<'a>(inputs: &Inputs<'a>, frames: &mut Frames<'_>) -> Facts<'a> {
+pub(super) fn facts<'a>(inputs: &Inputs<'a>, frames: &Frames) -> Facts<'a> {
     let Inputs { tables, timeline, .. } = inputs;
     let attached = tables.header.target.mode == Mode::Attach;
     let lock = |wait: &&report::Wait| wait.state.starts_with("lock.");
@@ -88,7 +88,7 @@ fn wait(wait: &report::Wait) -> Wait {
 }
 
 /// Those with work, the one with most first.
-fn processes(inputs: &Inputs<'_>, frames: &mut Frames<'_>, attached: bool) -> Vec<Process> {
+fn processes(inputs: &Inputs<'_>, frames: &Frames, attached: bool) -> Vec<Process> {
     let gil = gil::by_process(inputs.timeline, inputs.gil);
     let computing = computing(inputs.pieces);
     let mut workers: Vec<(Pid, Worker)> = Vec::new();
@@ -159,12 +159,7 @@ struct Look<'a, 'b> {
 }
 
 impl Look<'_, '_> {
-    fn worker(
-        &self,
-        computed: &[(Place, u64)],
-        calls: &mut Calls<'_>,
-        frames: &mut Frames<'_>,
-    ) -> Worker {
+    fn worker(&self, computed: &[(Place, u64)], calls: &mut Calls<'_>, frames: &Frames) -> Worker {
         let (mut waits, mut blocking) = (Waits::default(), Waits::default());
         for ((start, end, interval), account) in self.thread.spans().zip(self.accounts) {
             let Doing::Blocked(wait) = interval.doing else { continue };
@@ -242,7 +237,7 @@ impl Look<'_, '_> {
         computed: &[(Place, u64)],
         blocking: &Waits<'_>,
         calls: &mut Calls<'_>,
-        frames: &mut Frames<'_>,
+        frames: &Frames,
     ) -> EventLoop {
         // Where no call is known, the rest says what it was.
         let (mut known, mut callbacks, mut heaviest) = (0, 0, None);

@@ -298,7 +298,7 @@ fn exec_and_renaming() {
     let begin = [(0, found(Seen::Runnable)), (1, sample())];
     let analysis = play(&[&begin[..], &[(2, exec.clone()), (5, end())]].concat());
     assert_eq!(analysis.report.ledger.threads[0].name, "xz");
-    assert_eq!(analysis.stacks.folded(crate::View::Wall)[0].frames[0], "xz");
+    assert_eq!(analysis.stacks.folded(crate::View::Wall)[0].frames[0].as_ref(), "xz");
     let analysis = play(&[&begin[..], &[(2, exec), (3, name), (5, end())]].concat());
     assert_eq!(analysis.report.ledger.threads[0].name, "worker");
 }

@@ -54,7 +54,7 @@ mod tests {
     use super::*;
 
     fn stack(frames: &[&str], weight_ns: u64) -> Folded {
-        let frames = frames.iter().map(ToString::to_string).collect();
+        let frames = frames.iter().map(|name| (*name).into()).collect();
         Folded { frames, state: State::CpuUser, weight_ns }
     }
 

@@ -106,7 +106,7 @@ impl Place {
         both
     }
 
-    pub(super) fn repeats(&self, frames: &mut Frames<'_>) -> Repeats {
+    pub(super) fn repeats(&self, frames: &Frames) -> Repeats {
         let mean = self.total / self.lengths.len().max(1) as u64;
         Repeats {
             count: self.lengths.iter().filter(|length| **length >= mean / SHORT).count() as u64,

@@ -1,8 +1,9 @@
 //! What each frame stands for, and the colour that follows.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::io;
+use std::sync::Arc;
 
 use inferno::flamegraph::FuncFrameAttrsMap;
 use inferno::flamegraph::color::{Color, PaletteMap};
@@ -13,6 +14,8 @@ use crate::render::palette::{KERNEL, ROOT, Rgb, USER, fill, state_of};
 
 /// What the analysis writes where it has no frames.
 const MISSING: [&str; 3] = ["[no stack]", "[not begun]", "[not sampled]"];
+/// From here on there are functions only, below the process and the thread.
+const FUNCTIONS: usize = 2;
 /// How many shades of one hue tell neighbouring functions apart.
 const SHADES: u32 = 5;
 
@@ -38,8 +41,13 @@ impl<'a> Marks<'a> {
     /// `threads` holds the names of all threads.
     pub(super) fn of(stacks: &'a [Folded], threads: &BTreeSet<&str>) -> Self {
         let mut marks = BTreeMap::new();
+        // In a recursion the same names come over and over.
+        let mut seen = HashSet::new();
         for stack in stacks {
             for (depth, name) in stack.frames.iter().enumerate() {
+                if !seen.insert((Arc::as_ptr(name), depth.min(FUNCTIONS))) {
+                    continue;
+                }
                 let mark = mark(depth, name, threads);
                 // A function that has the name of a thread is a function.
                 marks

@@ -6,7 +6,7 @@ use super::*;
 use crate::testing::{assert_golden, fixture, origin, written};
 
 fn stack(frames: &[&str], state: State, weight_ns: u64) -> Folded {
-    Folded { frames: frames.iter().map(ToString::to_string).collect(), state, weight_ns }
+    Folded { frames: frames.iter().map(|name| (*name).into()).collect(), state, weight_ns }
 }
 
 fn some() -> Vec<Folded> {
