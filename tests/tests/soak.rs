@@ -110,10 +110,9 @@ fn soak(mut enough: impl FnMut(u32) -> bool) {
 }
 
 #[test]
-fn attaching_a_hundred_times_leaves_nothing_behind() {
+fn attaching_a_thousand_times_leaves_nothing_behind() {
     needs_root!();
-    let start = Instant::now();
-    soak(|cycles| cycles >= 100 || (cycles >= 10 && start.elapsed() > Duration::from_secs(12)));
+    soak(|cycles| cycles >= 1000);
 }
 
 #[test]
