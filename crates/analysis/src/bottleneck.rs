@@ -12,7 +12,7 @@ use crate::account::{Account, Level};
 use crate::phases::{Slices, Span};
 use crate::timeline::Timeline;
 
-const LEVELS: usize = 5;
+const LEVELS: usize = 6;
 
 /// Nanoseconds of wall-clock time.
 #[derive(Debug, Default)]
@@ -127,10 +127,10 @@ impl<'a> Sweep<'a> {
     /// The level the present instant belongs to.
     fn holding(&self) -> Option<Level> {
         let idle_about = self.members[Level::Idles as usize] > 0;
-        [Level::Holds, Level::Sleeps, Level::Locked, Level::Follows]
+        [Level::Holds, Level::Sleeps, Level::Locked, Level::Beats, Level::Follows]
             .into_iter()
             .find(|level| self.members[*level as usize] > 0)
-            .filter(|level| *level != Level::Follows || !idle_about)
+            .filter(|level| !matches!(level, Level::Beats | Level::Follows) || !idle_about)
     }
 
     /// Ends the thread's current interval and begins its next.

@@ -283,5 +283,6 @@ fn is_cold(state: State) -> bool {
 /// Whether other work could go on during the wait: it is for something outside.
 fn overlaps(account: Account) -> bool {
     account.state.group() == Group::Io
-        && (matches!(account.level, Level::Holds | Level::Sleeps) || account.state == State::Child)
+        && (matches!(account.level, Level::Holds | Level::Sleeps | Level::Beats)
+            || account.state == State::Child)
 }
