@@ -5,7 +5,7 @@ use std::{fs, os::unix::net::UnixStream, process::Command};
 use crate::{
     case::{Case, needs_root},
     process::{Process, until},
-    report::{share, sound, verdict},
+    report::{share, sound, time, verdict},
 };
 
 /// Answers one connection, of which it waits for the first request, while another thread
@@ -45,6 +45,20 @@ open('ready', 'w').close()
 call(426, ring, asked, 1, 1, None, 0)
 ";
 
+/// A worker waits for its master's word to end, and the master for a client.
+const WORKER: &str = "\
+import os, socket
+reader, writer = os.pipe()
+if os.fork() == 0:
+    os.close(writer)
+    os.read(reader, 1)
+    os._exit(0)
+with socket.socket(socket.AF_UNIX) as door:
+    door.bind('door')
+    door.listen()
+    door.accept()
+";
+
 /// Runs in the folder.
 fn python(case: &Case, arguments: &[&str]) -> Process {
     let mut command = Command::new("python3");
@@ -52,11 +66,11 @@ fn python(case: &Case, arguments: &[&str]) -> Process {
     Process::start(command)
 }
 
-/// Waits until a thread of `target` is in the system call with this number.
-fn until_in(target: &mut Process, number: &str) {
+/// Waits until `pid`, which is `target` or its child, is in the system call with this number.
+fn until_in(target: &mut Process, pid: &str, number: &str) {
     until("the call", || {
         target.expect_running();
-        let call = fs::read_to_string(format!("/proc/{}/syscall", target.pid())).ok()?;
+        let call = fs::read_to_string(format!("/proc/{pid}/syscall")).ok()?;
         (call.split(' ').next() == Some(number)).then_some(())
     });
 }
@@ -71,11 +85,28 @@ fn a_server_that_is_asked_by_way_of_a_path_waits_for_work_whoever_beats_time_in_
         UnixStream::connect(case.path("door")).ok()
     });
     let recvfrom = "45";
-    until_in(&mut server, recvfrom);
-    case.run(&["record", "-q", "-p", &server.pid(), "-d", "1s", "-o", "r.json"]).ended_with(0);
+    let pid = server.pid();
+    until_in(&mut server, &pid, recvfrom);
+    case.run(&["record", "-q", "-p", &pid, "-d", "1s", "-o", "r.json"]).ended_with(0);
     let report = sound(case.json("r.json"));
     assert_eq!(verdict(&report), ("idle", "work"), "{}", report["bottleneck"]);
     assert!(share(&report, "sleep") < 0.01, "{}", report["bottleneck"]);
+}
+
+#[test]
+fn a_worker_that_waits_for_its_masters_word_does_not_wait_for_other_programs() {
+    needs_root!();
+    let case = Case::new();
+    let mut master = python(&case, &[WORKER]);
+    let (read, accept4) = ("0", "288");
+    let pid = master.pid();
+    until_in(&mut master, &pid, accept4);
+    let worker = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
+    until_in(&mut master, worker.trim(), read);
+    case.run(&["record", "-q", "-p", &pid, "-d", "500ms", "-o", "r.json"]).ended_with(0);
+    let report = sound(case.json("r.json"));
+    assert_eq!(verdict(&report), ("idle", "work"), "{}", report["bottleneck"]);
+    assert!(time(&report, "io.ipc") > 0, "{}", report["ledger"]["process"]);
 }
 
 #[test]
@@ -93,9 +124,9 @@ fn a_ring_that_owes_no_answer_is_waited_on_for_work() {
             return;
         }
         let io_uring_enter = "426";
-        until_in(&mut target, io_uring_enter);
-        case.run(&["record", "-q", "-p", &target.pid(), "-d", "500ms", "-o", "r.json"])
-            .ended_with(0);
+        let pid = target.pid();
+        until_in(&mut target, &pid, io_uring_enter);
+        case.run(&["record", "-q", "-p", &pid, "-d", "500ms", "-o", "r.json"]).ended_with(0);
         let report = sound(case.json("r.json"));
         assert!(share(&report, told) > 0.9, "{asked} asked: {}", report["bottleneck"]);
     }
