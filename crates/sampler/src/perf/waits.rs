@@ -42,6 +42,17 @@ enum Call {
     Fault,
 }
 
+impl Call {
+    fn entry(self) -> Entry {
+        match self {
+            Call::Number(number) => syscall_name(number)
+                .map_or(Entry::UnknownSyscall, |name| Entry::Syscall(name.to_owned())),
+            Call::Unknown => Entry::UnknownSyscall,
+            Call::Fault => Entry::Fault,
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Cached {
     id: SiteId,
@@ -224,13 +235,7 @@ impl Waits {
             // Where it was seen before, it is gone too fast to look again.
             return Wait { site: cached.id, wants_look: !cached.seen };
         }
-        let entry = match call {
-            Call::Number(number) => syscall_name(number)
-                .map_or(Entry::UnknownSyscall, |name| Entry::Syscall(name.to_owned())),
-            Call::Unknown => Entry::UnknownSyscall,
-            Call::Fault => Entry::Fault,
-        };
-        let site = Site { pid, entry, pc, object };
+        let site = Site { pid, entry: call.entry(), pc, object };
         let (id, new) = self.sites.intern(&site);
         if new {
             define(Event::Site { id, site });
