@@ -89,14 +89,7 @@ pub(crate) fn analyze_segments(
     let context = Context { verdict: &verdict, waits: &waits, hot: &hot, shares: &shares };
     let detailed = match apart {
         None => detailed(&tables, (&recent, &accounts), &pieces, context, &frames),
-        Some(apart) => {
-            let rule = apart.rule();
-            let pieces = apart.sums.finish(&tables, &recent.threads);
-            let shares = self::shares(&recent, &pieces, rule, apart.idle);
-            let hot = hot::hot(&pieces, &frames);
-            let context = Context { hot: &hot, shares: &shares, ..context };
-            detailed(&tables, (&recent, &accounts), &pieces, context, &frames)
-        }
+        Some(apart) => detailed_apart(&tables, (&recent, &accounts), apart, context, &frames),
     };
     let report = Report {
         schema: report::SCHEMA.to_owned(),
@@ -173,6 +166,22 @@ fn detailed(
         event_loops,
         gil: gil::summary(tables, timeline, &known, &gil, frames),
     }
+}
+
+/// The same with the sums of the last segment, where that is not all.
+fn detailed_apart(
+    tables: &Tables,
+    (timeline, accounts): (&Timeline, &[Vec<Account>]),
+    apart: Totals,
+    context: Context<'_>,
+    frames: &Frames,
+) -> Detailed {
+    let rule = apart.rule();
+    let pieces = apart.sums.finish(tables, &timeline.threads);
+    let shares = shares(timeline, &pieces, rule, apart.idle);
+    let hot = hot::hot(&pieces, frames);
+    let context = Context { hot: &hot, shares: &shares, ..context };
+    detailed(tables, (timeline, accounts), &pieces, context, frames)
 }
 
 fn judge(
