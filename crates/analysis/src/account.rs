@@ -22,11 +22,15 @@ pub(crate) struct Account {
     pub(crate) level: Level,
 }
 
-/// Who holds the program up at an instant: the threads of the first level
-/// that has any.
+/// Who holds the program up at an instant: the threads of the first three levels
+/// together, or of the first of the others that has any.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Level {
-    /// It works, or waits for something outside.
+    /// It has a CPU.
+    Computes,
+    /// It is ready, and has none.
+    Queues,
+    /// It waits for something outside.
     Holds,
     /// It waits for a timer.
     Sleeps,
@@ -297,7 +301,12 @@ impl Evidence {
     }
 
     fn level(&self, tables: &Tables, state: State, doing: Doing, pid: Pid) -> Level {
-        let Doing::Blocked(wait) = doing else { return Level::Holds };
+        let wait = match doing {
+            Doing::Blocked(wait) => wait,
+            Doing::OnCpu { .. } => return Level::Computes,
+            Doing::Runq { .. } => return Level::Queues,
+            _ => return Level::Holds,
+        };
         match state {
             State::Idle => Level::Idles,
             State::Sleep => Level::Sleeps,

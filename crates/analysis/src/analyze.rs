@@ -3,6 +3,7 @@
 use whyslow_events::{EventSource, Mode, ScriptReads};
 
 use crate::account::Account;
+use crate::bottleneck::Rule;
 use crate::fold::{Stacks, fold};
 use crate::frames::Frames;
 use crate::functions::{Order, functions};
@@ -68,26 +69,27 @@ pub(crate) fn analyze_segments(
 ) -> Analysis {
     let Judged { mut tables, totals, recent, accounts, apart, disagreements, compared, damage } =
         judged(source, events);
-    let Totals { roll, sums, waits, idle, locked, slices, stolen } = totals;
+    let rule = totals.rule();
+    let Totals { roll, sums, waits, idle, locked, wanted, slices, stolen } = totals;
     let pieces = sums.finish(&tables, &roll.threads);
     let pieces = halves::joined(&mut tables, pieces);
     let frames = Frames::new(&tables, detail.native);
     let by_thread = ledger::by_thread(&roll, &pieces);
     let threads = ledger::total(&by_thread);
-    let shares = shares(&roll, &pieces, idle);
+    let shares = shares(&roll, &pieces, rule, idle);
     let waits = waits.rows(&tables, &frames);
-    let verdict = judge(&roll, &by_thread, locked, (&shares, &threads, &waits), remedy(&tables));
+    let verdict = judge(
+        &roll,
+        &by_thread,
+        (locked, wanted.locks),
+        (&shares, &threads, &waits),
+        remedy(&tables),
+    );
     let hot = hot::hot(&pieces, &frames);
     let context = Context { verdict: &verdict, waits: &waits, hot: &hot, shares: &shares };
     let detailed = match apart {
         None => detailed(&tables, (&recent, &accounts), &pieces, context, &frames),
-        Some(apart) => {
-            let pieces = apart.sums.finish(&tables, &recent.threads);
-            let (shares, hot) =
-                (self::shares(&recent, &pieces, apart.idle), hot::hot(&pieces, &frames));
-            let context = Context { hot: &hot, shares: &shares, ..context };
-            detailed(&tables, (&recent, &accounts), &pieces, context, &frames)
-        }
+        Some(apart) => detailed_apart(&tables, (&recent, &accounts), apart, context, &frames),
     };
     let report = Report {
         schema: report::SCHEMA.to_owned(),
@@ -117,7 +119,7 @@ pub(crate) fn analyze_segments(
     };
     let anomalies =
         Anomalies { strangers: roll.strangers, contradictions: roll.contradictions, disagreements };
-    Analysis { report, stacks: fold(&tables, &roll, &pieces, &frames), anomalies }
+    Analysis { report, stacks: fold(&tables, &roll, &pieces, rule, &frames), anomalies }
 }
 
 /// What the analyses of detail look at beside the detail itself.
@@ -166,10 +168,26 @@ fn detailed(
     }
 }
 
+/// The same with the sums of the last segment, where that is not all.
+fn detailed_apart(
+    tables: &Tables,
+    (timeline, accounts): (&Timeline, &[Vec<Account>]),
+    apart: Totals,
+    context: Context<'_>,
+    frames: &Frames,
+) -> Detailed {
+    let rule = apart.rule();
+    let pieces = apart.sums.finish(tables, &timeline.threads);
+    let shares = shares(timeline, &pieces, rule, apart.idle);
+    let hot = hot::hot(&pieces, frames);
+    let context = Context { hot: &hot, shares: &shares, ..context };
+    detailed(tables, (timeline, accounts), &pieces, context, frames)
+}
+
 fn judge(
     timeline: &Timeline,
     by_thread: &[PerState<u64>],
-    locked_ns: u64,
+    (locked_ns, gil_wanted_ns): (u64, f64),
     (shares, threads, waits): (&PerState<f64>, &PerState<u64>, &[report::Wait]),
     remedy: &'static str,
 ) -> Verdict {
@@ -179,6 +197,7 @@ fn judge(
         shares,
         threads,
         locked: locked_ns as f64 / timeline.duration().max(1) as f64,
+        gil_wanted_ns,
         sharers: Sharers::of(owned, timeline.duration()),
         usable_cpus: timeline.usable_cpus,
         lost: timeline.lost > 0,
@@ -216,7 +235,12 @@ fn quality(tables: &Tables, timeline: &Timeline, threads: &PerState<u64>) -> Qua
 }
 
 /// Parts of the wall-clock time, by state; they sum to 1.
-fn shares(timeline: &Timeline, pieces: &[(Key, Amount)], idle_ns: f64) -> PerState<f64> {
+fn shares(
+    timeline: &Timeline,
+    pieces: &[(Key, Amount)],
+    rule: Rule,
+    idle_ns: f64,
+) -> PerState<f64> {
     let mut shares = PerState::default();
     if timeline.duration() == 0 {
         shares[State::Idle] = 1.0;
@@ -224,7 +248,7 @@ fn shares(timeline: &Timeline, pieces: &[(Key, Amount)], idle_ns: f64) -> PerSta
     }
     shares[State::Idle] = idle_ns;
     for (key, amount) in pieces {
-        shares[key.state] += amount.share_ns;
+        shares[key.state] += amount.share.by(rule);
     }
     shares.scaled(1.0 / timeline.duration() as f64)
 }

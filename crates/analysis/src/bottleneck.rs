@@ -2,27 +2,38 @@
 //! that hold the program up.
 //!
 //! One sweep over all threads in time order keeps, for each level, the running
-//! integral of dt ÷ (threads in it) over the time the level counts; an
+//! integral of dt ÷ (threads that share it) over the time the level counts; an
 //! interval's share is the difference of its level's integral at its two ends.
+//!
+//! Both rules of [`Rule`] are followed side by side: which of them holds only the whole
+//! recording tells.
+
+mod contention;
+mod share;
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
+use self::contention::Contention;
+pub(crate) use self::contention::Wanted;
+pub(crate) use self::share::{Rule, Share};
 use crate::account::{Account, Level};
 use crate::phases::{Slices, Span};
 use crate::timeline::Timeline;
 
-const LEVELS: usize = 6;
+const LEVELS: usize = 8;
 
 /// Nanoseconds of wall-clock time.
 #[derive(Debug, Default)]
 pub(crate) struct FairShare {
     /// For each thread, for each interval.
-    pub(crate) shares: Vec<Vec<f64>>,
+    pub(crate) shares: Vec<Vec<Share>>,
     /// Nobody's.
     pub(crate) idle: f64,
     /// With at least one thread waiting for a lock of the program.
     pub(crate) locked: u64,
+    /// In which there is contention.
+    pub(crate) wanted: Wanted,
     /// The same shares, by state, over the window.
     pub(crate) slices: Slices,
 }
@@ -45,17 +56,18 @@ pub(crate) fn fair_share(
 struct Sweep<'a> {
     timeline: &'a Timeline,
     accounts: &'a [Vec<Account>],
+    contention: Contention<'a>,
     /// When the current interval of each thread ends, or its first begins.
     next: BinaryHeap<Reverse<(u64, usize)>>,
     /// Intervals begun, by thread.
     begun: Vec<usize>,
     /// The integral of the current interval's level when it began.
-    entered: Vec<f64>,
+    entered: Vec<Share>,
     /// The same where the slices have its share from.
-    sliced: Vec<f64>,
+    sliced: Vec<Share>,
     now: u64,
     members: [u32; LEVELS],
-    integrals: [f64; LEVELS],
+    integrals: [Share; LEVELS],
     result: FairShare,
 }
 
@@ -68,13 +80,14 @@ impl<'a> Sweep<'a> {
         Sweep {
             timeline,
             accounts,
+            contention: Contention::new(timeline, accounts),
             next: starting.map(|(index, thread)| Reverse((thread.start, index))).collect(),
             begun: vec![0; timeline.threads.len()],
-            entered: vec![0.0; timeline.threads.len()],
-            sliced: vec![0.0; timeline.threads.len()],
+            entered: vec![Share::default(); timeline.threads.len()],
+            sliced: vec![Share::default(); timeline.threads.len()],
             now: timeline.start,
             members: [0; LEVELS],
-            integrals: [0.0; LEVELS],
+            integrals: [Share::default(); LEVELS],
             result: FairShare {
                 shares: intervals.map(Vec::with_capacity).collect(),
                 slices,
@@ -100,15 +113,19 @@ impl<'a> Sweep<'a> {
         if self.members[Level::Locked as usize] > 0 {
             self.result.locked += span;
         }
-        match self.holding() {
-            Some(level) => {
-                self.integrals[level as usize] +=
-                    span as f64 / f64::from(self.members[level as usize]);
-            }
-            None => {
-                self.result.idle += span as f64;
-                self.result.slices.idle(span as f64);
-            }
+        let wanted = self.contention.now();
+        self.result.wanted.count(wanted, span);
+        self.result.slices.wanted(wanted.all * span as f64);
+        let holding = self.holding();
+        if holding.is_empty() {
+            self.result.idle += span as f64;
+            self.result.slices.idle(span as f64);
+        }
+        let apart = if wanted.all > 0.0 { self.computing() } else { holding };
+        let together = self.count_of(holding);
+        for level in holding {
+            let of_apart = if apart.contains(level) { self.count_of(apart) } else { 0 };
+            self.integrals[*level as usize] += Share::of(span, [together, of_apart]);
         }
     }
 
@@ -124,13 +141,33 @@ impl<'a> Sweep<'a> {
         self.result.slices.credit(index, &span, *account, gained);
     }
 
-    /// The level the present instant belongs to.
-    fn holding(&self) -> Option<Level> {
+    fn count_of(&self, levels: &[Level]) -> u32 {
+        levels.iter().map(|level| self.members[*level as usize]).sum()
+    }
+
+    /// Who has what is used up: a thread that computes, or would if it had a CPU.
+    fn computing(&self) -> &'static [Level] {
+        match self.members[Level::Computes as usize] {
+            0 => &[Level::Queues],
+            _ => &[Level::Computes],
+        }
+    }
+
+    /// The levels the present instant belongs to, by number.
+    fn holding(&self) -> &'static [Level] {
         let idle_about = self.members[Level::Idles as usize] > 0;
-        [Level::Holds, Level::Sleeps, Level::Locked, Level::Beats, Level::Follows]
-            .into_iter()
-            .find(|level| self.members[*level as usize] > 0)
-            .filter(|level| !matches!(level, Level::Beats | Level::Follows) || !idle_about)
+        let any = |level: &Level| {
+            let gives_way = matches!(level, Level::Beats | Level::Follows) && idle_about;
+            self.members[*level as usize] > 0 && !gives_way
+        };
+        let levels: [&[Level]; 5] = [
+            &[Level::Computes, Level::Queues, Level::Holds],
+            &[Level::Sleeps],
+            &[Level::Locked],
+            &[Level::Beats],
+            &[Level::Follows],
+        ];
+        levels.into_iter().find(|levels| levels.iter().any(any)).unwrap_or_default()
     }
 
     /// Ends the thread's current interval and begins its next.
@@ -140,6 +177,7 @@ impl<'a> Sweep<'a> {
         if let Some(ended) = begun.checked_sub(1) {
             let level = accounts[ended].level as usize;
             self.members[level] -= 1;
+            self.contention.leave(index, ended);
             let share = self.integrals[level] - self.entered[index];
             self.result.shares[index].push(share);
             self.slice(index);
@@ -148,6 +186,7 @@ impl<'a> Sweep<'a> {
         let Some(account) = accounts.get(begun) else { return };
         let level = account.level as usize;
         self.members[level] += 1;
+        self.contention.enter(index, begun);
         self.entered[index] = self.integrals[level];
         self.sliced[index] = self.integrals[level];
         self.next.push(Reverse((self.end_of(index, begun), index)));

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
+use crate::bottleneck::Rule;
 use crate::frames::{Frames, Named};
 use crate::numbers::Numbers;
 use crate::pieces::{Amount, Key, Place};
@@ -41,6 +42,7 @@ pub struct Folded {
 #[derive(Clone, Debug, Default)]
 pub struct Stacks {
     stacks: Vec<(Vec<Arc<str>>, State, Amount)>,
+    rule: Rule,
 }
 
 impl Stacks {
@@ -53,7 +55,7 @@ impl Stacks {
             .map(|(frames, state, amount)| Folded {
                 frames: frames.clone(),
                 state: *state,
-                weight_ns: weight(view, amount),
+                weight_ns: weight(view, self.rule, amount),
             })
             .filter(|folded| folded.weight_ns > 0)
             .collect()
@@ -68,9 +70,9 @@ fn shows(view: View, state: State) -> bool {
     }
 }
 
-fn weight(view: View, amount: &Amount) -> u64 {
+fn weight(view: View, rule: Rule, amount: &Amount) -> u64 {
     match view {
-        View::Bottleneck => amount.share_ns.round() as u64,
+        View::Bottleneck => amount.share.by(rule).round() as u64,
         View::Wall | View::Cpu | View::OffCpu => amount.thread_ns,
     }
 }
@@ -79,6 +81,7 @@ pub(crate) fn fold(
     tables: &Tables,
     timeline: &Timeline,
     pieces: &[(Key, Amount)],
+    rule: Rule,
     frames: &Frames,
 ) -> Stacks {
     let shown = frames.numbered(Named::shown);
@@ -104,11 +107,14 @@ pub(crate) fn fold(
         }
         *sums.entry((chain, key.state)).or_default() += *amount;
     }
-    sorted(sums, &names.into_all())
+    Stacks { stacks: sorted(sums, &names.into_all()), rule }
 }
 
 /// The chains by the names that their numbers stand for.
-fn sorted(sums: FxHashMap<(Vec<u32>, State), Amount>, names: &[Arc<str>]) -> Stacks {
+fn sorted(
+    sums: FxHashMap<(Vec<u32>, State), Amount>,
+    names: &[Arc<str>],
+) -> Vec<(Vec<Arc<str>>, State, Amount)> {
     let mut by_name: Vec<u32> = (0..).take(names.len()).collect();
     by_name.sort_by_key(|number| &names[*number as usize]);
     // Numbers in the order of the names compare as the names do, and faster.
@@ -126,7 +132,7 @@ fn sorted(sums: FxHashMap<(Vec<u32>, State), Amount>, names: &[Arc<str>]) -> Sta
     let named = chains
         .into_iter()
         .map(|(chain, state, amount)| (chain.into_iter().map(name).collect(), state, amount));
-    Stacks { stacks: named.collect() }
+    named.collect()
 }
 
 /// Process, and thread unless it is the main one or adds nothing.

@@ -15,7 +15,7 @@ use whyslow_events::{Pid, StackId};
 use self::unsampled::{Samples, lend};
 use crate::State;
 use crate::account::Account;
-use crate::bottleneck::FairShare;
+use crate::bottleneck::{FairShare, Share};
 use crate::quota::{Quota, Quotas};
 use crate::split::Split;
 use crate::tables::Tables;
@@ -50,24 +50,24 @@ impl Place {
     }
 }
 
-/// Time of a thread, and its share of the wall-clock time, both in ns.
+/// Time of a thread, and its share of the wall-clock time, in ns.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Amount {
     pub(crate) thread_ns: u64,
-    pub(crate) share_ns: f64,
+    pub(crate) share: Share,
 }
 
 impl Amount {
     /// `ns` of a thread whose instants have this share.
-    fn at(ns: u64, rate: f64) -> Self {
-        Amount { thread_ns: ns, share_ns: ns as f64 * rate }
+    fn at(ns: u64, rate: Share) -> Self {
+        Amount { thread_ns: ns, share: rate * ns as f64 }
     }
 }
 
 impl AddAssign for Amount {
     fn add_assign(&mut self, other: Amount) {
         self.thread_ns += other.thread_ns;
-        self.share_ns += other.share_ns;
+        self.share += other.share;
     }
 }
 
@@ -176,11 +176,11 @@ impl Ratio {
         let fraction = self.kernel as f64 / (self.user + self.kernel) as f64;
         let kernel = Amount {
             thread_ns: ((amount.thread_ns as f64 * fraction) as u64).min(amount.thread_ns),
-            share_ns: amount.share_ns * fraction,
+            share: amount.share * fraction,
         };
         let user = Amount {
             thread_ns: amount.thread_ns - kernel.thread_ns,
-            share_ns: amount.share_ns - kernel.share_ns,
+            share: amount.share - kernel.share,
         };
         [user, kernel]
     }
@@ -229,9 +229,10 @@ impl<'a> Walk<'a> {
         &mut self,
         (start, end, interval): (u64, u64, &Interval),
         account: Account,
-        share: f64,
+        share: Share,
     ) {
-        let rate = if end > start { share / (end - start) as f64 } else { 0.0 };
+        let length = end.saturating_sub(start);
+        let rate = if length > 0 { share * (1.0 / length as f64) } else { Share::default() };
         let place = interval.stack.map_or(Place::NoStack, Place::Stack);
         let place = match interval.doing {
             Doing::OnCpu { stolen } => return self.on_cpu(start..end, stolen, rate),
@@ -246,7 +247,7 @@ impl<'a> Walk<'a> {
         self.sums.add(self.thread, account.state, place, Amount::at(end - start, rate));
     }
 
-    fn on_cpu(&mut self, span: Range<u64>, stolen: u64, rate: f64) {
+    fn on_cpu(&mut self, span: Range<u64>, stolen: u64, rate: Share) {
         let mut stolen = Split::new(stolen, span.end - span.start);
         let mut from = span.start;
         while let Some(sample) = self.samples.next_if(|sample| sample.time <= span.end) {
@@ -262,7 +263,7 @@ impl<'a> Walk<'a> {
 
     /// While the program itself holds every CPU, whoever waits for one waits
     /// for the program to compute: its share counts as CPU.
-    fn in_queue(&mut self, parts: [u64; 3], account: Account, place: Place, rate: f64) {
+    fn in_queue(&mut self, parts: [u64; 3], account: Account, place: Place, rate: Share) {
         let [saturated, neighbours, idle] = parts;
         let begun = account.state;
         let (busy, free) = match self.quota {
@@ -270,16 +271,17 @@ impl<'a> Walk<'a> {
             Quota::AtTimes => (begun, State::RunqThrottled),
             Quota::UsedUp => (State::RunqThrottled, State::RunqThrottled),
         };
-        self.pending.ran.share_ns += saturated as f64 * rate;
+        self.pending.ran.share += rate * saturated as f64;
         for (state, counts_as, ns, rate) in [
-            (begun, begun, saturated, 0.0),
+            (begun, begun, saturated, Share::default()),
             (busy, busy, neighbours, rate),
             (free, account.beside_idle, idle, rate),
         ] {
             if ns > 0 {
-                let Amount { thread_ns, share_ns } = Amount::at(ns, rate);
-                self.sums.add(self.thread, state, place, Amount { thread_ns, share_ns: 0.0 });
-                self.sums.add(self.thread, counts_as, place, Amount { thread_ns: 0, share_ns });
+                let Amount { thread_ns, share } = Amount::at(ns, rate);
+                let time = Amount { thread_ns, ..Amount::default() };
+                self.sums.add(self.thread, state, place, time);
+                self.sums.add(self.thread, counts_as, place, Amount { thread_ns: 0, share });
             }
         }
     }
@@ -294,7 +296,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn pend(&mut self, span: u64, stolen: &mut Split, rate: f64) {
+    fn pend(&mut self, span: u64, stolen: &mut Split, rate: Share) {
         let stolen = stolen.part(span);
         self.pending.ran += Amount::at(span - stolen, rate);
         self.pending.stolen += Amount::at(stolen, rate);

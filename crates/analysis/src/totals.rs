@@ -1,7 +1,7 @@
 //! What the segments of a recording sum to.
 
 use crate::account::Account;
-use crate::bottleneck::{FairShare, fair_share};
+use crate::bottleneck::{FairShare, Rule, Wanted, fair_share};
 use crate::phases::Slices;
 use crate::pieces::Sums;
 use crate::quota::Quotas;
@@ -19,6 +19,7 @@ pub(crate) struct Totals {
     pub(crate) idle: f64,
     /// The same with at least one thread waiting for a lock of the program.
     pub(crate) locked: u64,
+    pub(crate) wanted: Wanted,
     pub(crate) slices: Slices,
     /// Time that a hypervisor took from running threads.
     pub(crate) stolen: u64,
@@ -36,13 +37,19 @@ impl Totals {
         let slices = std::mem::take(&mut self.slices);
         let fair = fair_share(segment, accounts, slices);
         self.sums.add_all(segment, quotas, accounts, &fair);
-        let FairShare { idle, locked, slices, .. } = fair;
+        let FairShare { idle, locked, wanted, slices, .. } = fair;
         self.idle += idle;
         self.locked += locked;
+        self.wanted += wanted;
         self.slices = slices;
         self.waits.add(segment, accounts);
         self.stolen += segment.stolen();
         self.call_roll(segment);
+    }
+
+    /// That of the shares.
+    pub(crate) fn rule(&self) -> Rule {
+        Rule::of(self.wanted.all, self.roll.duration())
     }
 
     fn call_roll(&mut self, segment: &Timeline) {

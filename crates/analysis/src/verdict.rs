@@ -12,6 +12,7 @@ use std::collections::BTreeSet;
 
 use whyslow_events::Pid;
 
+use crate::bottleneck::Rule;
 use crate::ledger::PerState;
 use crate::report::{Active, Class, Verdict, Wait};
 use crate::timeline::Sampling;
@@ -32,9 +33,6 @@ const CONVOY: f64 = 0.5;
 const CONVOY_THREADS: f64 = 0.9;
 /// ... and no more CPUs in use: one holder, one after the other.
 const CONVOY_CPUS: f64 = 1.2;
-/// Whoever has the interpreter lock computes for this part of the time, and as many wait for
-/// it as for a convoy: no thread more makes the program faster, whatever the others wait for.
-const USED_UP: f64 = 0.8;
 /// Below this a single usable CPU is not what holds the convoy up either.
 const CONVOY_ONE_CPU: f64 = 0.5;
 
@@ -51,6 +49,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) threads: &'a PerState<u64>,
     /// Part of the wall-clock time in which a thread waits for a lock.
     pub(crate) locked: f64,
+    /// In which somebody computes with an interpreter lock, and somebody asks for it.
+    pub(crate) gil_wanted_ns: f64,
     /// Who waited for an interpreter lock, and had it meanwhile.
     pub(crate) sharers: Sharers,
     pub(crate) usable_cpus: usize,
@@ -115,15 +115,7 @@ impl Facts<'_> {
 
     fn gil(&self) -> bool {
         self.threads[State::LockGil] as f64 / self.at_work() >= GIL
-    }
-
-    /// The part of the time in which interpreter locks are had by threads that compute, where
-    /// they are hardly ever free and never unasked for.
-    fn gil_used_up(&self) -> Option<f64> {
-        let locks = self.sharers.locks.max(1) as f64;
-        let waited = self.threads[State::LockGil] as f64 / self.wall_ns.max(1) as f64;
-        let computing = self.cpus() / locks;
-        (waited / locks >= CONVOY_THREADS && computing >= USED_UP).then(|| computing.min(1.0))
+            || Rule::of(self.gil_wanted_ns, self.wall_ns) == Rule::Contention
     }
 
     /// Several threads take turns at a lock while CPUs are free.
@@ -178,11 +170,6 @@ pub(crate) fn verdict(facts: &Facts<'_>) -> Verdict {
     if facts.convoy() && judged.active.class != Class::LockBound {
         let cause = lock_cause(|state| facts.threads[state] as f64).to_owned();
         judged.overrule(Active { class: Class::LockBound, cause, share: facts.locked });
-    }
-    if let Some(share) = facts.gil_used_up()
-        && matches!(judged.active.class, Class::IoBound | Class::Mixed)
-    {
-        judged.overrule(Active { class: Class::CpuBound, cause: "gil".to_owned(), share });
     }
     let unknown = facts.shares[State::Unknown];
     let summary = summary::sentence(facts, &judged);

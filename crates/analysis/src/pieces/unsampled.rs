@@ -117,10 +117,10 @@ impl Pool {
 impl Amount {
     /// Splits off the first `ns` of it.
     fn take(&mut self, ns: u64) -> Amount {
-        let share_ns = self.share_ns * ns as f64 / self.thread_ns.max(1) as f64;
+        let share = self.share * (ns as f64 / self.thread_ns.max(1) as f64);
         self.thread_ns -= ns;
-        self.share_ns -= share_ns;
-        Amount { thread_ns: ns, share_ns }
+        self.share = self.share - share;
+        Amount { thread_ns: ns, share }
     }
 }
 
@@ -129,6 +129,7 @@ mod tests {
     use whyslow_events::StackId;
 
     use super::*;
+    use crate::bottleneck::{Rule, Share};
 
     const P: u64 = 2000;
 
@@ -137,7 +138,7 @@ mod tests {
     }
 
     fn ns(thread_ns: u64) -> Amount {
-        Amount { thread_ns, share_ns: thread_ns as f64 / 2.0 }
+        Amount { thread_ns, share: Share::of(thread_ns, [2, 2]) }
     }
 
     /// Threads with a sample each, by what they ran and where; others without; what each
@@ -153,11 +154,17 @@ mod tests {
         pieces.insert(at(900, 9), ns(long * P));
         samples.insert(900, long);
         let unsampled: Vec<_> = (500..).zip(others.iter().map(|ran| ns(*ran))).collect();
-        let before: f64 =
-            pieces.values().chain(unsampled.iter().map(|(_, it)| it)).map(|it| it.share_ns).sum();
+        let before: f64 = pieces
+            .values()
+            .chain(unsampled.iter().map(|(_, it)| it))
+            .map(|it| it.share.by(Rule::Number))
+            .sum();
         let left = lend(&mut pieces, unsampled, &samples, |_| "server");
-        let after: f64 =
-            pieces.values().chain(left.iter().map(|(_, it)| it)).map(|it| it.share_ns).sum();
+        let after: f64 = pieces
+            .values()
+            .chain(left.iter().map(|(_, it)| it))
+            .map(|it| it.share.by(Rule::Number))
+            .sum();
         assert!((before - after).abs() < 1e-6, "{before} {after}");
         let mut sums = BTreeMap::new();
         for (key, amount) in &pieces {

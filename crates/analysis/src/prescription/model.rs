@@ -34,6 +34,8 @@ pub(super) struct Work {
     pub(super) wakes: f64,
     /// The longest wait.
     pub(super) longest: f64,
+    /// Threads that there are already, and that overlap their waits in any model.
+    pub(super) hands: f64,
     /// Part of the CPU time that can be divided at least.
     pub(super) divisible: f64,
 }
@@ -150,6 +152,7 @@ impl Model {
         let Work { cpu, waits, .. } = *work;
         let Costs { once, worker, piece, crowd, .. } = self.costs();
         let count = workers as f64;
+        let hands = count.max(work.hands);
         let pieces = work.pieces.unwrap_or(0) as f64;
         // One thread hands them over.
         let handed = [0, 1].map(|end| (piece[end] + crowd[end] * count) * pieces);
@@ -164,13 +167,13 @@ impl Model {
         };
         let least = (fewest + handed[0])
             .max((warm + handed[0]) / parallel)
-            .max((warm + waits) / count)
+            .max((warm + waits) / hands)
             .max(work.longest);
         let spread = cpu - most;
         let divided = spread * work.divisible / parallel + spread * (1.0 - work.divisible);
         let rounds = match work.pieces {
             Some(pieces) => pieces.div_ceil(workers) as f64 / pieces.max(1) as f64,
-            None => 1.0 / count,
+            None => 1.0 / hands,
         };
         let overlapped = (waits - work.device) * rounds + work.device;
         let shared = if parallel > 1.0 { SHARED } else { SLACK };

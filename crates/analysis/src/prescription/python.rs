@@ -126,6 +126,7 @@ fn sequential_work(
         pieces: repeats.map(|repeats| repeats.count),
         wakes: repeats.map_or(0.0, |_| worker.wait_count as f64),
         longest: repeats.map_or(0.0, |repeats| repeats.longest_ns as f64),
+        hands: 0.0,
         divisible: if repeats.is_some() { 1.0 } else { worker.divisible },
     }
 }
@@ -266,7 +267,7 @@ fn threads(facts: &Facts<'_>, main: &Process) -> Prescription {
     let queues = gil / all >= GIL;
     if !main.free_threaded && (queues || facts.verdict.cause == "gil") {
         let found = Found { workers: count, held: work.held(), waited: gil };
-        // A crowd overlaps its waits as well in the threads of several processes.
+        // A crowd that does little but wait waits for the next piece of work.
         let divided = if queues { work } else { Work { waits: 0.0, device: 0.0, ..work } };
         let mut prescription = choose(facts, main, &divided, Some(Model::Threads));
         prescription.antipatterns.push(match work.held() >= waits / count as f64 {
@@ -313,6 +314,7 @@ fn shared_work(facts: &Facts<'_>, processes: &[&Process]) -> Work {
         pieces: None,
         wakes: 0.0,
         longest: 0.0,
+        hands: workers().count() as f64,
         divisible: 1.0,
     }
 }
@@ -397,6 +399,7 @@ fn in_loop(
         pieces: blocked.map(|repeats| repeats.count),
         wakes: blocked.map_or(0.0, |repeats| repeats.count as f64),
         longest: blocked.map_or(0.0, |repeats| repeats.longest_ns as f64),
+        hands: 0.0,
         divisible: 1.0,
     };
     let mut prescription = match blocked {

@@ -204,6 +204,16 @@ fn a_crowd_of_threads_that_used_the_lock_up_needs_another() {
 }
 
 #[test]
+fn a_crowd_that_queues_for_the_lock_overlaps_its_waits_in_several_processes_too() {
+    let worker = Worker { gil_ns: 6 * S, wait_ns: 3 * S, to: 10 * S, ..computes(S / 20) };
+    let process = python(1.0, vec![worker; 200]);
+    let it = judge(Class::CpuBound, 10 * S, 2.0, vec![process]);
+    assert_eq!((it.model.as_str(), ids(&it)), ("multiprocessing", vec!["threads-on-cpu"]));
+    let [low, high] = speedup(&it);
+    assert!(low > 0.9 && (1.9..2.2).contains(&high), "{low} {high}");
+}
+
+#[test]
 fn threads_that_overlap_their_waits_are_kept() {
     let it = judge(Class::IoBound, S, 2.0, vec![python(1.0, vec![waits(1, S, MS); 5])]);
     assert_eq!((it.model.as_str(), ids(&it)), ("keep", vec![]));

@@ -175,9 +175,9 @@ fn who_has_the_interpreter_lock_shares_it_though_another_alone_waits() {
     assert!(summary.contains("2 threads share one interpreter lock"), "{summary}");
 }
 
-/// Two of so many threads want the interpreter lock at any time, the others wait for the network.
-fn crowd(row: &str) -> Script {
-    let mut script = Script::new(4);
+/// A dozen threads that do the same, each a moment after the one before.
+fn crowd(cpus: u32, row: &str) -> Script {
+    let mut script = Script::new(cpus);
     for offset in 0..12 {
         let turns: String = row.chars().cycle().skip(12 - offset).take(48).collect();
         script = script.thread(&format!("worker-{offset}"), &turns);
@@ -187,11 +187,29 @@ fn crowd(row: &str) -> Script {
 
 #[test]
 fn a_crowd_that_waits_outside_does_not_hide_that_the_interpreter_lock_is_used_up() {
-    let report = check(&crowd("g#nnnnnnnnnn"), Class::CpuBound, "gil");
+    let report = check(&crowd(4, "g#nnnnnnnnnn"), Class::CpuBound, "gil");
     close(report.verdict.share, 1.0);
-    assert!(share(&report, "io.network") > 0.9, "by number");
+    assert!(share(&report, "io.network") < 0.01);
+    close(report.ratio.cpu, 1.0);
+    // Woken to ask for it again, others are ready too, which makes it no less used up.
+    check(&crowd(4, "grrr#nnnnnnn"), Class::CpuBound, "gil");
+    // Who has it waits for a CPU, and not for the network.
+    let asks = format!("{}#", repeat("g", 39));
+    let mut script = Script::new(4).thread("holder", &repeat("#rrr", 40)).thread("asks", &asks);
+    for number in 0..10 {
+        script = script.thread(&format!("worker-{number}"), &repeat("n", 40));
+    }
+    check(&script, Class::CpuStarved, "neighbours");
     // Half of the time it is free.
-    check(&crowd("g#nnnnnnnnnnnnnnnnnnnnnn"), Class::IoBound, "network");
+    check(&crowd(4, "g#nnnnnnnnnnnnnnnnnnnnnn"), Class::IoBound, "network");
+}
+
+#[test]
+fn a_crowd_that_waits_outside_does_not_hide_that_the_cpus_are_used_up() {
+    let report = check(&crowd(2, "r##nnnnnnnnn"), Class::CpuBound, "user");
+    close(report.verdict.share, 1.0);
+    // With a CPU more nobody would be in the queue.
+    check(&crowd(3, "r##nnnnnnnnn"), Class::IoBound, "network");
 }
 
 fn convoy(held: char) -> Script {
