@@ -27,6 +27,7 @@ mod procfs;
 mod python;
 mod recording;
 mod report;
+mod servers;
 mod sets;
 mod sizes;
 mod soak;

@@ -5,7 +5,7 @@ use rustc_hash::FxHashMap;
 use whyslow_events::{Object, Pid, Site, SiteId, StackId};
 
 use crate::State;
-use crate::cause::{Cause, Handovers, judge};
+use crate::cause::{Cause, Handovers, by_program, judge};
 use crate::quota::{Quota, Quotas};
 use crate::tables::Tables;
 use crate::timeline::{Doing, Interval, Thread, Timeline, Wait, Waker};
@@ -36,8 +36,11 @@ pub(crate) enum Level {
     Sleeps,
     /// It waits for a lock of the program.
     Locked,
-    /// It waits for another thread of the program. With an idle thread about,
-    /// that is waiting for work, too.
+    /// It waits for a timer, as it always does. With an idle thread about, that is
+    /// waiting for work, too.
+    Beats,
+    /// It waits for another thread of the program, and with an idle thread about for
+    /// work, too.
     Follows,
     /// It waits for work.
     Idles,
@@ -80,7 +83,11 @@ impl Accountant {
         };
         for (thread, accounts) in timeline.threads.iter().zip(&mut accounts) {
             for (interval, account) in thread.intervals.iter().zip(accounts) {
-                account.level = evidence.level(tables, account.state, interval.doing, thread.pid);
+                account.level =
+                    match evidence.level(tables, account.state, interval.doing, thread.pid) {
+                        Level::Sleeps if thread.is_heartbeat => Level::Beats,
+                        level => level,
+                    };
             }
         }
         accounts
@@ -222,6 +229,11 @@ impl Judge {
 /// The cause of a wait at `site`, by the kernel's half of `stack`, too.
 pub(crate) fn cause(tables: &Tables, site: Option<SiteId>, stack: Option<StackId>) -> Cause {
     let site = site.and_then(|site| tables.sites.get(&site));
+    if let (Some(site), Some(stack)) = (site, stack)
+        && let Some(state) = by_program(tables, site, stack)
+    {
+        return Cause::State(state);
+    }
     let frames: Vec<&str> = stack
         .and_then(|stack| tables.stacks.get(&stack))
         .map_or(&[][..], |stack| &stack.kernel)

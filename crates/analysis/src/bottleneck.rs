@@ -21,7 +21,7 @@ use crate::account::{Account, Level};
 use crate::phases::{Slices, Span};
 use crate::timeline::Timeline;
 
-const LEVELS: usize = 7;
+const LEVELS: usize = 8;
 
 /// Nanoseconds of wall-clock time.
 #[derive(Debug, Default)]
@@ -157,12 +157,14 @@ impl<'a> Sweep<'a> {
     fn holding(&self) -> &'static [Level] {
         let idle_about = self.members[Level::Idles as usize] > 0;
         let any = |level: &Level| {
-            self.members[*level as usize] > 0 && !(*level == Level::Follows && idle_about)
+            let gives_way = matches!(level, Level::Beats | Level::Follows) && idle_about;
+            self.members[*level as usize] > 0 && !gives_way
         };
-        let levels: [&[Level]; 4] = [
+        let levels: [&[Level]; 5] = [
             &[Level::Computes, Level::Queues, Level::Holds],
             &[Level::Sleeps],
             &[Level::Locked],
+            &[Level::Beats],
             &[Level::Follows],
         ];
         levels.into_iter().find(|levels| levels.iter().any(any)).unwrap_or_default()

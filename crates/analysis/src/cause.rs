@@ -6,15 +6,17 @@ mod frames;
 mod handover;
 mod objects;
 mod parked;
+mod programs;
 mod syscalls;
 mod turns;
 
 #[cfg(test)]
 mod tests;
 
-use whyslow_events::{Entry, Object, Site};
+use whyslow_events::{Entry, Object, Site, StackId};
 
 use crate::State;
+use crate::tables::Tables;
 
 pub(crate) use handover::Handovers;
 
@@ -48,6 +50,15 @@ pub(crate) fn judge(site: Option<&Site>, frames: &[&str], gil: bool) -> Cause {
             None => Cause::State(State::Unknown),
         },
     }
+}
+
+/// What the program's own functions tell of a wait for whatever comes first.
+pub(crate) fn by_program(tables: &Tables, site: &Site, stack: StackId) -> Option<State> {
+    let polls = match &site.entry {
+        Entry::Syscall(name) => syscalls::rule(name) == Some(syscalls::Rule::Polls),
+        _ => false,
+    };
+    if polls { programs::told(tables, stack) } else { None }
 }
 
 /// What call and object tell.
@@ -103,6 +114,26 @@ pub(crate) fn by_object(site: &Site) -> Option<Option<State>> {
         Rule::Writes => Some(objects::written(&site.object)),
         Rule::Polls => Some(objects::polled(&site.object)),
         Rule::Is(_) | Rule::Likely(_) | Rule::Futex => None,
+    }
+}
+
+/// Whether a call waits for a timer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Timer {
+    Always,
+    /// It may have a time limit.
+    Perhaps,
+    No,
+}
+
+pub(crate) fn timer(site: &Site) -> Timer {
+    use syscalls::Rule;
+    let Entry::Syscall(name) = &site.entry else { return Timer::No };
+    match syscalls::rule(name) {
+        Some(Rule::Is(State::Sleep)) => Timer::Always,
+        Some(Rule::Polls) if objects::polled(&site.object) == Some(State::Sleep) => Timer::Always,
+        Some(Rule::Futex) => Timer::Perhaps,
+        _ => Timer::No,
     }
 }
 

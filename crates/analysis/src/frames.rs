@@ -11,7 +11,7 @@ use whyslow_events::StackId;
 use crate::numbers::Numbers;
 use crate::tables::Tables;
 
-pub(crate) use naming::Naming;
+pub(crate) use naming::{KERNEL_SUFFIX, Naming};
 
 /// And functions that were inlined this one.
 const INLINED_SUFFIX: &str = "_[i]";
@@ -98,6 +98,22 @@ impl Frames {
         self.of(stack).iter().rev().copied().find(|id| self.get(*id).script)
     }
 
+    /// The place of a stack, and the program's own call that came to it where that place
+    /// is of an interpreter's library: there is something to change.
+    pub(crate) fn place_with_caller(&self, stack: StackId) -> Option<String> {
+        let place = self.place(stack)?;
+        let mut calls = self.of(stack).iter().rev().map(|id| self.get(*id)).filter(|it| it.script);
+        let is_own = |call: &&Named| call.file.as_ref().is_some_and(|file| !is_library(file));
+        let own = match calls.next() {
+            Some(innermost) if !self.native && !is_own(&innermost) => calls.find(is_own),
+            _ => None,
+        };
+        Some(match own {
+            Some(own) => format!("{place} for {}", own.shown()),
+            None => place,
+        })
+    }
+
     /// `function (file:line)` of the innermost call of an interpreted program, else of
     /// the innermost user frame with a name, those of the C library passed over when
     /// there is another.
@@ -108,7 +124,7 @@ impl Frames {
         };
         let frame = real()
             .find(|frame| frame.script && !self.native)
-            .or_else(|| real().find(|frame| !is_system(&frame.module)))
+            .or_else(|| real().find(|frame| !waits_for_callers(frame)))
             .or_else(|| real().next())?;
         let place = match (&frame.file, frame.line) {
             (Some(file), Some(line)) => format!("{}:{line}", base(file)),
@@ -140,6 +156,22 @@ impl<T> Numbered<T> {
 /// The last part of a path.
 pub(crate) fn base(path: &str) -> &str {
     path.rsplit('/').next().unwrap_or(path)
+}
+
+/// Whether a file of an interpreted program came with the interpreter, or is a package that
+/// was installed.
+fn is_library(file: &str) -> bool {
+    const INSTALLED: &[&str] =
+        &["/lib/python", "/lib64/python", "/site-packages/", "/dist-packages/"];
+    file.starts_with("<frozen") || INSTALLED.iter().any(|part| file.contains(part))
+}
+
+/// PostgreSQL waits for a statement, a lock or a moment by these.
+const WAITS: &[&str] = &["WaitEventSetWait", "WaitLatch", "WaitLatchOrSocket", "PGSemaphoreLock"];
+
+/// Whether it waits on behalf of its callers, and so tells nothing of the wait.
+fn waits_for_callers(frame: &Named) -> bool {
+    is_system(&frame.module) || WAITS.contains(&frame.name.as_str())
 }
 
 /// The C library and the loader wait on behalf of their callers.

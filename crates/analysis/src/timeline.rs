@@ -6,6 +6,7 @@ mod builder;
 mod correct;
 mod counts;
 mod delays;
+mod heartbeat;
 mod occupancy;
 mod open;
 mod queues;
@@ -78,6 +79,8 @@ pub(crate) struct Thread {
     pub(crate) limited: Vec<Limited>,
     /// It began at `start`, and was not only found then.
     pub(crate) born: bool,
+    /// It only lets timers run out, over all its life.
+    pub(crate) is_heartbeat: bool,
     /// It lives on in the next segment.
     pub(crate) goes_on: bool,
     /// Its last interval ends only there.

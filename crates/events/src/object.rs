@@ -99,6 +99,8 @@ pub enum Object {
     /// A pipe or pair of sockets of which the waiter's process holds both ends: what
     /// wakes its own event loop.
     SelfPipe,
+    /// An `io_uring` that owes no answer: nothing that was asked of it is outstanding.
+    EmptyRing,
 }
 
 impl Object {
@@ -143,6 +145,7 @@ impl fmt::Display for Object {
             Object::Inotify => f.write_str("inotify"),
             Object::PidFd => f.write_str("pidfd"),
             Object::IoUring => f.write_str("io_uring"),
+            Object::EmptyRing => f.write_str("empty io_uring"),
             Object::Queue => f.write_str("queue"),
             Object::Anonymous(name) => f.write_str(name),
             Object::Futex { address, .. } => write!(f, "futex {address:#x}"),

@@ -3,8 +3,9 @@
 //! what language runtime each space holds. From registers and a copy of a
 //! stack to a call chain is the business of [`Unwinder`].
 //!
-//! A miss is a value: an address that no symbol covers is named by its module
-//! and offset. Nothing in here fails.
+//! A miss is a value: an address that no symbol covers is named by its module and the
+//! offset in it, of the function where the unwind information tells where that begins.
+//! Nothing in here fails.
 #![forbid(unsafe_code)]
 
 mod addresses;

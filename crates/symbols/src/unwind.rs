@@ -15,7 +15,7 @@ mod java;
 mod leaf;
 mod lost;
 mod memory;
-mod modules;
+pub(crate) mod modules;
 mod plain;
 mod registers;
 mod rule;

@@ -18,6 +18,7 @@ use crate::frames;
 use crate::mappings::{Backing, Mapping};
 use crate::qualified;
 use crate::space::Space;
+use crate::unwind::modules;
 use crate::vdso::Vdso;
 
 type Named = (SymbolKey, Vec<Frame>);
@@ -187,6 +188,17 @@ fn name_in_file(
             answer_from_elf(&mut questions, (&path, &modest), debug, &asked.place, named);
         }
     }
+    if !questions.by_place.is_empty() {
+        answer_by_beginnings(&mut questions, files.path(file).as_deref(), named);
+    }
+}
+
+/// Functions without a name are told apart by where they begin, which their file says to
+/// those who unwind.
+fn answer_by_beginnings(questions: &mut Questions, path: Option<&Path>, named: &mut [Named]) {
+    let Some(image) = path.and_then(modules::parse) else { return };
+    questions
+        .answer(named, |address, module| Some(vec![nameless_in(module, image.function(address)?)]));
 }
 
 /// Asks for symbols and, if `debug`, lines and inlined functions.
@@ -224,6 +236,10 @@ fn nameless(address: u64, mapping: Option<&Mapping>) -> Frame {
         Some(Backing::Vdso) => mapping.map_or(address, |mapping| address - mapping.start),
         Some(Backing::Memory) | None => address,
     };
+    nameless_in(module, place)
+}
+
+fn nameless_in(module: &str, place: u64) -> Frame {
     Frame {
         function: format!("{module}+{place:#x}"),
         module: module.to_owned(),

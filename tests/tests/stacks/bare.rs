@@ -37,7 +37,7 @@ const NAMED: usize = 20;
 #[derive(Debug, Default)]
 struct Frames {
     named: BTreeSet<String>,
-    /// Where those are executing that have no name.
+    /// Where the functions of those begin that have no name.
     bare: BTreeSet<u64>,
     /// Those without a name that are in nothing the process has mapped.
     nowhere: BTreeSet<String>,
@@ -52,17 +52,14 @@ impl Frames {
             let (stack, _) = line.rsplit_once(' ').unwrap();
             let mut stack: Vec<&str> = stack.split(';').skip(1).collect();
             stack.pop_if(|last| last.starts_with('[') && !last.contains("+0x"));
-            // Behind a call may lie another function.
-            let mut called = 0;
             for frame in stack.into_iter().rev().filter(|frame| !frame.ends_with("_[k]")) {
                 match frame.rsplit_once("+0x") {
                     None => _ = frames.named.insert(frame.to_owned()),
                     Some((module, offset)) => match place(&maps, module, offset) {
-                        Some(place) => _ = frames.bare.insert(place - called),
+                        Some(place) => _ = frames.bare.insert(place),
                         None => _ = frames.nowhere.insert(frame.to_owned()),
                     },
                 }
-                called = 1;
             }
         }
         frames

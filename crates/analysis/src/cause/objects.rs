@@ -25,7 +25,7 @@ pub(super) fn is_unresolved(object: &Object) -> bool {
 /// that reads from it waits for the next request.
 pub(super) fn read(object: &Object) -> Option<State> {
     match object {
-        Object::Tcp { role: TcpRole::Accepted, .. } => Some(State::Idle),
+        accepted if is_accepted(accepted) => Some(State::Idle),
         Object::Set { .. } => polled(object),
         other => written(other),
     }
@@ -48,7 +48,7 @@ pub(super) fn written(object: &Object) -> Option<State> {
         | Object::Queue
         | Object::SelfPipe => State::IoIpc,
         Object::TimerFd => State::Sleep,
-        Object::SignalFd | Object::Inotify => State::Idle,
+        Object::SignalFd | Object::Inotify | Object::EmptyRing => State::Idle,
         Object::PidFd => State::Child,
         Object::IoUring | Object::Socket(_) | Object::Anonymous(_) => State::IoOther,
         Object::None | Object::Unseen | Object::Futex { .. } | Object::Set { .. } => return None,
@@ -117,8 +117,13 @@ fn brings_work(object: &Object) -> bool {
     )
 }
 
+/// A Unix socket that was accepted has the path of the one that listened; who connects
+/// has none.
 fn is_accepted(object: &Object) -> bool {
-    matches!(object, Object::Tcp { role: TcpRole::Accepted, .. })
+    match object {
+        Object::Unix { path, .. } => !path.is_empty(),
+        other => matches!(other, Object::Tcp { role: TcpRole::Accepted, .. }),
+    }
 }
 
 /// How the program's own threads, signals and timers wake an event loop: one that

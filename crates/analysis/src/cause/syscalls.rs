@@ -71,7 +71,8 @@ const RULES: &[(&[&str], Rule)] = &[
         Rule::Is(State::IoIpc),
     ),
     (&["io_getevents", "io_pgetevents", "io_submit"], Rule::Is(State::IoDisk)),
-    (&["io_uring_enter", "exit", "exit_group"], Rule::Is(State::IoOther)),
+    (&["io_uring_enter"], Rule::Likely(State::IoOther)),
+    (&["exit", "exit_group"], Rule::Is(State::IoOther)),
     (
         &["mmap", "munmap", "mremap", "mprotect", "brk", "madvise", "mlock", "msync"],
         Rule::Is(State::Memory),

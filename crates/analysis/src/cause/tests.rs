@@ -24,6 +24,11 @@ fn set(members: &[Object]) -> Object {
     Object::Set { members: members.to_vec(), complete: true }
 }
 
+/// Of a connection that came in by way of a path.
+fn served() -> Object {
+    Object::Unix { inode: 2, path: "/run/server.sock".to_owned(), listening: false }
+}
+
 fn unix(listening: bool) -> Object {
     Object::Unix { inode: 1, path: String::new(), listening }
 }
@@ -76,6 +81,8 @@ fn a_server_waits_for_requests_but_not_to_get_rid_of_answers() {
     check(&call("sendmsg", client()), &["sk_stream_wait_memory", "tcp_sendmsg"], State::IoNetwork);
     check(&call("accept4", listening()), &["inet_csk_accept"], State::Idle);
     check(&call("accept", unix(true)), &[], State::Idle);
+    check(&call("recvmsg", served()), &["unix_stream_read_generic"], State::Idle);
+    check(&call("write", served()), &["sock_alloc_send_pskb"], State::IoIpc);
 }
 
 #[test]
@@ -104,6 +111,8 @@ fn calls_that_tell_by_themselves() {
     ] {
         check(&call(name, Object::None), &[], state);
     }
+    check(&call("io_uring_enter", Object::IoUring), &["io_cqring_wait"], State::IoOther);
+    check(&call("io_uring_enter", Object::EmptyRing), &["io_cqring_wait"], State::Idle);
     check(&call("connect", Object::Unseen), &[], State::IoNetwork);
     check(&call("connect", Object::Unseen), &["unix_wait_for_peer"], State::IoIpc);
     check(&call("connect", unix(false)), &[], State::IoIpc);
@@ -126,6 +135,8 @@ fn polls_by_what_they_watch() {
         (vec![listening(), Object::EventFd], State::Idle),
         (vec![accepted(), Object::EventFd, Object::TimerFd], State::Idle),
         (vec![unix(true), Object::Pipe(1)], State::Idle),
+        (vec![served(), Object::EventFd], State::Idle),
+        (vec![served(), opened()], State::IoNetwork),
         (vec![Object::SignalFd, Object::Pipe(1)], State::Idle),
         (vec![Object::EventFd], State::Idle),
         (vec![Object::SelfPipe, Object::EventFd], State::Idle),

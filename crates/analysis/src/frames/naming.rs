@@ -12,7 +12,7 @@ use crate::numbers::Numbers;
 use crate::tables::{Stack, Tables};
 
 /// Kernel functions carry it in flamegraphs.
-const KERNEL_SUFFIX: &str = "_[k]";
+pub(crate) const KERNEL_SUFFIX: &str = "_[k]";
 
 /// An address, in the kernel or a process, with the names of some moment, ns.
 type Address = (Option<SpaceId>, u64, u64);

@@ -2,6 +2,8 @@
 
 mod calls;
 mod repeats;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 
@@ -13,7 +15,7 @@ use self::repeats::Waits;
 use super::facts::{EventLoop, Facts, Hot, Process, Wait, Worker};
 use crate::account::{Account, Level};
 use crate::event_loop::Looped;
-use crate::frames::{Frames, base};
+use crate::frames::{Frames, KERNEL_SUFFIX, base};
 use crate::gil::{self, GilTime};
 use crate::ledger::PerState;
 use crate::pieces::{Amount, Key, Place};
@@ -74,15 +76,22 @@ fn hot(hot: &[report::Hot], pieces: &[(Key, Amount)]) -> Option<Hot> {
         }
         _ => String::new(),
     };
+    let function = match first.function.strip_suffix(KERNEL_SUFFIX) {
+        Some(name) => format!("{name} [kernel]"),
+        None => format!("{}{place}", first.function),
+    };
     Some(Hot {
-        function: format!("{}{place}", first.function),
+        function,
         alone: first.self_cpu_ns as f64 / all,
         whole: first.total_cpu_ns as f64 / all,
     })
 }
 
 fn wait(wait: &report::Wait) -> Wait {
-    let what = wait.object.as_ref().or(wait.syscall.as_ref());
+    // What is polled meanwhile is not the lock.
+    let polled =
+        wait.r#where.is_some() && wait.syscall.as_deref().is_some_and(|it| it.contains("poll"));
+    let what = wait.object.as_ref().or(wait.syscall.as_ref()).filter(|_| !polled);
     let parts: Vec<&str> = what.into_iter().chain(&wait.r#where).map(String::as_str).collect();
     Wait { what: parts.join(", "), count: wait.count, total_ns: wait.total_ns }
 }
@@ -274,5 +283,6 @@ fn is_cold(state: State) -> bool {
 /// Whether other work could go on during the wait: it is for something outside.
 fn overlaps(account: Account) -> bool {
     account.state.group() == Group::Io
-        && (matches!(account.level, Level::Holds | Level::Sleeps) || account.state == State::Child)
+        && (matches!(account.level, Level::Holds | Level::Sleeps | Level::Beats)
+            || account.state == State::Child)
 }

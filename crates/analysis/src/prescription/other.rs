@@ -17,6 +17,13 @@ const BUSY: f64 = 0.8;
 pub(super) fn prescription(facts: &Facts<'_>) -> Prescription {
     let active = facts.verdict.active.class;
     match facts.verdict.class {
+        Class::Idle if facts.verdict.cause == "stopped" => {
+            let because = format!(
+                "it is stopped {} of the time: SIGCONT lets it go on, or the debugger that holds it",
+                share(facts.verdict.share)
+            );
+            prescribed("resume", vec![because])
+        }
         Class::Idle => keep(format!(
             "it waits for work {} of the time: nothing here would be faster",
             share(facts.verdict.share)

@@ -35,11 +35,20 @@ pub(super) fn prescription(facts: &Facts<'_>) -> Prescription {
     match situation {
         _ if nothing_to_do || class == Class::CpuStarved => other::prescription(facts),
         Situation::Sequential(_) if class == Class::Inconclusive => other::prescription(facts),
+        Situation::Sequential(_) | Situation::Processes if at_a_lock(facts) => {
+            other::prescription(facts)
+        }
         Situation::Loop(worker, event_loop) => in_loop(facts, main, worker, event_loop),
         Situation::Processes => processes(facts, &python),
         Situation::Threads => threads(facts, main),
         Situation::Sequential(worker) => sequential(facts, main, worker),
     }
+}
+
+/// Whether a lock that is none of the interpreter's holds the program up.
+fn at_a_lock(facts: &Facts<'_>) -> bool {
+    facts.verdict.class == Class::LockBound
+        && matches!(facts.verdict.cause.as_str(), "user" | "kernel")
 }
 
 enum Situation<'a> {

@@ -287,6 +287,29 @@ fn idle_programs_are_left_alone() {
 }
 
 #[test]
+fn a_stopped_program_is_to_go_on_and_does_not_wait_for_work() {
+    let stopped = Verdict { cause: "stopped".to_owned(), ..verdict(Class::Idle) };
+    let shares = shares(&[(State::Stopped, 1.0)]);
+    for process in [python(1.0, vec![computes(MS)]), native(vec![computes(MS)])] {
+        let it = prescription(&facts(&stopped, &shares, 5 * S, 2.0, vec![process]));
+        assert_eq!(it.model, "resume");
+        assert!(it.because[0].contains("SIGCONT"), "{:?}", it.because);
+    }
+}
+
+#[test]
+fn processes_that_wait_for_one_lock_are_told_to_shorten_it() {
+    let verdict = Verdict { cause: "kernel".to_owned(), ..verdict(Class::LockBound) };
+    let shares = shares(&[(State::LockKernel, 0.9), (State::CpuUser, 0.1)]);
+    let worker = || Worker { lock_ns: 4 * S, cpu_ns: S / 2, ..computes(0) };
+    for count in [1, 4] {
+        let processes = (0..count).map(|_| python(1.0, vec![worker()])).collect();
+        let it = prescription(&facts(&verdict, &shares, 5 * S, 2.0, processes));
+        assert_eq!(it.model, "shorten-lock", "{count} processes");
+    }
+}
+
+#[test]
 fn reads_of_files_have_no_asynchronous_form() {
     let worker = Worker { disk_ns: 4 * S, ..waits(4000, MS, S / 10) };
     let it = judge(Class::IoBound, 4100 * MS, 2.0, vec![python(1.0, vec![worker])]);

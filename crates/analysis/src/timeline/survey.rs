@@ -6,6 +6,7 @@ use whyslow_events::{Pid, SiteId, StackId};
 
 use super::brief::Brief;
 use super::counts::{Counts, Ours};
+use super::heartbeat::Work;
 use super::open::Opens;
 use super::settle::Lender;
 use super::unseen::Calls;
@@ -36,6 +37,7 @@ pub(super) struct Life {
     /// The kernel's counts of its CPU time.
     pub(super) counts: Counts,
     pub(super) ours: Ours,
+    pub(super) work: Work,
 }
 
 /// The stack that is lent to waits at a site that have none.
@@ -55,7 +57,7 @@ impl Survey {
             if self.lives.len() <= number {
                 self.lives.resize_with(number + 1, || None);
             }
-            self.lives[number].get_or_insert_with(|| Life::of(thread)).go_on(thread);
+            self.lives[number].get_or_insert_with(|| Life::of(thread)).go_on(tables, thread);
             self.first_stacks(tables, thread);
             self.brief.add(thread);
             self.waited.add(thread, tables);
@@ -112,10 +114,11 @@ impl Life {
             born: thread.born,
             counts: Counts::default(),
             ours: Ours::default(),
+            work: Work::default(),
         }
     }
 
-    fn go_on(&mut self, thread: &Thread) {
+    fn go_on(&mut self, tables: &Tables, thread: &Thread) {
         let mut from = thread.start;
         for reading in &thread.readings {
             let to = reading.time.clamp(from, thread.end.max(from));
@@ -124,6 +127,7 @@ impl Life {
             self.counts.add(*reading, self.ours);
         }
         self.ours += thread.ours(&(from..thread.end));
+        self.work.add(tables, thread);
         self.end = thread.end;
     }
 }

@@ -37,6 +37,7 @@ struct Told {
     ran: u64,
     /// What it did where only its last count tells.
     certain: Certain,
+    is_heartbeat: bool,
     /// Those that are still to come.
     corrections: VecDeque<Correction>,
     compared: Option<Compared>,
@@ -62,6 +63,7 @@ impl Whole {
                 pid: life.pid,
                 ran: life.ours.ran,
                 certain: Certain::of(&life),
+                is_heartbeat: life.work.is_heartbeat(life.end - life.start),
                 corrections,
                 compared: life.counts.compared(life.start, life.born, tick),
                 in_part: 0,
@@ -84,6 +86,7 @@ impl Whole {
             self.opens.tell(thread, self.segment);
             if let Some(told) = self.threads.get(thread.number as usize) {
                 told.certain.determine(thread);
+                thread.is_heartbeat = told.is_heartbeat;
             }
             self.lender.settle(thread, tables);
             self.untold.lend(thread, tables);

@@ -161,8 +161,11 @@ fn on(facts: &Facts<'_>, states: &[State]) -> String {
     for wait in facts.waits.iter().filter(is_it) {
         all += wait.total_ns;
         let Some(call) = wait.syscall.as_deref() else { continue };
-        *calls.entry(call).or_default() += wait.total_ns;
-        if let Some(object) = wait.object.as_deref() {
+        // What is polled meanwhile is not the lock.
+        let polled = wait.state == State::LockUser.key() && !call.starts_with("futex");
+        let place = wait.r#where.as_deref().filter(|_| polled);
+        *calls.entry(place.unwrap_or(call)).or_default() += wait.total_ns;
+        if let Some(object) = wait.object.as_deref().filter(|_| !polled) {
             *objects.entry((object, call)).or_default() += wait.total_ns;
         }
     }

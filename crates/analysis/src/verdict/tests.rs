@@ -1,12 +1,13 @@
 //! One small program for each verdict.
 
 use whyslow_events::{
-    Capabilities, Entry, Event, Header, InMemory, Object, Pid, Site, SiteId, Tid, Wakener,
+    Capabilities, Entry, Event, Frame, Header, InMemory, Mode, Object, Pid, Site, SiteId, SpaceId,
+    StackEnd, StackId, SymbolKey, Tid, Wakener,
 };
 
 use crate::analyze;
 use crate::report::{Class, Report};
-use crate::script::{MS, Script, futex, header};
+use crate::script::{MS, Script, function as frame, futex, header};
 
 /// `doing` over and over, `columns` in all.
 fn repeat(doing: &str, columns: usize) -> String {
@@ -269,6 +270,81 @@ fn an_idle_server() {
     close(report.verdict.share, 0.95);
     assert_eq!(report.verdict.active.class, Class::CpuBound);
     close(report.verdict.active.share, 1.0);
+}
+
+/// What was attached to.
+fn found(script: &Script) -> Report {
+    let mut header = Header { capabilities: Capabilities::ALL, ..header(2) };
+    header.target.mode = Mode::Attach;
+    analyze(&mut InMemory::new(header, script.events())).report
+}
+
+#[test]
+fn a_heartbeat_does_not_make_a_server_busy_that_waits_for_work() {
+    let beat = repeat(&format!("#{}", repeat("s", 39)), 120);
+    let server = Script::new(2).thread("main", &repeat("a", 120));
+    let report = found(&server.clone().thread("heartbeat", &beat));
+    assert_eq!((report.verdict.class, report.prescription.unwrap().model), idle());
+    // With nobody else about, it is what the program does, ...
+    let report = found(&Script::new(2).thread("main", &beat));
+    assert_eq!(report.verdict.cause, "sleep");
+    // ... and who is woken by others, computes, or came later works for somebody.
+    let naps = repeat("s", 39);
+    for worker in [format!("q{naps}##{naps}"), repeat("#sss", 120), format!(".#{naps}")] {
+        let server = Script::new(2).thread("main", &format!("#{}", repeat("a", 119)));
+        let report = found(&server.thread("worker", &worker));
+        assert!(share(&report, "sleep") > 0.3, "{worker} {:#?}", report.bottleneck);
+    }
+}
+
+fn idle() -> (Class, String) {
+    (Class::Idle, "keep".to_owned())
+}
+
+#[test]
+fn a_heartbeat_hides_no_deadlock() {
+    let beat = repeat(&format!("#{}", repeat("s", 39)), 120);
+    let script = Script::new(2).thread("a", &repeat("l", 120)).thread("b", &repeat("l", 120));
+    let report = found(&script.thread("heartbeat", &beat));
+    assert_eq!(report.verdict.class, Class::LockBound, "{:#?}", report.bottleneck);
+}
+
+#[test]
+fn a_database_that_waits_for_a_row_is_not_idle() {
+    // `a` waits in one call for a statement, a lock, and a moment.
+    let waits = |function: &str| {
+        let (space, id) = (SpaceId(1), StackId(900));
+        let user: Vec<u64> = (901..=904).collect();
+        let names = ["epoll_wait", "WaitEventSetWait", "WaitLatch", function];
+        let frame = |name: &str| {
+            let module = if name == "epoll_wait" { "libc.so.6" } else { "/usr/lib/postgres" };
+            Frame { module: module.to_owned(), ..frame(name) }
+        };
+        let names = user
+            .iter()
+            .zip(names)
+            .map(|(&address, name)| (SymbolKey { space: Some(space), address }, vec![frame(name)]));
+        let symbols = Event::Symbols(names.collect());
+        let stack = Event::Stack {
+            id,
+            space,
+            kernel: vec![],
+            user,
+            end: StackEnd::Complete,
+            script: vec![],
+        };
+        let look = Event::Look { tid: Tid(100), site: SiteId('a'.into()), stack: Some(id) };
+        let script = Script::new(2).thread("backend", &repeat("a", 40));
+        found(&script.at(0, symbols).at(0, stack).at(2 * MS, look))
+    };
+    let row = waits("ProcSleep");
+    assert_eq!((row.verdict.class, row.verdict.cause.as_str()), (Class::LockBound, "user"));
+    assert_eq!(row.waits[0].r#where.as_deref(), Some("ProcSleep (ProcSleep.c:10)"));
+    assert!(
+        row.verdict.summary.contains("for a lock, mostly in ProcSleep (ProcSleep.c:10); 1.0 of")
+    );
+    assert_eq!(waits("pg_sleep").verdict.cause, "sleep");
+    assert_eq!(waits("secure_read").verdict.class, Class::Idle);
 }
 
 #[test]

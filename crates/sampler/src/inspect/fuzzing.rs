@@ -1,15 +1,16 @@
 //! The parsers in here, for the fuzz targets.
 
-use super::{Call, fds, sets as parsers};
+use super::{Call, fds, rings, sets as parsers};
 
 /// The target of a link under `/proc/PID/fd`.
 pub(crate) fn link(target: &str) {
     let _ = fds::kind(target);
 }
 
-/// The text of `/proc/PID/fdinfo/FD` of an epoll descriptor.
+/// The text of `/proc/PID/fdinfo/FD` of an epoll descriptor, and of a ring.
 pub(crate) fn fdinfo(text: &str) {
     let _ = parsers::parse_epoll_fdinfo(text);
+    let _ = rings::parse(text);
 }
 
 /// The memory that `poll` and `select` were given.

@@ -8,6 +8,7 @@ pub(crate) mod fuzzing;
 mod kept;
 mod limits;
 mod process;
+mod rings;
 mod sets;
 mod sockets;
 
@@ -155,6 +156,13 @@ impl Inspector {
             Some((fds, complete)) => self.set(pid, fds, complete),
             None => Object::Unseen,
         }
+    }
+
+    /// A ring, and whether anything is outstanding in it. Only true while the thread is in
+    /// the call.
+    pub(crate) fn ring(&self, pid: u32, fd: u64) -> Object {
+        let is_empty = u32::try_from(fd).ok().and_then(|fd| rings::is_empty(&self.proc, pid, fd));
+        if is_empty == Some(true) { Object::EmptyRing } else { Object::IoUring }
     }
 
     /// What a `poll` call watches. Only true while the thread is in the call.

@@ -42,6 +42,17 @@ enum Call {
     Fault,
 }
 
+impl Call {
+    fn entry(self) -> Entry {
+        match self {
+            Call::Number(number) => syscall_name(number)
+                .map_or(Entry::UnknownSyscall, |name| Entry::Syscall(name.to_owned())),
+            Call::Unknown => Entry::UnknownSyscall,
+            Call::Fault => Entry::Fault,
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Cached {
     id: SiteId,
@@ -192,17 +203,19 @@ impl Waits {
             Call::Number(number) => (subject_of(number), identify(subject_of(number), arguments)),
             Call::Unknown | Call::Fault => (Subject::None, [0; 3]),
         };
+        // Only a look tells whether a ring owes an answer, and each look anew.
+        let by_look = subject == Subject::IoUring;
         // A fault can be anywhere: its address makes no site of its own.
         let pc = if call == Call::Fault { 0 } else { pc };
         let key = Key { pid: pid.0, pc, call, subject: waits_on };
         let by_pointer = matches!(subject, Subject::Poll | Subject::Select);
-        let cached = self.cache.get(&key).copied();
+        let cached = self.cache.get(&key).copied().filter(|_| !(by_look && blocked_now));
         if let Some(cached) = cached {
             let fresh = now.saturating_sub(cached.checked) < self.believed(subject, cached.dear);
             // What was out of reach before is worth another look at a blocked thread.
             let settled = fresh && (cached.seen || !blocked_now);
             if settled || (by_pointer && !blocked_now) {
-                let wants_look = !cached.seen || (by_pointer && !fresh);
+                let wants_look = !cached.seen || by_look || (by_pointer && !fresh);
                 return Wait { site: cached.id, wants_look };
             }
         }
@@ -222,19 +235,15 @@ impl Waits {
             // Where it was seen before, it is gone too fast to look again.
             return Wait { site: cached.id, wants_look: !cached.seen };
         }
-        let entry = match call {
-            Call::Number(number) => syscall_name(number)
-                .map_or(Entry::UnknownSyscall, |name| Entry::Syscall(name.to_owned())),
-            Call::Unknown => Entry::UnknownSyscall,
-            Call::Fault => Entry::Fault,
-        };
-        let site = Site { pid, entry, pc, object };
+        let site = Site { pid, entry: call.entry(), pc, object };
         let (id, new) = self.sites.intern(&site);
         if new {
             define(Event::Site { id, site });
         }
-        self.cache.insert(key, Cached { id, seen, checked: now, dear });
-        Wait { site: id, wants_look: !seen }
+        if !(by_look && blocked_now) {
+            self.cache.insert(key, Cached { id, seen, checked: now, dear });
+        }
+        Wait { site: id, wants_look: !seen || (by_look && !blocked_now) }
     }
 
     fn object(
@@ -258,6 +267,7 @@ impl Waits {
                 expected: futex_expected(c),
             },
             Subject::Queue => Object::Queue,
+            Subject::IoUring if blocked_now => self.inspector.ring(pid.0, a),
             Subject::IoUring => Object::IoUring,
         }
     }

@@ -68,6 +68,15 @@ impl Image {
         by_entry || self.beginnings.iter().any(|function| function.contains(&address))
     }
 
+    /// Where in the file the function begins that has an address as the file counts.
+    pub(crate) fn function(&self, address: u64) -> Option<u64> {
+        let begin = self.table.function(address)?;
+        self.segments.iter().find_map(|segment| {
+            let inside = begin.checked_sub(segment.address)?;
+            (inside < segment.size).then(|| segment.offset.wrapping_add(inside))
+        })
+    }
+
     /// The address for which the code at an offset of the file is linked.
     pub(crate) fn address_of(&self, offset: u64) -> Option<u64> {
         self.segments.iter().find_map(|segment| {

@@ -152,7 +152,8 @@ fn read(path: &Path, debug: Option<&Path>) -> Option<Image> {
     Some(image)
 }
 
-fn parse(path: &Path) -> Option<Image> {
+/// The image in a file.
+pub(crate) fn parse(path: &Path) -> Option<Image> {
     Image::parse(&ReadCache::new(File::open(path).ok()?))
 }
 

@@ -99,6 +99,19 @@ impl Table {
         Ok(found.transpose()?.flatten())
     }
 
+    /// Where the function begins that has an address as the file counts.
+    pub(crate) fn function(&self, address: u64) -> Option<u64> {
+        let bases = self.bases();
+        let mut eh_frame = EhFrame::new(&self.sections.eh_frame.bytes, LittleEndian);
+        eh_frame.set_address_size(ADDRESS_SIZE);
+        let entry = match self.header_rows() {
+            Some(rows) => self.find_row(rows, address),
+            None => find(self.eh_index.get_or_init(|| index(&eh_frame, &bases)), address),
+        }?;
+        let function = eh_frame.fde_from_offset(&bases, entry.into(), EhFrame::cie_from_offset);
+        function.ok().filter(|it| it.contains(address)).map(|it| it.initial_address())
+    }
+
     /// The rows of `.eh_frame_hdr`: address of a function and of its entry,
     /// both counted from the header, in 4 bytes each. `None` where it has
     /// another form, which no linker writes.

@@ -156,6 +156,25 @@ fn inlined_frames_and_lines_are_those_of_addr2line() {
 }
 
 #[test]
+fn a_function_without_a_name_is_one_wherever_it_is_hit() {
+    let directory = tempfile::tempdir().unwrap();
+    let Some(path) = program(directory.path(), &[]) else { return };
+    let symbols = nm(&path);
+    run("strip", &["--strip-all", text(&path)]);
+    let names = ["work", "hidden"].map(|function| {
+        let (start, size) = symbols[function];
+        let all: Vec<u64> = (start..start + size).collect();
+        let frames = frames_in(&path, &all);
+        let mut names = functions(&frames);
+        names.dedup();
+        assert_eq!(names.len(), 1, "{names:?}");
+        assert!(names[0].starts_with("program+0x"), "{names:?}");
+        names[0].to_owned()
+    });
+    assert_ne!(names[0], names[1]);
+}
+
+#[test]
 fn a_linked_debug_file_gives_all_that_the_program_lost() {
     for folder in ["", ".debug"] {
         let directory = tempfile::tempdir().unwrap();

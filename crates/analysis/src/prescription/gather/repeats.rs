@@ -112,7 +112,7 @@ impl Place {
             count: self.lengths.iter().filter(|length| **length >= mean / SHORT).count() as u64,
             total_ns: self.total,
             longest_ns: self.longest,
-            place: self.stack.and_then(|stack| frames.place(stack)),
+            place: self.stack.and_then(|stack| frames.place_with_caller(stack)),
         }
     }
 }

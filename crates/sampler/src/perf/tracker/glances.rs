@@ -195,16 +195,15 @@ impl Tracker {
         }
     }
 
-    /// Reports sites that a look found and, where no wakeup tells, whether the
-    /// target itself holds the other end of what is waited on.
+    /// Reports sites that a look found, and whether the target itself holds the other end of
+    /// what is waited on: it may be that no wakeup ever tells.
     pub(super) fn report_sites(&mut self, time: u64, space: SpaceId, new: Vec<Event>) {
         if !new.is_empty() {
             self.report_space(time, space);
         }
         for event in new {
             let processes = self.processes.keys().copied();
-            let inspector = self.glances.is_some().then(|| self.waits.inspector());
-            let inside = inspector.and_then(|inspector| inspector.inside(&event, processes));
+            let inside = self.waits.inspector().inside(&event, processes);
             [event].into_iter().chain(inside).for_each(|event| self.emit(time, event));
         }
     }
