@@ -177,7 +177,10 @@ impl Model {
         };
         let overlapped = (waits - work.device) * rounds + work.device;
         let shared = if parallel > 1.0 { SHARED } else { SLACK };
-        let most = (most + overlapped) * SLACK + divided * shared + work.starved + handed[1];
+        let (computing, waiting) = (most * SLACK + divided * shared, overlapped * SLACK);
+        // A worker with several threads computes in one while others wait.
+        let apart = computing.min(waiting) * count / hands;
+        let most = computing.max(waiting) + apart + work.starved + handed[1];
         let once = if begun { [0.0; 2] } else { once };
         [
             work.serial - work.sooner() + least + once[0] + worker[0] * count,
