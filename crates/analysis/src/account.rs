@@ -83,11 +83,7 @@ impl Accountant {
         };
         for (thread, accounts) in timeline.threads.iter().zip(&mut accounts) {
             for (interval, account) in thread.intervals.iter().zip(accounts) {
-                account.level =
-                    match evidence.level(tables, account.state, interval.doing, thread.pid) {
-                        Level::Sleeps if thread.is_heartbeat => Level::Beats,
-                        level => level,
-                    };
+                account.level = evidence.level(tables, account.state, interval.doing, thread);
             }
         }
         accounts
@@ -300,7 +296,7 @@ impl Evidence {
         }
     }
 
-    fn level(&self, tables: &Tables, state: State, doing: Doing, pid: Pid) -> Level {
+    fn level(&self, tables: &Tables, state: State, doing: Doing, thread: &Thread) -> Level {
         let wait = match doing {
             Doing::Blocked(wait) => wait,
             Doing::OnCpu { .. } => return Level::Computes,
@@ -309,14 +305,17 @@ impl Evidence {
         };
         match state {
             State::Idle => Level::Idles,
+            State::Sleep if thread.is_heartbeat => Level::Beats,
             State::Sleep => Level::Sleeps,
             State::SyncThread | State::LockGil => Level::Follows,
             // Whatever it is for: none of these holds the program up.
             State::Unknown if tables.is_futex(wait.site) => Level::Follows,
-            State::LockUser | State::LockKernel if self.inside(tables, state, wait, pid) => {
+            State::LockUser | State::LockKernel if self.inside(tables, state, wait, thread.pid) => {
                 Level::Locked
             }
-            State::Child | State::IoIpc if self.inside(tables, state, wait, pid) => Level::Follows,
+            State::Child | State::IoIpc if self.inside(tables, state, wait, thread.pid) => {
+                Level::Follows
+            }
             _ => Level::Holds,
         }
     }

@@ -81,12 +81,8 @@ impl Table {
         context: &mut UnwindContext<usize>,
     ) -> Result<Option<Rule>, Stop> {
         let bases = self.bases();
-        let mut eh_frame = EhFrame::new(&self.sections.eh_frame.bytes, LittleEndian);
-        eh_frame.set_address_size(ADDRESS_SIZE);
-        let entry = match self.header_rows() {
-            Some(rows) => self.find_row(rows, address),
-            None => find(self.eh_index.get_or_init(|| index(&eh_frame, &bases)), address),
-        };
+        let eh_frame = self.eh_frame();
+        let entry = self.entry(&eh_frame, &bases, address);
         let found = entry.map(|entry| rule_in(&eh_frame, &bases, entry, address, context));
         if let Some(rule) = found.transpose()?.flatten() {
             return Ok(Some(rule));
@@ -102,14 +98,31 @@ impl Table {
     /// Where the function begins that has an address as the file counts.
     pub(crate) fn function(&self, address: u64) -> Option<u64> {
         let bases = self.bases();
-        let mut eh_frame = EhFrame::new(&self.sections.eh_frame.bytes, LittleEndian);
-        eh_frame.set_address_size(ADDRESS_SIZE);
-        let entry = match self.header_rows() {
-            Some(rows) => self.find_row(rows, address),
-            None => find(self.eh_index.get_or_init(|| index(&eh_frame, &bases)), address),
-        }?;
+        let eh_frame = self.eh_frame();
+        let entry = self.entry(&eh_frame, &bases, address)?;
         let function = eh_frame.fde_from_offset(&bases, entry.into(), EhFrame::cie_from_offset);
         function.ok().filter(|it| it.contains(address)).map(|it| it.initial_address())
+    }
+
+    #[inline]
+    fn eh_frame(&self) -> EhFrame<Bytes<'_>> {
+        let mut eh_frame = EhFrame::new(&self.sections.eh_frame.bytes, LittleEndian);
+        eh_frame.set_address_size(ADDRESS_SIZE);
+        eh_frame
+    }
+
+    /// Where in the `.eh_frame` the entry of the function is that an address may be in.
+    #[inline]
+    fn entry(
+        &self,
+        eh_frame: &EhFrame<Bytes<'_>>,
+        bases: &BaseAddresses,
+        address: u64,
+    ) -> Option<usize> {
+        match self.header_rows() {
+            Some(rows) => self.find_row(rows, address),
+            None => find(self.eh_index.get_or_init(|| index(eh_frame, bases)), address),
+        }
     }
 
     /// The rows of `.eh_frame_hdr`: address of a function and of its entry,
