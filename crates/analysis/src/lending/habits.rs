@@ -41,12 +41,17 @@ struct Habit {
     /// Looks at waits that ended before now, and after.
     behind: u32,
     ahead: u32,
-    lent_ns: u64,
 }
 
 /// The waits of a thread, or of a process.
 #[derive(Debug, Default)]
-pub(super) struct Habits(Vec<Habit>);
+pub(super) struct Habits {
+    known: Vec<Habit>,
+    /// What each site should have been lent and was not, ns: less than nothing where it was
+    /// lent too much. One account for all lengths: of the few waits of one length the site
+    /// seen most often would get more than its part, and so of every other.
+    owed: Vec<(SiteId, f64)>,
+}
 
 impl Habits {
     /// A wait that ends later.
@@ -66,24 +71,25 @@ impl Habits {
         habit.ahead = habit.ahead.saturating_sub(1);
         habit.behind += 1;
         let length = length(sight.span);
-        let like = || self.0.iter().filter(|habit| habit.length == length);
+        let like = || self.known.iter().filter(|habit| habit.length == length);
         if like().map(|habit| habit.behind).sum::<u32>() > REMEMBERED {
-            for habit in self.0.iter_mut().filter(|habit| habit.length == length) {
+            for habit in self.known.iter_mut().filter(|habit| habit.length == length) {
                 habit.behind /= 2;
-                habit.lent_ns /= 2;
             }
-            self.0.retain(|habit| habit.behind + habit.ahead > 0);
+            self.known.retain(|habit| habit.behind + habit.ahead > 0);
+            let known = |of: SiteId| self.known.iter().any(|habit| habit.site == of);
+            self.owed.retain(|(site, _)| known(*site));
         }
     }
 
     fn of(&mut self, Sight { span, site, .. }: Sight) -> &mut Habit {
         let length = length(span);
-        let known = self.0.iter().position(|habit| habit.length == length && habit.site == site);
-        let place = known.unwrap_or_else(|| {
-            self.0.push(Habit { length, site, behind: 0, ahead: 0, lent_ns: 0 });
-            self.0.len() - 1
+        let is_it = |habit: &Habit| habit.length == length && habit.site == site;
+        let place = self.known.iter().position(is_it).unwrap_or_else(|| {
+            self.known.push(Habit { length, site, behind: 0, ahead: 0 });
+            self.known.len() - 1
         });
-        &mut self.0[place]
+        &mut self.known[place]
     }
 
     /// Where a wait most likely was that nobody looked at, and that took `span` ns, or less
@@ -98,29 +104,32 @@ impl Habits {
     /// spread over the sites as those that were seen.
     fn lend(&mut self, span: u64) -> Option<SiteId> {
         let length = length(span);
-        let nearest = self.0.iter().map(|habit| habit.length.abs_diff(length)).min()?;
+        let nearest = self.known.iter().map(|habit| habit.length.abs_diff(length)).min()?;
         if nearest > 1 {
             return None;
         }
-        let is_like = |habit: &Habit| habit.length.abs_diff(length) == nearest;
-        let like = || self.0.iter().filter(|habit| is_like(habit));
+        let like = || self.known.iter().filter(|it| it.length.abs_diff(length) == nearest);
         let enough = like().map(|habit| habit.behind).sum::<u32>() >= TELLING;
         let looks = |habit: &Habit| habit.behind + if enough { 0 } else { habit.ahead };
-        let owed = |habit: &Habit| owed(looks(habit), habit.lent_ns, span);
-        let like = self.0.iter_mut().filter(|habit| is_like(habit));
-        let habit = like.max_by(|a, b| owed(a).total_cmp(&owed(b)))?;
-        habit.lent_ns = habit.lent_ns.saturating_add(span);
-        Some(habit.site)
+        let all = f64::from(like().map(looks).sum::<u32>().max(1));
+        let mut most: Option<usize> = None;
+        for habit in like().filter(|habit| looks(habit) > 0) {
+            let at = self.owed.iter().position(|(site, _)| *site == habit.site);
+            let at = at.unwrap_or_else(|| {
+                self.owed.push((habit.site, 0.0));
+                self.owed.len() - 1
+            });
+            self.owed[at].1 += span as f64 * f64::from(looks(habit)) / all;
+            most = most.filter(|most| self.owed[*most].1 >= self.owed[at].1).or(Some(at));
+        }
+        let (site, owed) = &mut self.owed[most?];
+        *owed -= span as f64;
+        Some(*site)
     }
 }
 
 fn length(span: u64) -> u32 {
     u64::BITS - span.leading_zeros()
-}
-
-/// The larger, the more a site lags behind its part of what was lent.
-fn owed(looks: u32, lent_ns: u64, span: u64) -> f64 {
-    f64::from(looks) / (lent_ns.saturating_add(span).max(1)) as f64
 }
 
 #[cfg(test)]
@@ -150,6 +159,22 @@ mod tests {
         (0..10).for_each(|_| see(&mut habits, 100_000, PIPE));
         let lent = locks_lent(&mut habits, 400);
         assert!((295..=305).contains(&lent), "{lent}");
+    }
+
+    #[test]
+    fn a_few_waits_of_each_length_are_spread_as_well() {
+        let mut habits = Habits::default();
+        let lengths = || (10..30).map(|digits| 3 << digits);
+        for span in lengths() {
+            (0..2).for_each(|_| see(&mut habits, span, LOCK));
+            see(&mut habits, span, PIPE);
+        }
+        let mut lent = [LOCK, PIPE].map(|_| 0);
+        for span in lengths().rev() {
+            lent[usize::from(habits.lend(span) == Some(PIPE))] += span;
+        }
+        let part = lent[1] as f64 / (lent[0] + lent[1]) as f64;
+        assert!((0.25..0.42).contains(&part), "of a single wait of each length: {part}");
     }
 
     #[test]
@@ -198,6 +223,6 @@ mod tests {
         see(&mut habits, 1000, LOCK);
         (0..10 * REMEMBERED).for_each(|_| see(&mut habits, 1000, PIPE));
         assert!((0..1000).all(|_| habits.lend(1000) == Some(PIPE)));
-        assert_eq!(habits.0.len(), 1);
+        assert_eq!((habits.known.len(), habits.owed.len()), (1, 1));
     }
 }

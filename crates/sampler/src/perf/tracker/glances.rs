@@ -22,9 +22,11 @@ const LAST_GLANCES: u64 = 100_000_000;
 const UNSEEN_PART: u64 = 20;
 /// Over so long, ns: whether one wait was seen is chance.
 const SPELL: u64 = 10_000_000;
-/// For so long, ns: looks that come sooner leave less unseen, and that is no
-/// reason to stop.
+/// For so long at first, ns: looks that come sooner leave less unseen, and that is no
+/// reason to stop. Where waits end unseen again as soon as they stop, for twice as long.
 const HUNGER: u64 = 100_000_000;
+/// At most.
+const LONGEST_HUNGER: u64 = 128 * HUNGER;
 /// Looks take one part in so many of a CPU while many waits end unseen.
 const COST_PART: u64 = 25;
 /// As far as they come no closer than this, ns.
@@ -64,6 +66,8 @@ pub(super) struct Glances {
     missed: u64,
     spell: u64,
     hungry_until: u64,
+    /// How long it lasts, ns.
+    hunger: u64,
     /// Our CPU time at the last round, and what a round takes of it, ns.
     cpu: u64,
     cost: u64,
@@ -81,11 +85,21 @@ impl Glances {
         if passed >= SPELL {
             self.spell = now;
             if std::mem::take(&mut self.missed) * UNSEEN_PART > passed {
-                self.hungry_until = now + HUNGER;
+                self.get_hungry(now);
             }
         }
         // The golden section of the circle comes to no point twice, and leaves no gaps.
         self.uneven = self.uneven.wrapping_add(0x9e37_79b9);
+    }
+
+    fn get_hungry(&mut self, now: u64) {
+        let sated = now.saturating_sub(self.hungry_until);
+        if sated > self.hunger {
+            self.hunger = HUNGER;
+        } else if sated > 0 {
+            self.hunger = (2 * self.hunger).min(LONGEST_HUNGER);
+        }
+        self.hungry_until = now + self.hunger;
     }
 
     fn looks_again_after(&self) -> Option<u64> {
@@ -251,5 +265,43 @@ impl Tracker {
         if thread.site.is_none() && looked != Looked::Awake {
             glances.missed += time.saturating_sub(thread.asleep.max(self.start));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: u64 = 1_000_000;
+
+    /// For how many of these milliseconds looks come sooner, where a wait ends unseen
+    /// every ten of them unless they do.
+    fn hungry(glances: &mut Glances, ms: std::ops::Range<u64>) -> usize {
+        let mut is_hungry = |at: u64| {
+            glances.begin_round(at * MS, 0);
+            let hungry = glances.looks_again_after().is_some();
+            glances.missed += if hungry { 0 } else { MS / 5 };
+            hungry
+        };
+        ms.filter(|at| is_hungry(*at)).count()
+    }
+
+    #[test]
+    fn looks_that_are_wanted_again_and_again_go_on_for_longer() {
+        let mut glances = Glances::default();
+        let [first, later] = [0..500, 5_000..10_000].map(|ms| hungry(&mut glances, ms));
+        assert!((300..480).contains(&first), "{first} of 500");
+        assert!(later > 4_900, "{later} of 5000");
+    }
+
+    #[test]
+    fn who_was_sated_for_long_is_hungry_for_as_short_as_at_first() {
+        let mut glances = Glances::default();
+        hungry(&mut glances, 0..2_000);
+        let sated = 1_000 * LONGEST_HUNGER / HUNGER;
+        glances.begin_round((sated - 10) * MS, 0);
+        glances.missed = SPELL;
+        glances.begin_round(sated * MS, 0);
+        assert_eq!(glances.hungry_until, sated * MS + HUNGER);
     }
 }
