@@ -18,6 +18,8 @@ pub(super) enum Language {
     Cpp,
     Rust,
     Go,
+    /// The same, which can call C.
+    Cgo,
 }
 
 /// Number of the system call `read` (x86-64).
@@ -31,7 +33,7 @@ impl Language {
             Language::C => ("cc", OPTIMIZED, "c"),
             Language::Cpp => ("c++", OPTIMIZED, "cc"),
             Language::Rust => ("rustc", &["-O"], "rs"),
-            Language::Go => ("go", &["build"], "go"),
+            Language::Go | Language::Cgo => ("go", &["build"], "go"),
         }
     }
 
@@ -40,11 +42,12 @@ impl Language {
     /// there is no compiler.
     pub(super) fn compile(self, case: &Case, bare: bool) -> Option<()> {
         let (compiler, options, extension) = self.compiler();
-        let source = format!("../fixtures/stacks/calls.{extension}");
+        let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/stacks");
         let mut command = Command::new(compiler);
         command.args(options).args((!bare && compiler != "go").then_some("-g"));
         command.arg("-o").arg(case.path("calls"));
-        command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join(source));
+        command.arg(sources.join(format!("calls.{extension}")));
+        command.args(matches!(self, Language::Cgo).then(|| sources.join("cgo.go")));
         command.env("GOCACHE", case.path("cache"));
         compiled(command)
     }

@@ -99,7 +99,7 @@ impl Expected {
     fn agrees(&self, reach: &Value, stacks: &[Stack], these: impl Fn(&Stack) -> bool) {
         let whole = share(stacks, &these, |stack| stack.whole);
         let not_counted = match self.language {
-            Language::Go => &["same-site", "bad-unwind-info"][..],
+            Language::Go | Language::Cgo => &["same-site", "bad-unwind-info"][..],
             _ => &["same-site"],
         };
         let of = |reason: &&str| reach["truncated"][reason].as_f64().unwrap_or(0.0);
@@ -168,6 +168,11 @@ fn go_launched() {
 #[test]
 fn go_attached() {
     GO.attached();
+}
+
+#[test]
+fn go_that_can_call_c_attached() {
+    Expected { language: Language::Cgo, ..GO }.attached();
 }
 
 #[test]

@@ -5,12 +5,15 @@ use whyslow_events::UserRegisters;
 /// DWARF number of the return address column; here it holds the program
 /// counter (System V ABI, AMD64 supplement, figure 3.36).
 pub(crate) const PC: u8 = 16;
+pub(crate) const BX: u8 = 3;
 pub(crate) const BP: u8 = 6;
 pub(crate) const SP: u8 = 7;
 const COUNT: u8 = 17;
 
-/// RBX, RBP and R12 to R15, a bit for each: a function gives them back as it got them.
-const PRESERVED: u32 = 1 << 3 | 1 << BP | 0b1111 << 12;
+/// RBX, RBP and R12 to R15: a function gives them back as it got them.
+pub(crate) const PRESERVED_NUMBERS: [u8; 6] = [BP, BX, 12, 13, 14, 15];
+/// A bit for each.
+const PRESERVED: u32 = 1 << BX | 1 << BP | 0b1111 << 12;
 
 /// The general registers and the program counter, by DWARF number.
 #[derive(Clone, Copy, Debug, Default)]
@@ -52,7 +55,7 @@ pub(crate) struct Preserved {
 }
 
 /// The numbers of those, the program counter and the stack pointer first.
-const NUMBERS: [u8; 8] = [PC, SP, BP, 3, 12, 13, 14, 15];
+const NUMBERS: [u8; 8] = [PC, SP, BP, BX, 12, 13, 14, 15];
 
 impl Preserved {
     pub(crate) fn sp(&self) -> u64 {

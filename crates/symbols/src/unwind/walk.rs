@@ -230,11 +230,20 @@ fn without_rule(
     if let Some(caller) = leaf::caller(code, frame, stack) {
         return caller;
     }
-    let straight = code
-        .in_memory(frame.pc())
+    let straight = piece(code, frame.pc())
         .and_then(|piece| way_out::caller(frame, &piece, stack))
         .filter(|caller| !matches!(code.at(caller.executing()), Known::Nothing));
     straight.map_or_else(|| frame_pointer::caller(frame, stack), Ok)
+}
+
+/// The next instructions, in memory or of a file.
+fn piece(code: &mut impl Code, address: u64) -> Option<Piece> {
+    if let Some(piece) = code.in_memory(address) {
+        return Some(piece);
+    }
+    let mut piece = Piece::default();
+    code.bytes(address, &mut piece)?;
+    Some(piece)
 }
 
 fn end(stop: Stop, stack: StackMemory<'_>) -> StackEnd {
