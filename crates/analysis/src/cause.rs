@@ -52,13 +52,19 @@ pub(crate) fn judge(site: Option<&Site>, frames: &[&str], gil: bool) -> Cause {
     }
 }
 
-/// What the program's own functions tell of a wait for whatever comes first.
+/// What the program's own functions tell of a wait for whatever comes first, or for a timer.
 pub(crate) fn by_program(tables: &Tables, site: &Site, stack: StackId) -> Option<State> {
-    let polls = match &site.entry {
-        Entry::Syscall(name) => syscalls::rule(name) == Some(syscalls::Rule::Polls),
-        _ => false,
-    };
-    if polls { programs::told(tables, stack) } else { None }
+    use syscalls::Rule;
+    let Entry::Syscall(name) = &site.entry else { return None };
+    match syscalls::rule(name)? {
+        Rule::Polls | Rule::Is(State::Sleep) => programs::told(tables, stack),
+        _ => None,
+    }
+}
+
+/// Whether a thread with this stack is parked for a lock of its runtime's.
+pub(crate) fn is_parked(tables: &Tables, stack: StackId) -> bool {
+    parked::parked(tables, stack) == Some(parked::Parked::Own)
 }
 
 /// What call and object tell.

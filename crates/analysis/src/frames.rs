@@ -167,11 +167,19 @@ fn is_library(file: &str) -> bool {
 }
 
 /// PostgreSQL waits for a statement, a lock or a moment by these.
-const WAITS: &[&str] = &["WaitEventSetWait", "WaitLatch", "WaitLatchOrSocket", "PGSemaphoreLock"];
+const WAITS: &[&str] = &[
+    "WaitEventSetWait",
+    "WaitLatch",
+    "WaitLatchOrSocket",
+    "PGSemaphoreLock",
+    "os::PlatformEvent::park",
+    "PlatformEvent::park",
+];
 
 /// Whether it waits on behalf of its callers, and so tells nothing of the wait.
 fn waits_for_callers(frame: &Named) -> bool {
-    is_system(&frame.module) || WAITS.contains(&frame.name.as_str())
+    let name = frame.name.split('(').next().unwrap_or_default();
+    is_system(&frame.module) || WAITS.contains(&name)
 }
 
 /// The C library and the loader wait on behalf of their callers.

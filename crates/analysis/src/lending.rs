@@ -1,7 +1,7 @@
 //! Where no record tells of causes, threads are looked at now and then, and most waits
-//! are over before anybody looks. They are taken to be like those of the same thread,
-//! or else of its process, that were looked at and took about as long, before or after
-//! them. Where a look found that a wait was over, and its thread without a CPU, how long it
+//! are over before anybody looks. They are taken to be like those of the same thread, or
+//! else of others of its process that wait at the same calls, that were looked at and took
+//! about as long, before or after them. Where a look found that a wait was over, and its thread without a CPU, how long it
 //! took is not known: it is like those that looks met at their beginning, which meet short
 //! ones as often as long ones. How much of the time that is, is said at the end.
 //!
@@ -9,6 +9,7 @@
 //! it is the same however the recording is divided afterwards.
 
 mod habits;
+mod kin;
 mod waiting;
 
 use std::collections::VecDeque;
@@ -19,6 +20,7 @@ use whyslow_events::{
 };
 
 use habits::Habits;
+use kin::{Kin, Places};
 use waiting::{Told, Waiting};
 
 /// Looks ahead by so many events, of some hundred bytes each.
@@ -37,6 +39,7 @@ pub(crate) struct Lending<'a> {
     lent: Option<Timed>,
     by_thread: FxHashMap<u32, Habits>,
     by_process: FxHashMap<Pid, OfProcess>,
+    places: Places,
     sums: Sums,
     /// The time of the last event that was given.
     now: Ns,
@@ -44,10 +47,12 @@ pub(crate) struct Lending<'a> {
     summed_up: bool,
 }
 
-/// Of a process: the habits of all its threads, and how many there are.
+/// Of a process: the habits of all its threads, which of them are alike, and how many
+/// there are.
 #[derive(Debug, Default)]
 struct OfProcess {
     habits: Habits,
+    kin: Kin,
     alive: usize,
 }
 
@@ -88,6 +93,7 @@ impl<'a> Lending<'a> {
             lent: None,
             by_thread: FxHashMap::default(),
             by_process: FxHashMap::default(),
+            places: Places::default(),
             sums: Sums::default(),
             now: header.start,
             end: None,
@@ -102,6 +108,9 @@ impl<'a> Lending<'a> {
             match self.source.next_event() {
                 // A site must be known before those that are lent it.
                 Ok(Some(Timed { time, event: event @ Event::Site { .. } })) => {
+                    if let Event::Site { id, site } = &event {
+                        self.places.learn(*id, site);
+                    }
                     let time = self.ahead.front().map_or(time, |(next, _)| next.time);
                     return Some(Timed { time, event });
                 }
@@ -119,8 +128,28 @@ impl<'a> Lending<'a> {
 
     fn foresee(&mut self, told: Told) {
         let Told::Seen { thread, pid, sight } = told else { return };
-        self.by_thread.entry(thread).or_default().foresee(sight);
-        self.by_process.entry(pid).or_default().habits.foresee(sight);
+        let own = self.by_thread.entry(thread).or_default();
+        own.foresee(sight);
+        let place = |site| self.places.of(site);
+        let first = own.first().and_then(place);
+        let process = self.by_process.entry(pid).or_default();
+        process.habits.foresee(sight);
+        if let (Some(first), Some(place)) = (first, place(sight.site)) {
+            process.kin.join(first, place);
+        }
+    }
+
+    /// Where a wait of a thread was of which nothing is known but its length.
+    fn lend(&mut self, thread: u32, pid: Pid, span: u64, found_over: bool) -> Option<SiteId> {
+        let own = self.by_thread.get_mut(&thread);
+        if let Some(own) = own.and_then(|own| own.lend_to(span, found_over, |_| true)) {
+            return Some(own);
+        }
+        let place = |site| self.places.of(site);
+        let own = self.by_thread.get(&thread).and_then(Habits::first).and_then(place);
+        let OfProcess { habits, kin, .. } = self.by_process.get_mut(&pid)?;
+        let alike = |site| Some(kin.are_alike(own?, place(site)?));
+        habits.lend_to(span, found_over, |site| alike(site).unwrap_or(true))
     }
 
     /// What is lent where this is told.
@@ -139,11 +168,7 @@ impl<'a> Lending<'a> {
                 self.by_process.entry(pid).or_default().habits.see(sight);
             }
             Told::Unseen { thread, tid, pid, span, found_over } => {
-                let lend = |habits: &mut Habits| habits.lend_to(span, found_over);
-                let of_thread = self.by_thread.get_mut(&thread).and_then(lend);
-                let of_process =
-                    || self.by_process.get_mut(&pid).and_then(|it| lend(&mut it.habits));
-                let lent = of_thread.or_else(of_process);
+                let lent = self.lend(thread, pid, span, found_over);
                 let sum = if lent.is_some() { &mut self.sums.lent } else { &mut self.sums.unknown };
                 sum.add(span);
                 return lent.map(|site| (tid, site));

@@ -168,7 +168,12 @@ pub(crate) fn verdict(facts: &Facts<'_>) -> Verdict {
         blame_gil(judged.active.class, &mut judged.active.cause);
     }
     if facts.convoy() && judged.active.class != Class::LockBound {
-        let cause = lock_cause(|state| facts.threads[state] as f64).to_owned();
+        let cause = lock_cause(|state| match state {
+            // Idle threads of a pool take no turns.
+            State::LockUser | State::LockKernel => facts.threads[state] as f64,
+            _ => 0.0,
+        });
+        let cause = cause.to_owned();
         judged.overrule(Active { class: Class::LockBound, cause, share: facts.locked });
     }
     let unknown = facts.shares[State::Unknown];

@@ -7,6 +7,7 @@ use whyslow_events::{Entry, Object, Site, SiteId, StackId};
 
 use crate::State;
 use crate::account::Account;
+use crate::cause::is_parked;
 use crate::frames::Frames;
 use crate::lengths::Lengths;
 use crate::report::Wait;
@@ -77,7 +78,10 @@ impl Waits {
         let mut groups: BTreeMap<(State, Option<String>, Option<String>), Waited> = BTreeMap::new();
         for ((state, site), waited) in self.by_site {
             let site = site.and_then(|site| tables.sites.get(&site));
-            let key = (state, site.and_then(call), site.and_then(object));
+            // Who waits for a lock of a runtime's has a futex of its own, which is not the lock.
+            let is_lock = !waited.by_stack.keys().any(|stack| is_parked(tables, *stack));
+            let object = site.filter(|_| state != State::LockUser || is_lock).and_then(object);
+            let key = (state, site.and_then(call), object);
             groups.entry(key).or_default().add(waited);
         }
         let rows = groups.into_iter().map(|((state, syscall, object), waited)| {

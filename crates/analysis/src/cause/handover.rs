@@ -119,7 +119,10 @@ impl Handovers {
                 let key = (thread.pid, what);
                 let used = self.uses.entry(key).or_default();
                 used.varies |= varies;
-                used.queue |= interval.stack.is_some_and(|stack| is_queue(tables, stack));
+                used.queue |= interval.stack.is_some_and(|stack| {
+                    let parked = self.parked.get(&stack).copied().flatten();
+                    is_queue(tables, stack) || unheard && parked == Some(Parked::Condition)
+                });
                 let first = Waiter { since: start, waits: 0 };
                 used.waiters.entry(thread.number).or_insert(first).waits += 1;
                 if unheard {
@@ -189,9 +192,9 @@ impl Handovers {
     ) -> Option<(What, bool)> {
         let futex = site.and_then(|site| futex(tables, site));
         match (stack.and_then(|stack| self.parked(tables, stack)), futex) {
-            (Some(Parked::Own), _) | (None, None) => None,
+            (Some(Parked::Own), _) | (None | Some(Parked::Condition), None) => None,
             (Some(Parked::At(line)), _) => Some((What::Parked(line), true)),
-            (None, Some((address, expected))) => {
+            (None | Some(Parked::Condition), Some((address, expected))) => {
                 Some((What::Futex(address), expected != CONTENDED))
             }
         }
@@ -220,7 +223,9 @@ impl Handovers {
         let what = match parked {
             Some(Parked::Own) => return State::LockUser,
             Some(Parked::At(line)) => Some(What::Parked(line)),
-            None => site.and_then(|site| Some(What::Futex(futex(tables, site)?.0))),
+            None | Some(Parked::Condition) => {
+                site.and_then(|site| Some(What::Futex(futex(tables, site)?.0)))
+            }
         };
         let used = what.and_then(|what| self.uses.get(&(pid, what)));
         match used {

@@ -1,6 +1,8 @@
-//! Locks of CPython from 3.13 on (`Python/parking_lot.c`): who waits parks on a semaphore
-//! of its own, so that the futex does not tell for what; the functions that parked do, and
-//! for a lock of the program's the line that asks for it.
+//! What functions tell of a wait in a futex. For locks of CPython from 3.13 on
+//! (`Python/parking_lot.c`) and for monitors of a JVM (`runtime/objectMonitor.cpp`) who waits
+//! parks on a semaphore or a condition of its own, so that the futex does not tell for what;
+//! the functions that parked do, and for a lock of a Python program's the line that asks
+//! for it.
 
 use whyslow_events::{CodeId, StackId};
 
@@ -26,44 +28,70 @@ const OWN: &[&str] = &[
     "_PyThreadState_Suspend",
 ];
 
+/// A thread of a JVM parks, ...
+const JVM_PARKS: &[&str] = &["os::PlatformEvent::park", "PlatformEvent::park"];
+/// ... to enter a monitor.
+const MONITOR: &[&str] = &[
+    "ObjectMonitor::EnterI",
+    "ObjectMonitor::ReenterI",
+    "ObjectMonitor::enter",
+    "ObjectMonitor::enter_internal",
+    "ObjectMonitor::reenter_internal",
+];
+/// Of the C library, behind underscores: a condition variable.
+const CONDITION: &str = "pthread_cond_";
+
 /// Not a lock: something that happens once, as the end of a thread.
 const EVENT: &[&str] = &["PyEvent_Wait", "PyEvent_WaitTimed"];
 
 /// What a thread parked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Parked {
-    /// A lock of the interpreter's.
+    /// A lock of the interpreter's, or a monitor of a JVM.
     Own,
     /// A `threading.Lock` or what is made of it, at this line, where that is known. Its use
     /// those tell that wait there.
     At(Option<(CodeId, u32)>),
+    /// Whatever a condition variable stands for: not a lock, unless who wakes tells so.
+    Condition,
 }
 
-/// `None` where nobody parked, or for something that is no lock.
+/// `None` where the functions tell nothing, or of something that is no lock.
 pub(crate) fn parked(tables: &Tables, stack: StackId) -> Option<Parked> {
     let stack = tables.stacks.get(&stack)?;
     let named = |address: &u64| {
         let frames = tables.symbols(Some(stack.space), *address, stack.named_at);
         frames.iter().map(|frame| frame.function.as_str())
     };
-    let mut functions = stack.user.iter().take(DEPTH + CALLERS).flat_map(named);
-    functions.by_ref().take(DEPTH).find(|function| is(SEMAPHORE, function))?;
-    let callers: Vec<&str> = functions.take(CALLERS).collect();
-    let called_by =
-        |names: &[&str]| callers.iter().any(|caller| names.iter().any(|name| is(name, caller)));
-    if called_by(OWN) {
+    let functions: Vec<&str> =
+        stack.user.iter().take(DEPTH + CALLERS).flat_map(named).take(DEPTH + CALLERS).collect();
+    let calls = |names: &[&str], function: &&str| names.iter().any(|name| is(name, function));
+    let at = |names: &[&str]| functions.iter().take(DEPTH).position(|it| calls(names, it));
+    let callers = |at: usize| functions[at + 1..].iter().take(CALLERS);
+    if let Some(at) = at(&[SEMAPHORE]) {
+        let called_by = |names: &[&str]| callers(at).any(|caller| calls(names, caller));
+        if called_by(OWN) {
+            return Some(Parked::Own);
+        }
+        // A stripped interpreter does not name the rest.
+        let asked = stack.script.first().map(|call| (call.code, call.line));
+        let other = called_by(EVENT)
+            || asked.is_some_and(|(code, _)| tables.is_of(code, library::CONDITION));
+        return (!other).then_some(Parked::At(asked));
+    }
+    if let Some(at) = at(JVM_PARKS)
+        && callers(at).any(|caller| calls(MONITOR, caller))
+    {
         return Some(Parked::Own);
     }
-    // A stripped interpreter does not name the rest.
-    let asked = stack.script.first().map(|call| (call.code, call.line));
-    let other =
-        called_by(EVENT) || asked.is_some_and(|(code, _)| tables.is_of(code, library::CONDITION));
-    (!other).then_some(Parked::At(asked))
+    let is_condition = |it: &&str| it.trim_start_matches('_').starts_with(CONDITION);
+    functions.iter().take(DEPTH).any(is_condition).then_some(Parked::Condition)
 }
 
-/// A name that ends in `_` is a prefix; compilers append `.cold` and the like.
+/// A name that ends in `_` is a prefix; compilers append `.cold` and the like, and what
+/// demangles C++ the parameters.
 fn is(name: &str, function: &str) -> bool {
-    let plain = function.split('.').next().unwrap_or(function);
+    let plain = function.split(['.', '(']).next().unwrap_or(function);
     if name.ends_with('_') { plain.starts_with(name) } else { plain == name }
 }
 
@@ -123,5 +151,22 @@ mod tests {
         assert_eq!(waits((object, 7), (asked, 8)), "lock.user 4, sync.thread 4");
         // One futex for both, as this test has it, is a lock.
         assert_eq!(waits((joined, 7), (joined, 8)), "lock.user 8");
+    }
+
+    #[test]
+    fn a_monitor_is_a_lock_and_what_is_awaited_in_it_is_none() {
+        let park = "__futex_abstimed_wait_common ___pthread_cond_wait os::PlatformEvent::park()";
+        let [enter, wait] = ["EnterI(JavaThread*)", "wait(long, bool, JavaThread*)"]
+            .map(|how| format!("{park} ObjectMonitor::{}", how.replace(' ', "")));
+        assert_eq!(waits((&enter, 7), (&enter, 7)), "lock.user 8");
+        assert_eq!(waits((&enter, 7), (&wait, 7)), "lock.user 4, sync.thread 4");
+    }
+
+    #[test]
+    fn who_takes_turns_at_a_condition_takes_no_lock() {
+        let mutex = "futex_wait __lll_lock_wait pthread_mutex_lock";
+        let condition = "__futex_abstimed_wait_common64 ___pthread_cond_wait uv_cond_wait";
+        assert_eq!(waits((mutex, 7), (mutex, 7)), "lock.user 8");
+        assert_eq!(waits((condition, 7), (condition, 7)), "sync.thread 8");
     }
 }

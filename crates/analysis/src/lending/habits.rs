@@ -94,21 +94,33 @@ impl Habits {
 
     /// Where a wait most likely was that nobody looked at, and that took `span` ns, or less
     /// where a look `found` it `over`.
-    pub(super) fn lend_to(&mut self, span: u64, found_over: bool) -> Option<SiteId> {
-        let by_number = if found_over { self.lend(ANY) } else { None };
-        by_number.or_else(|| self.lend(span))
+    /// Only where it `may` have been.
+    pub(super) fn lend_to(
+        &mut self,
+        span: u64,
+        found_over: bool,
+        may: impl Fn(SiteId) -> bool,
+    ) -> Option<SiteId> {
+        let by_number = if found_over { self.lend(ANY, &may) } else { None };
+        by_number.or_else(|| self.lend(span, &may))
+    }
+
+    /// A site at which one of the waits was seen.
+    pub(super) fn first(&self) -> Option<SiteId> {
+        self.known.first().map(|habit| habit.site)
     }
 
     /// Where a wait of `span` ns that nobody looked at, and that ends now, most likely
     /// was; `None` when none of about its length was looked at. Many such waits are
     /// spread over the sites as those that were seen.
-    fn lend(&mut self, span: u64) -> Option<SiteId> {
+    fn lend(&mut self, span: u64, may: &impl Fn(SiteId) -> bool) -> Option<SiteId> {
         let length = length(span);
-        let nearest = self.known.iter().map(|habit| habit.length.abs_diff(length)).min()?;
+        let known = || self.known.iter().filter(|habit| may(habit.site));
+        let nearest = known().map(|habit| habit.length.abs_diff(length)).min()?;
         if nearest > 1 {
             return None;
         }
-        let like = || self.known.iter().filter(|it| it.length.abs_diff(length) == nearest);
+        let like = || known().filter(|habit| habit.length.abs_diff(length) == nearest);
         let enough = like().map(|habit| habit.behind).sum::<u32>() >= TELLING;
         let looks = |habit: &Habit| habit.behind + if enough { 0 } else { habit.ahead };
         let all = f64::from(like().map(looks).sum::<u32>().max(1));
@@ -139,6 +151,10 @@ mod tests {
     const LOCK: SiteId = SiteId(1);
     const PIPE: SiteId = SiteId(2);
 
+    fn anywhere(_: SiteId) -> bool {
+        true
+    }
+
     fn look(habits: &mut Habits, sight: Sight) {
         habits.foresee(sight);
         habits.see(sight);
@@ -149,7 +165,7 @@ mod tests {
     }
 
     fn locks_lent(habits: &mut Habits, waits: usize) -> usize {
-        (0..waits).filter(|_| habits.lend(110_000) == Some(LOCK)).count()
+        (0..waits).filter(|_| habits.lend(110_000, &anywhere) == Some(LOCK)).count()
     }
 
     #[test]
@@ -171,7 +187,7 @@ mod tests {
         }
         let mut lent = [LOCK, PIPE].map(|_| 0);
         for span in lengths().rev() {
-            lent[usize::from(habits.lend(span) == Some(PIPE))] += span;
+            lent[usize::from(habits.lend(span, &anywhere) == Some(PIPE))] += span;
         }
         let part = lent[1] as f64 / (lent[0] + lent[1]) as f64;
         assert!((0.25..0.42).contains(&part), "of a single wait of each length: {part}");
@@ -198,9 +214,19 @@ mod tests {
     fn what_takes_ten_times_as_long_is_no_example() {
         let mut habits = Habits::default();
         see(&mut habits, 5_000_000, LOCK);
-        assert_eq!(habits.lend(100_000), None);
-        assert_eq!(habits.lend(9_000_000), Some(LOCK));
-        assert_eq!(Habits::default().lend(5), None);
+        assert_eq!(habits.lend(100_000, &anywhere), None);
+        assert_eq!(habits.lend(9_000_000, &anywhere), Some(LOCK));
+        assert_eq!(Habits::default().lend(5, &anywhere), None);
+    }
+
+    #[test]
+    fn nothing_is_lent_where_the_wait_cannot_have_been() {
+        let mut habits = Habits::default();
+        see(&mut habits, 100_000, PIPE);
+        let no_pipe = |site| site != PIPE;
+        assert_eq!(habits.lend_to(100_000, false, no_pipe), None);
+        see(&mut habits, 100_000, LOCK);
+        assert!((0..10).all(|_| habits.lend_to(100_000, false, no_pipe) == Some(LOCK)));
     }
 
     #[test]
@@ -211,7 +237,7 @@ mod tests {
         (0..10).for_each(|_| look(LOCK, 70_000, 30_000));
         (0..10).for_each(|_| look(PIPE, 3_000_000, 30_000));
         (0..200).for_each(|_| look(PIPE, 3_000_000, 1_000_000));
-        let mut is_lock = |over| habits.lend_to(3_000_000, over) == Some(LOCK);
+        let mut is_lock = |over| habits.lend_to(3_000_000, over, anywhere) == Some(LOCK);
         assert!((0..100).all(|_| !is_lock(false)));
         let locks = (0..100).filter(|_| is_lock(true)).count();
         assert!((45..=55).contains(&locks), "{locks}");
@@ -222,7 +248,7 @@ mod tests {
         let mut habits = Habits::default();
         see(&mut habits, 1000, LOCK);
         (0..10 * REMEMBERED).for_each(|_| see(&mut habits, 1000, PIPE));
-        assert!((0..1000).all(|_| habits.lend(1000) == Some(PIPE)));
+        assert!((0..1000).all(|_| habits.lend(1000, &anywhere) == Some(PIPE)));
         assert_eq!((habits.known.len(), habits.owed.len()), (1, 1));
     }
 }

@@ -1,7 +1,8 @@
 //! Streams of one thread that waits, with looks at some of its waits.
 
 use whyslow_events::{
-    Capabilities, Cpu, Entrance, Event, EventSource, InMemory, Off, Pid, SiteId, Tid, Timed,
+    Capabilities, Cpu, Entrance, Entry, Event, EventSource, InMemory, Object, Off, Pid, Site,
+    SiteId, Tid, Timed,
 };
 
 use super::Lending;
@@ -33,6 +34,36 @@ fn source(waits: &[Drawn], capabilities: Capabilities) -> InMemory {
     events.push((now, Event::End { exit: None }));
     let mut header = header(1);
     header.capabilities = capabilities;
+    InMemory::new(header, events)
+}
+
+/// Threads that wait side by side, and where each site is in the code.
+fn side_by_side(threads: &[&[Drawn]], places: &[(SiteId, u64)]) -> InMemory {
+    let mut events = vec![];
+    for (id, pc) in places {
+        let entry = Entry::Syscall("futex".to_owned());
+        let site = Site { pid: Pid(100), entry, pc: *pc, object: Object::None };
+        events.push((START, Event::Site { id: *id, site }));
+    }
+    for (number, waits) in (0..).zip(threads) {
+        let mut one = source(waits, looks());
+        while let Some(Timed { time, event }) = one.next_event().unwrap() {
+            let (tid, cpu) = (Tid(100 + number), Cpu(number));
+            let event = match event {
+                Event::Thread { pid, name, entrance, .. } => {
+                    Event::Thread { tid, pid, name, entrance }
+                }
+                Event::SwitchIn { .. } => Event::SwitchIn { tid, cpu },
+                Event::SwitchOut { off, stack, .. } => Event::SwitchOut { tid, cpu, off, stack },
+                Event::Look { site, stack, .. } => Event::Look { tid, site, stack },
+                _ => continue,
+            };
+            events.push((time.0, event));
+        }
+    }
+    events.sort_by_key(|(time, _)| *time);
+    let mut header = header(2);
+    header.capabilities = looks();
     InMemory::new(header, events)
 }
 
@@ -118,6 +149,23 @@ fn the_first_that_is_seen_does_not_decide_for_all() {
     let (sites, _) = lent(&waits, 1000);
     let disk = sites[..100].iter().filter(|site| **site == Some(DISK)).count();
     assert!((3..=7).contains(&disk), "{disk}");
+}
+
+#[test]
+fn a_thread_of_a_pool_is_not_taken_to_do_what_only_the_main_thread_does() {
+    let pool: Vec<Drawn> = [vec![(LONG, Some(SLEEP))], vec![(SHORT, None); 5]].concat();
+    let main = [(SHORT, Some(DISK)); 20];
+    let lent = |main: &[Drawn], disk: u64| {
+        let mut source = side_by_side(&[&pool, main], &[(SLEEP, 0x10), (DISK, disk)]);
+        let given = all(&mut Lending::new(&mut source));
+        let is_lent = |it: &&Event| matches!(it, Event::Look { tid: Tid(100), site: DISK, .. });
+        given.iter().filter(is_lent).count()
+    };
+    assert_eq!(lent(&main, 0x20), 0);
+    // It waits at the same call, or does what they do, too.
+    assert_eq!(lent(&main, 0x10), 5);
+    let main = [&main[..], &[(LONG, Some(SLEEP))]].concat();
+    assert_eq!(lent(&main, 0x20), 5);
 }
 
 #[test]

@@ -229,6 +229,12 @@ fn a_convoy_is_lock_bound_while_the_holder_computes() {
 }
 
 #[test]
+fn a_convoy_waits_for_its_lock_however_many_threads_are_idle() {
+    let pool = (0..8).fold(convoy('#'), |script, _| script.thread("pool", &repeat("q", 40)));
+    check(&pool, Class::LockBound, "user");
+}
+
+#[test]
 fn a_convoy_is_lock_bound_while_the_holder_sleeps() {
     check(&convoy('s'), Class::LockBound, "user");
 }
@@ -309,33 +315,39 @@ fn a_heartbeat_hides_no_deadlock() {
     assert_eq!(report.verdict.class, Class::LockBound, "{:#?}", report.bottleneck);
 }
 
+/// A thread that waits at the site of this letter, in these functions of a program.
+fn waits_below(functions: &[&str], program: &str, letter: char) -> Report {
+    let (space, id) = (SpaceId(1), StackId(900));
+    let names = [&["call"], functions].concat();
+    let user: Vec<u64> = (901..).take(names.len()).collect();
+    let frame = |name: &str| {
+        let module = if name == "call" { "libc.so.6" } else { program };
+        Frame { module: module.to_owned(), ..frame(name) }
+    };
+    let names = user
+        .iter()
+        .zip(names)
+        .map(|(&address, name)| (SymbolKey { space: Some(space), address }, vec![frame(name)]));
+    let symbols = Event::Symbols(names.collect());
+    let (kernel, end, script) = (vec![], StackEnd::Complete, vec![]);
+    let stack = Event::Stack { id, space, kernel, user, end, script };
+    let look = Event::Look { tid: Tid(100), site: SiteId(letter.into()), stack: Some(id) };
+    let script = Script::new(2).thread("waits", &repeat(&letter.to_string(), 40));
+    found(&script.at(0, symbols).at(0, stack).at(2 * MS, look))
+}
+
+#[test]
+fn a_runtime_that_looks_after_itself_is_idle() {
+    let below = |function| waits_below(&["runtime.usleep", function], "/srv/server", 's').verdict;
+    assert_eq!(below("runtime.sysmon").class, Class::Idle);
+    assert_eq!(below("main.retry").cause, "sleep");
+}
+
 #[test]
 fn a_database_that_waits_for_a_row_is_not_idle() {
     // `a` waits in one call for a statement, a lock, and a moment.
     let waits = |function: &str| {
-        let (space, id) = (SpaceId(1), StackId(900));
-        let user: Vec<u64> = (901..=904).collect();
-        let names = ["epoll_wait", "WaitEventSetWait", "WaitLatch", function];
-        let frame = |name: &str| {
-            let module = if name == "epoll_wait" { "libc.so.6" } else { "/usr/lib/postgres" };
-            Frame { module: module.to_owned(), ..frame(name) }
-        };
-        let names = user
-            .iter()
-            .zip(names)
-            .map(|(&address, name)| (SymbolKey { space: Some(space), address }, vec![frame(name)]));
-        let symbols = Event::Symbols(names.collect());
-        let stack = Event::Stack {
-            id,
-            space,
-            kernel: vec![],
-            user,
-            end: StackEnd::Complete,
-            script: vec![],
-        };
-        let look = Event::Look { tid: Tid(100), site: SiteId('a'.into()), stack: Some(id) };
-        let script = Script::new(2).thread("backend", &repeat("a", 40));
-        found(&script.at(0, symbols).at(0, stack).at(2 * MS, look))
+        waits_below(&["WaitEventSetWait", "WaitLatch", function], "/usr/lib/postgres", 'a')
     };
     let row = waits("ProcSleep");
     assert_eq!((row.verdict.class, row.verdict.cause.as_str()), (Class::LockBound, "user"));
