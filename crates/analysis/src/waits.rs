@@ -79,8 +79,9 @@ impl Waits {
         for ((state, site), waited) in self.by_site {
             let site = site.and_then(|site| tables.sites.get(&site));
             // Who waits for a lock of a runtime's has a futex of its own, which is not the lock.
-            let is_lock = !waited.by_stack.keys().any(|stack| is_parked(tables, *stack));
-            let object = site.filter(|_| state != State::LockUser || is_lock).and_then(object);
+            let mut stacks = waited.by_stack.keys();
+            let own = state == State::LockUser && stacks.any(|stack| is_parked(tables, *stack));
+            let object = site.filter(|_| !own).and_then(object);
             let key = (state, site.and_then(call), object);
             groups.entry(key).or_default().add(waited);
         }

@@ -192,9 +192,9 @@ impl Handovers {
     ) -> Option<(What, bool)> {
         let futex = site.and_then(|site| futex(tables, site));
         match (stack.and_then(|stack| self.parked(tables, stack)), futex) {
-            (Some(Parked::Own), _) | (None | Some(Parked::Condition), None) => None,
+            (Some(Parked::Own), _) | (None | Some(Parked::Condition | Parked::Lock), None) => None,
             (Some(Parked::At(line)), _) => Some((What::Parked(line), true)),
-            (None | Some(Parked::Condition), Some((address, expected))) => {
+            (None | Some(Parked::Condition | Parked::Lock), Some((address, expected))) => {
                 Some((What::Futex(address), expected != CONTENDED))
             }
         }
@@ -221,7 +221,7 @@ impl Handovers {
     ) -> State {
         let parked = stack.and_then(|stack| *self.parked.get(&stack)?);
         let what = match parked {
-            Some(Parked::Own) => return State::LockUser,
+            Some(Parked::Own | Parked::Lock) => return State::LockUser,
             Some(Parked::At(line)) => Some(What::Parked(line)),
             None | Some(Parked::Condition) => {
                 site.and_then(|site| Some(What::Futex(futex(tables, site)?.0)))

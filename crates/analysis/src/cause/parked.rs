@@ -38,7 +38,8 @@ const MONITOR: &[&str] = &[
     "ObjectMonitor::enter_internal",
     "ObjectMonitor::reenter_internal",
 ];
-/// Of the C library, behind underscores: a condition variable.
+/// Of the C library, behind underscores: locks, and a condition variable.
+const LOCKS: &[&str] = &["pthread_mutex_", "pthread_rwlock_", "lll_lock_wait"];
 const CONDITION: &str = "pthread_cond_";
 
 /// Not a lock: something that happens once, as the end of a thread.
@@ -52,6 +53,8 @@ pub(crate) enum Parked {
     /// A `threading.Lock` or what is made of it, at this line, where that is known. Its use
     /// those tell that wait there.
     At(Option<(CodeId, u32)>),
+    /// A lock of the C library's, at this futex.
+    Lock,
     /// Whatever a condition variable stands for: not a lock, unless who wakes tells so.
     Condition,
 }
@@ -84,8 +87,11 @@ pub(crate) fn parked(tables: &Tables, stack: StackId) -> Option<Parked> {
     {
         return Some(Parked::Own);
     }
-    let is_condition = |it: &&str| it.trim_start_matches('_').starts_with(CONDITION);
-    functions.iter().take(DEPTH).any(is_condition).then_some(Parked::Condition)
+    functions.iter().take(DEPTH).find_map(|function| {
+        let plain = function.trim_start_matches('_');
+        let lock = LOCKS.iter().any(|name| plain.starts_with(name)).then_some(Parked::Lock);
+        lock.or_else(|| plain.starts_with(CONDITION).then_some(Parked::Condition))
+    })
 }
 
 /// A name that ends in `_` is a prefix; compilers append `.cold` and the like, and what
@@ -164,9 +170,18 @@ mod tests {
 
     #[test]
     fn who_takes_turns_at_a_condition_takes_no_lock() {
-        let mutex = "futex_wait __lll_lock_wait pthread_mutex_lock";
+        let futex = "syscall std::__atomic_wait";
         let condition = "__futex_abstimed_wait_common64 ___pthread_cond_wait uv_cond_wait";
-        assert_eq!(waits((mutex, 7), (mutex, 7)), "lock.user 8");
+        assert_eq!(waits((futex, 7), (futex, 7)), "lock.user 8");
         assert_eq!(waits((condition, 7), (condition, 7)), "sync.thread 8");
+    }
+
+    #[test]
+    fn who_waits_in_a_lock_of_the_c_library_waits_for_a_lock_whoever_wakes() {
+        let readers = "__futex_abstimed_wait64 __pthread_rwlock_rdlock_full64 run";
+        let condition = "__futex_abstimed_wait_common64 ___pthread_cond_wait uv_cond_wait";
+        assert_eq!(waits((readers, 7), (condition, 7)), "lock.user 4, sync.thread 4");
+        let again = "__lll_lock_wait __pthread_mutex_cond_lock ___pthread_cond_wait";
+        assert_eq!(waits((again, 7), (condition, 7)), "lock.user 4, sync.thread 4");
     }
 }

@@ -3,6 +3,9 @@
 
 use std::collections::{HashMap, HashSet};
 
+use nix::errno::Errno;
+use nix::sys::signal::kill;
+use nix::unistd;
 use whyslow_events::{Event, Pid, Tid};
 
 use super::now;
@@ -152,8 +155,12 @@ impl Upkeep {
 
     /// Notes the kernel's count of CPU time within the window for one thread.
     fn count(&self, proc: &Proc, tracker: &mut Tracker, tid: Tid, pid: Pid) -> Result<(), Error> {
-        let count = proc.cpu_count(pid.0, tid.0);
-        count.map_or(Ok(()), |count| self.note(&count, tracker, tid))
+        match proc.cpu_count(pid.0, tid.0) {
+            Some(count) => self.note(&count, tracker, tid)?,
+            None if is_gone(tid) => tracker.found_gone(now()?, tid),
+            None => {}
+        }
+        Ok(())
     }
 
     /// The same number before and after the time of the note is what it was
@@ -173,4 +180,10 @@ impl Upkeep {
         }
         Ok(())
     }
+}
+
+/// Whether there is no such thread any more. One that hides has no files either.
+fn is_gone(tid: Tid) -> bool {
+    let tid = i32::try_from(tid.0).map(unistd::Pid::from_raw);
+    tid.is_ok_and(|tid| kill(tid, None) == Err(Errno::ESRCH))
 }

@@ -109,11 +109,20 @@ impl Tracker {
         }
     }
 
+    /// `tid` is gone by `time`. One that was on its last way when it was found had no
+    /// events any more to tell of its end.
+    pub(crate) fn found_gone(&mut self, time: u64, tid: Tid) {
+        if self.glances.is_some() {
+            self.looks.put(time, Reading::Gone(tid));
+        }
+    }
+
     /// Every record from before `time` has been taken in.
     pub(super) fn place_gone(&mut self, time: u64, tid: Tid) {
         let on_cpu = self.cpus.iter().find(|(_, on_cpu)| on_cpu.current == Some(tid));
         let cpu = Cpu(on_cpu.map_or(0, |(cpu, _)| *cpu));
-        if self.threads.get(&tid).is_some_and(|thread| thread.exiting) {
+        let untold = self.awaited != Some(tid);
+        if self.threads.get(&tid).is_some_and(|thread| thread.exiting || untold) {
             self.emit(time, Event::SwitchOut { tid, cpu, off: Off::Dead, stack: None });
             self.dead(tid);
         }

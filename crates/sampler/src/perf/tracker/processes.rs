@@ -71,6 +71,12 @@ impl Tracker {
                 self.refresh(time, by, if preempted { Seen::Runnable } else { Seen::Off(off) });
             }
             Body::Waking { woken, .. } => self.refresh(time, Tid(woken), Seen::Runnable),
+            // The last that is told of it, even if it was found on its way out since.
+            Body::Exit { tid } if self.glances.is_some() => {
+                if let Some(found) = self.found.get_mut(&Tid(tid)) {
+                    found.seen = Seen::Off(Off::Dead);
+                }
+            }
             _ => {}
         }
     }

@@ -1,11 +1,11 @@
 //! Records of single threads, and the events they become.
 
-use whyslow_events::{Site, SiteId};
+use whyslow_events::{Seen, Site, SiteId};
 
 use super::super::glances::Glance;
 use super::*;
-use crate::perf::KernelCalls;
 use crate::perf::record::{Body, Record};
+use crate::perf::{Found, KernelCalls};
 use crate::target::Attached;
 
 const ROOT: u32 = 100;
@@ -206,4 +206,44 @@ fn who_is_hidden_from_us_when_it_changes_its_user_neither_ends_nor_computes() {
     record(&mut tracker, 10, Body::Exit { tid: ROOT });
     assert!(tracker.is_over());
     assert!(taken(&mut tracker).contains(&(10, Event::Exit { tid: Tid(ROOT) })));
+}
+
+/// The threads that live after these were found or born, and did this before the window.
+fn entered(found: &[u32], records: &[(u64, u32, Body)]) -> Vec<u32> {
+    let mut tracker = Tracker::new(KernelCalls::default(), true, 0);
+    tracker.rely_on_looks(FREQUENCY);
+    tracker.adopt(START, Attached { pid: ROOT, parent: None, name: "a".into(), mappings: vec![] });
+    for tid in found {
+        let (time, name, seen) = (START - 50, "a".to_owned(), Seen::Runnable);
+        tracker.find(Found { time, pid: ROOT, tid: *tid, name, seen });
+    }
+    tracker.begin_window(START);
+    for (before, tid, body) in records.iter().cloned() {
+        tracker.record(0, Record { time: START - before, tid, body });
+    }
+    tracker.settle(START + 1);
+    let mut alive: Vec<u32> = tracker.threads().map(|(tid, _)| tid.0).collect();
+    alive.sort_unstable();
+    alive
+}
+
+#[test]
+fn who_ended_before_the_window_is_not_in_it() {
+    let born = |tid| Body::Fork { pid: ROOT, tid, parent: ROOT };
+    let records =
+        [(90, ROOT, born(101)), (40, ROOT, born(102)), (30, 102, Body::Exit { tid: 102 })];
+    assert_eq!(entered(&[ROOT, 101], &records), [ROOT, 101]);
+    // It was on its way out when it was found.
+    let records = [(60, 101, Body::Exit { tid: 101 })];
+    assert_eq!(entered(&[ROOT, 101], &records), [ROOT]);
+}
+
+#[test]
+fn who_is_found_gone_has_ended() {
+    let mut tracker = tracker();
+    record(&mut tracker, 10, Body::SwitchedIn);
+    tracker.found_gone(START + 30, Tid(ROOT));
+    record(&mut tracker, 40, Body::Other);
+    assert_eq!(taken(&mut tracker), [(10, into()), (30, out(Off::Dead))]);
+    assert!(tracker.is_over());
 }
