@@ -70,11 +70,11 @@ fn computes(facts: &Facts<'_>) -> Prescription {
     let cpu = facts.share(|state| state.group() == Group::Cpu);
     let used = facts.processes.iter().map(|it| it.sum(|worker| worker.cpu_ns)).sum::<u64>();
     let used = used as f64 / facts.wall_ns.max(1) as f64;
-    let (name, part) = match &facts.hot {
-        Some(hot) => (hot.function.as_str(), hot.alone),
-        None => ("no function that is known", 0.0),
+    let part = facts.hot.as_ref().map_or(0.0, |hot| hot.alone);
+    let hot = match &facts.hot {
+        Some(hot) => format!("{} computes {} of the CPU time by itself", hot.function, share(part)),
+        None => "which function computes was not seen".to_owned(),
     };
-    let hot = format!("{name} computes {} of the CPU time by itself", share(part));
     if used >= facts.cpus * BUSY {
         let mut prescription = prescribed("optimise", vec![hot]);
         prescription.predicted = Some(without(facts, cpu * part, 1));
