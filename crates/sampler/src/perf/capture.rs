@@ -151,6 +151,36 @@ impl Capture {
         }
     }
 
+    /// Makes sure that births and ends are told in a pause, too, of the threads that `list`
+    /// gives. False where they cannot be: then there must be no pause.
+    pub(crate) fn prepare_pauses(&mut self, list: impl Fn() -> Vec<u32>) -> bool {
+        let Capture::Tasks(rings) = self else { return true };
+        let mut prepared = FxHashSet::default();
+        // Who is born meanwhile of a thread that was not prepared is found by the next listing.
+        for _ in 0..LISTINGS {
+            let mut new = list();
+            new.retain(|tid| prepared.insert(*tid));
+            if new.is_empty() {
+                return true;
+            }
+            if rings.tell_of_lives(&new).is_err() {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Records no switches, nor what is seen at them, from now on, or does so again.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub(crate) fn pause(&self, pauses: bool) -> Result<(), Error> {
+        match self {
+            Capture::Machine(rings) => rings.pause(pauses),
+            Capture::Tasks(rings) => rings.pause(pauses),
+        }
+    }
+
     /// Records the switches of these CPUs, and of no other, also as switch
     /// records from now on.
     ///

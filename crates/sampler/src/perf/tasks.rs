@@ -50,6 +50,8 @@ struct Ring {
 pub(crate) struct TaskRings {
     rings: Vec<Ring>,
     events: Vec<Counter>,
+    /// In place of those while recording pauses: births and ends.
+    lives: Vec<Counter>,
     kinds: FxHashMap<u64, Kind>,
     opts: Opts,
     /// Blocked threads can be looked at.
@@ -84,6 +86,7 @@ impl TaskRings {
         Ok(TaskRings {
             rings,
             events: vec![],
+            lives: vec![],
             kinds: FxHashMap::default(),
             opts: event_opts(frequency, stack_bytes),
             can_look: true,
@@ -104,24 +107,47 @@ impl TaskRings {
 
     fn follow_one(&mut self, tid: u32) -> Result<(), Error> {
         for ring in &self.rings {
-            let cpu = ring.cpu;
-            let target = (Proc(tid), Cpu(cpu));
-            let event = match Counter::new(Software::CpuClock, target, &self.opts) {
-                Ok(event) => event,
-                Err(error) if errno_of(&error) == Errno::ESRCH => return Ok(()),
-                Err(error) => {
-                    let errno = errno_of(&error);
-                    let remedy = open_event_remedy(errno);
-                    return Err(Error::OpenEvent { event: "a thread's clock", cpu, errno, remedy });
-                }
+            let Some(event) = open(Software::CpuClock, tid, ring, &self.opts)? else {
+                return Ok(());
             };
-            redirect(event.file(), ring.holder.file())
-                .map_err(|errno| redirect_error(cpu, errno))?;
-            let id = event.id().map_err(event_error("ask for the id of an event", cpu))?;
+            let id = event.id().map_err(event_error("ask for the id of an event", ring.cpu))?;
             self.kinds.insert(id, Kind::Clock);
             self.events.push(event);
         }
         Ok(())
+    }
+
+    /// Makes ready to tell of births and ends of these threads, and of what they start, while
+    /// recording pauses.
+    ///
+    /// # Errors
+    /// When there are too many.
+    pub(super) fn tell_of_lives(&mut self, tids: &[u32]) -> Result<(), Error> {
+        let known = self.events.len() + self.lives.len();
+        allow_files((known + tids.len() * self.rings.len()) as u64)?;
+        let opts = lives_opts(&self.opts);
+        for tid in tids {
+            for ring in &self.rings {
+                let Some(event) = open(Software::Dummy, *tid, ring, &opts)? else { break };
+                let id = event.id().map_err(event_error("ask for the id of an event", ring.cpu))?;
+                self.kinds.insert(id, Kind::SideRecords);
+                self.lives.push(event);
+            }
+        }
+        Ok(())
+    }
+
+    /// Records births and ends alone from now on, or all. For a moment both are recorded, so
+    /// that none is missed.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub(super) fn pause(&self, pauses: bool) -> Result<(), Error> {
+        let [begin, end] =
+            if pauses { [&self.lives, &self.events] } else { [&self.events, &self.lives] };
+        let fail = event_error("pause an event", 0);
+        begin.iter().try_for_each(Counter::enable).map_err(&fail)?;
+        end.iter().try_for_each(Counter::disable).map_err(&fail)
     }
 
     /// Blocked threads do not tell what they wait for.
@@ -159,6 +185,24 @@ impl TaskRings {
     /// What the event with this id records.
     pub(super) fn kind(&self, id: u64) -> Option<Kind> {
         self.kinds.get(&id).copied()
+    }
+}
+
+/// An event of a thread on the CPU of a ring; `None` when the thread has ended.
+fn open(event: Software, tid: u32, ring: &Ring, opts: &Opts) -> Result<Option<Counter>, Error> {
+    let cpu = ring.cpu;
+    match Counter::new(event, (Proc(tid), Cpu(cpu)), opts) {
+        Ok(event) => {
+            redirect(event.file(), ring.holder.file())
+                .map_err(|errno| redirect_error(cpu, errno))?;
+            Ok(Some(event))
+        }
+        Err(error) if errno_of(&error) == Errno::ESRCH => Ok(None),
+        Err(error) => {
+            let errno = errno_of(&error);
+            let remedy = open_event_remedy(errno);
+            Err(Error::OpenEvent { event: "a thread's clock", cpu, errno, remedy })
+        }
     }
 }
 
@@ -253,6 +297,17 @@ pub(super) fn event_opts(frequency: u32, stack_bytes: u32) -> Opts {
             },
             ..ExtraRecord::default()
         },
+        ..common_opts()
+    }
+}
+
+/// What an event tells that is no clock and hears of no switches.
+fn lives_opts(opts: &Opts) -> Opts {
+    let extra_record = ExtraRecord { ctx_switch: false, ..opts.extra_record.clone() };
+    Opts {
+        exclude: user_code(),
+        inherit: Some(Inherit::NewChild),
+        extra_record,
         ..common_opts()
     }
 }
