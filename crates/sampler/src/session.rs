@@ -144,7 +144,9 @@ impl Session {
             check(&proc, pids)?;
             traced_by = traced(&proc, pids);
         }
-        let mut rings = Capture::open(facts, options.frequency, options.stack_bytes)?;
+        let may_pause = options.max_overhead.is_some();
+        let mut rings =
+            Capture::open(facts, options.frequency, options.stack_bytes, may_pause)?;
         // Takes its time; nothing is recorded yet. Without frames there is no use for it.
         let kernel = match rings.is_of_tasks() {
             true => KernelCalls::default(),

@@ -40,6 +40,8 @@ pub(crate) struct Builder {
     strangers: u64,
     contradictions: u64,
     spare: Vec<Spare>,
+    /// Wakeups are told.
+    hears: bool,
     /// Since when switches are not told, if that is so now, and for how long they were not
     /// before.
     paused: Option<u64>,
@@ -70,6 +72,7 @@ impl Builder {
             strangers: 0,
             contradictions: 0,
             spare: Vec::new(),
+            hears: header.capabilities.wakeups,
             paused: None,
             paused_ns: 0,
             told_since: start,
@@ -163,6 +166,9 @@ impl Builder {
             }
             Event::LoopTurn { tid, turn } => {
                 self.with(*tid, |track, _| track.turn(time, turn.clone()));
+            }
+            Event::RunDelay { tid, delay_ns } if self.hears => {
+                self.with(*tid, |track, _| track.delayed_in_pause(*delay_ns));
             }
             Event::RunDelay { tid, delay_ns } => {
                 self.with(*tid, |track, _| track.delayed(time, *delay_ns));

@@ -327,6 +327,8 @@ impl Track {
         self.thread.sampling = self.polling.sampling;
         if self.thread.sampling.looks > 0 {
             self.even_out();
+        }
+        if self.thread.sampling.looks > 0 || self.pausing.was_on() {
             self.lend_back();
         }
         let end = self.exited.unwrap_or(self.since).max(self.thread.start);
@@ -358,12 +360,12 @@ impl Track {
     fn close(&mut self, at: u64, cpus: &mut Occupancy) {
         let totals = cpus.totals(self.mask, at);
         let span = at - self.since;
-        self.pausing.see(self.doing, self.stack, span);
         if let Doing::Runq { queue, .. } = &mut self.doing {
             let saturated = (totals.saturated - self.mark.saturated).min(span);
             let neighbours = (totals.neighbours - self.mark.neighbours).min(span - saturated);
             *queue = Queue { saturated, neighbours };
         }
+        self.pausing.see(Interval { start: self.since, doing: self.doing, stack: self.stack }, span);
         if let Some(wait) = self.raced.take() {
             self.push(Doing::Blocked(wait));
         }

@@ -50,8 +50,10 @@ struct Ring {
 pub(crate) struct TaskRings {
     rings: Vec<Ring>,
     events: Vec<Counter>,
-    /// In place of those while recording pauses: births and ends.
+    /// Where recording may pause, those that tell of births and ends, and do so all the time.
     lives: Vec<Counter>,
+    /// There is one for each of the others.
+    pub(super) may_pause: bool,
     kinds: FxHashMap<u64, Kind>,
     opts: Opts,
     /// Blocked threads can be looked at.
@@ -87,6 +89,7 @@ impl TaskRings {
             rings,
             events: vec![],
             lives: vec![],
+            may_pause: false,
             kinds: FxHashMap::default(),
             opts: event_opts(frequency, stack_bytes),
             can_look: true,
@@ -101,7 +104,13 @@ impl TaskRings {
     /// When there are too many, or they are not ours to look at.
     pub(crate) fn follow(&mut self, tids: &[u32]) -> Result<(), Error> {
         let wanted = (self.events.len() + tids.len() * self.rings.len()) as u64;
+        self.may_pause = self.may_pause && allow_files(2 * wanted).is_ok();
         allow_files(wanted)?;
+        let rest = if self.may_pause { ExtraRecord::default() } else { lives() };
+        self.opts.extra_record = ExtraRecord { ctx_switch: true, ..rest };
+        if self.may_pause {
+            tids.iter().try_for_each(|tid| self.tell_of_life(*tid))?;
+        }
         tids.iter().try_for_each(|tid| self.follow_one(*tid))
     }
 
@@ -117,37 +126,25 @@ impl TaskRings {
         Ok(())
     }
 
-    /// Makes ready to tell of births and ends of these threads, and of what they start, while
-    /// recording pauses.
-    ///
-    /// # Errors
-    /// When there are too many.
-    pub(super) fn tell_of_lives(&mut self, tids: &[u32]) -> Result<(), Error> {
-        let known = self.events.len() + self.lives.len();
-        allow_files((known + tids.len() * self.rings.len()) as u64)?;
-        let opts = lives_opts(&self.opts);
-        for tid in tids {
-            for ring in &self.rings {
-                let Some(event) = open(Software::Dummy, *tid, ring, &opts)? else { break };
-                let id = event.id().map_err(event_error("ask for the id of an event", ring.cpu))?;
-                self.kinds.insert(id, Kind::SideRecords);
-                self.lives.push(event);
-            }
+    /// Has an event of its own tell of the birth and end of a thread, and of what it starts.
+    fn tell_of_life(&mut self, tid: u32) -> Result<(), Error> {
+        let opts = lives_opts();
+        for ring in &self.rings {
+            let Some(event) = open(Software::Dummy, tid, ring, &opts)? else { break };
+            let id = event.id().map_err(event_error("ask for the id of an event", ring.cpu))?;
+            self.kinds.insert(id, Kind::SideRecords);
+            self.lives.push(event);
         }
         Ok(())
     }
 
-    /// Records births and ends alone from now on, or all. For a moment both are recorded, so
-    /// that none is missed.
+    /// Records switches no more, nor clocks, or again. Births and ends are told all the time.
     ///
     /// # Errors
     /// When the kernel refuses.
     pub(super) fn pause(&self, pauses: bool) -> Result<(), Error> {
-        let [begin, end] =
-            if pauses { [&self.lives, &self.events] } else { [&self.events, &self.lives] };
-        let fail = event_error("pause an event", 0);
-        begin.iter().try_for_each(Counter::enable).map_err(&fail)?;
-        end.iter().try_for_each(Counter::disable).map_err(&fail)
+        let turn = |event: &Counter| if pauses { event.disable() } else { event.enable() };
+        self.events.iter().try_for_each(turn).map_err(event_error("pause an event", 0))
     }
 
     /// Blocked threads do not tell what they wait for.
@@ -169,7 +166,7 @@ impl TaskRings {
     /// When the kernel refuses.
     pub(super) fn disable(&self) -> Result<(), Error> {
         let disable = |event: &Counter| event.disable().map_err(event_error("disable an event", 0));
-        self.events.iter().try_for_each(disable)
+        self.events.iter().chain(&self.lives).try_for_each(disable)
     }
 
     /// The files of the rings.
@@ -286,29 +283,29 @@ pub(super) fn event_opts(frequency: u32, stack_bytes: u32) -> Opts {
         enable: true,
         sample_on: SampleOn::Freq(frequency.into()),
         sample_format: SampleFormat { call_chain: Some(chain), ..user_stack(stack_bytes) },
-        extra_record: ExtraRecord {
-            task: true,
-            comm: true,
-            ctx_switch: true,
-            mmap: Mmap {
-                code: true,
-                data: false,
-                ext: Some(perf_event_open::config::UseBuildId(false)),
-            },
-            ..ExtraRecord::default()
-        },
+        extra_record: ExtraRecord { ctx_switch: true, ..lives() },
         ..common_opts()
     }
 }
 
-/// What an event tells that is no clock and hears of no switches.
-fn lives_opts(opts: &Opts) -> Opts {
-    let extra_record = ExtraRecord { ctx_switch: false, ..opts.extra_record.clone() };
+/// What an event tells that hears of no switches.
+fn lives_opts() -> Opts {
     Opts {
         exclude: user_code(),
         inherit: Some(Inherit::NewChild),
-        extra_record,
+        enable: true,
+        extra_record: lives(),
         ..common_opts()
+    }
+}
+
+fn lives() -> ExtraRecord {
+    let ext = Some(perf_event_open::config::UseBuildId(false));
+    ExtraRecord {
+        task: true,
+        comm: true,
+        mmap: Mmap { code: true, data: false, ext },
+        ..ExtraRecord::default()
     }
 }
 

@@ -26,8 +26,8 @@ pub(super) struct Pauses {
     /// The records that are given out are of a pause.
     in_pause: bool,
     uneven: u32,
-    /// Whether there may be any, once that is known.
-    possible: Option<bool>,
+    /// What switches had cost when the last turn was, ns.
+    switches_ns: u64,
     /// What the last turn cost us, and how long a cycle is for it, ns.
     cost: u64,
     cycle: u64,
@@ -55,6 +55,13 @@ impl Pauses {
     /// Whether a pause or a stretch is over at `now`.
     pub(super) fn is_over(&self, now: u64) -> bool {
         self.are_on() && now >= self.until
+    }
+
+    /// Whether the switches of a stretch have cost by now what a whole cycle may.
+    fn is_spent(&self, switches_ns: u64, limit: u64) -> bool {
+        let spent = switches_ns.saturating_sub(self.switches_ns);
+        let cycle = self.cycle.max(CYCLE);
+        self.are_on() && !self.paused && spent > limit.saturating_mul(cycle) / MILLION
     }
 
     /// The next pause or stretch begins at `now`, where the time in which switches are
@@ -104,7 +111,9 @@ impl Session {
             return Ok(());
         };
         let begins = halvings > 0 && !self.pauses.are_on();
-        if !(begins || self.pauses.is_over(round)) || (begins && !self.can_pause()) {
+        let switches_ns = self.merge.switches_ns;
+        let over = self.pauses.is_over(round) || self.pauses.is_spent(switches_ns, limit);
+        if !(begins || over) || (begins && !self.rings.can_pause()) {
             return Ok(());
         }
         let began = our_cpu_ns();
@@ -114,6 +123,7 @@ impl Session {
         // A pause begins before the first event pauses, and ends after the last.
         let (paused, before) = (self.pauses.paused(), now()?);
         let pauses = self.pauses.turn(before, halvings);
+        self.pauses.switches_ns = switches_ns;
         if paused != pauses {
             self.rings.pause(pauses)?;
             self.merge.note_pause(if pauses { before } else { now()? }, pauses);
@@ -124,14 +134,10 @@ impl Session {
 
     /// What the threads did in a pause, by the kernel's counts, and what they do at its end.
     fn look_after_pause(&mut self, round: u64) -> Result<(), Error> {
-        self.tracker.look(round, || now().unwrap_or(u64::MAX));
-        self.upkeep.round(&self.proc, &mut self.tracker)
-    }
-
-    fn can_pause(&mut self) -> bool {
-        let Session { rings, pauses, proc, tracker, .. } = self;
-        let list = || tracker.processes().flat_map(|pid| proc.tids(pid.0)).collect();
-        *pauses.possible.get_or_insert_with(|| rings.prepare_pauses(list))
+        self.upkeep.round(&self.proc, &mut self.tracker)?;
+        let moved = self.upkeep.take_moved();
+        self.tracker.look_in_pause(round, moved, || now().unwrap_or(u64::MAX));
+        Ok(())
     }
 }
 

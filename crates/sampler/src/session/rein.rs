@@ -212,10 +212,38 @@ mod tests {
         assert!((0..10).all(|_| rein.looks()));
     }
 
+    /// The same with switches that cost so many per cent where all are recorded.
+    fn with_switches(seconds: u64, switches: u64) -> (Rein, Costs) {
+        let mut now = Costs::default();
+        let mut rein = Rein::new(2 * PERCENT, now);
+        for _ in 0..seconds * 50 {
+            now.time += SOON;
+            let cost = (SOON * switches / 100) >> rein.halvings();
+            now.ours += cost / 2;
+            now.caused += cost / 2;
+            now.switches += cost;
+            rein.compare(now);
+        }
+        (rein, now)
+    }
+
     #[test]
-    fn what_switches_alone_cost_is_not_to_be_saved() {
+    fn where_nothing_else_helps_switches_are_left_out_at_once_and_no_more_than_need_be() {
+        let (rein, now) = with_switches(1, 60);
+        // Five times is enough, and once more makes up for the beginning.
+        assert_eq!((rein.step(), rein.halvings()), (LAST_STEP, 6));
+        assert!(now.ours + now.caused < 60 * SOON / 100 + 1_000_000_000 / 50);
+        let (mut rein, now) = with_switches(60, 60);
+        let said = rein.said(now);
+        assert!(said.cost <= said.limit && said.stacks < 50_000, "{said:?}");
+        let (rein, _) = with_switches(60, 1);
+        assert_eq!((rein.step(), rein.halvings()), (0, 0));
+    }
+
+    #[test]
+    fn what_does_not_come_from_switches_is_no_reason_to_leave_them_out() {
         let (mut rein, now) = after(60, 5, 6);
-        assert_eq!(rein.step(), LAST_STEP);
+        assert_eq!((rein.step(), rein.halvings()), (LAST_STEP, 0));
         let said = rein.said(now);
         assert!(said.cost > said.limit && said.stacks < 50_000, "{said:?}");
         assert_eq!((0..640 >> rein.longer()).filter(|_| rein.looks()).count(), 10);

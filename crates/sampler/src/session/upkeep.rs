@@ -18,6 +18,8 @@ const GROWN: u64 = 250_000_000;
 /// Threads and processes read each time at most.
 const THREADS: usize = 64;
 const PROCESSES: usize = 16;
+/// Of these in a pause, such as have not moved in the stretch before.
+const RESTING: usize = 16;
 /// How often a count is read that changes meanwhile.
 const TRIES: usize = 3;
 
@@ -38,6 +40,10 @@ pub(super) struct Upkeep {
     counted_before: HashMap<Tid, Counted>,
     /// Threads whose affinity was read.
     placed: HashSet<Tid>,
+    /// What was counted of each thread at the end of the last pause in which it was read.
+    in_pauses: HashMap<Tid, u64>,
+    /// Those that have run since then.
+    moved: Vec<Tid>,
 }
 
 impl Upkeep {
@@ -113,6 +119,11 @@ impl Upkeep {
         Ok(())
     }
 
+    /// The threads that were counted in a pause, and have run since they were before.
+    pub(super) fn take_moved(&mut self) -> Vec<Tid> {
+        std::mem::take(&mut self.moved)
+    }
+
     /// Reads threads that have moved since they were read, each in its turn, and
     /// then others whose affinity is not known.
     fn read_threads(&mut self, proc: &Proc, tracker: &mut Tracker, due: u64) -> Result<(), Error> {
@@ -120,12 +131,19 @@ impl Upkeep {
             (Some(read), Some(since)) => since > *read,
             _ => true,
         };
-        let (mut threads, rest): (Vec<_>, Vec<_>) =
+        let (mut threads, mut rest): (Vec<_>, Vec<_>) =
             tracker.threads().partition(|(tid, _)| moved(*tid));
         let turn = if self.turn < threads.len() { self.turn } else { 0 };
         self.turn = turn + THREADS;
         threads.drain(..turn);
-        threads.extend(rest.into_iter().filter(|(tid, _)| !self.placed.contains(tid)));
+        if tracker.paused() {
+            // Those may have moved, too, each in its turn.
+            rest.sort_unstable_by_key(|(tid, _)| self.read.get(tid).copied());
+            threads.truncate(THREADS - RESTING);
+        } else {
+            rest.retain(|(tid, _)| !self.placed.contains(tid));
+        }
+        threads.extend(rest);
         for (tid, pid) in threads.into_iter().take(THREADS) {
             if let Some(cpus) = affinity(tid.0) {
                 tracker.affinity(tid, cpus, now()?);
@@ -137,6 +155,7 @@ impl Upkeep {
         if self.read.len().max(self.placed.len()) > 2 * tracker.threads().len() {
             self.read.retain(|tid, _| tracker.lives(*tid));
             self.placed.retain(|tid| tracker.lives(*tid));
+            self.in_pauses.retain(|tid, _| tracker.lives(*tid));
         }
         Ok(())
     }
@@ -145,20 +164,20 @@ impl Upkeep {
     ///
     /// # Errors
     /// When the clock cannot be read.
-    pub(super) fn last_counts(&self, proc: &Proc, tracker: &mut Tracker) -> Result<(), Error> {
+    pub(super) fn last_counts(&mut self, proc: &Proc, tracker: &mut Tracker) -> Result<(), Error> {
         let threads: Vec<(Tid, Pid)> = tracker.threads().collect();
         threads.into_iter().try_for_each(|(tid, pid)| self.count(proc, tracker, tid, pid))
     }
 
     /// Notes the kernel's count of CPU time within the window for one thread.
-    fn count(&self, proc: &Proc, tracker: &mut Tracker, tid: Tid, pid: Pid) -> Result<(), Error> {
+    fn count(&mut self, proc: &Proc, tracker: &mut Tracker, tid: Tid, pid: Pid) -> Result<(), Error> {
         let count = proc.cpu_count(pid.0, tid.0);
         count.map_or(Ok(()), |count| self.note(&count, tracker, tid))
     }
 
     /// The same number before and after the time of the note is what it was
     /// then, if the thread was off the CPU. In a pause nobody can tell whether it was.
-    fn note(&self, count: &CpuCount, tracker: &mut Tracker, tid: Tid) -> Result<(), Error> {
+    fn note(&mut self, count: &CpuCount, tracker: &mut Tracker, tid: Tid) -> Result<(), Error> {
         let before = self.counted_before.get(&tid).copied().unwrap_or_default();
         for _ in 0..TRIES {
             let read = count.read();
@@ -168,6 +187,9 @@ impl Upkeep {
                 tracker.note_at(time, Event::KernelCpu { tid: Some(tid), cpu_ns });
                 let delay_ns = counted.delay_ns.saturating_sub(before.delay_ns);
                 tracker.note_run_delay(time, tid, delay_ns);
+                if tracker.paused() && self.in_pauses.insert(tid, cpu_ns) != Some(cpu_ns) {
+                    self.moved.push(tid);
+                }
                 break;
             }
         }

@@ -3,8 +3,12 @@
 
 use whyslow_events::{Event, Tid};
 
-use super::glances::Looked;
+use super::glances::{Glance, Looked};
+use super::looks::Reading;
 use super::{Doing, Occupant, Thread, Tracker};
+
+/// Looks at the end of a pause at most: some 15 µs each.
+const LOOKS: usize = 64;
 
 /// Since when recording pauses, and since when it went on before.
 #[derive(Clone, Copy, Debug, Default)]
@@ -68,6 +72,23 @@ impl Tracker {
     pub(super) fn resume_recording(&mut self, time: u64) {
         self.emit(time, Event::Resumed);
         self.pauses = Pauses { paused: false, resumed: time };
+    }
+
+    /// Looks at threads that have run in a pause: what they wait in at its end.
+    pub(crate) fn look_in_pause(&mut self, now: u64, tids: Vec<Tid>, clock: impl Fn() -> u64) {
+        if !self.pauses.paused {
+            return;
+        }
+        for tid in tids.into_iter().take(LOOKS) {
+            let start = clock();
+            if self.glances.is_some() {
+                self.glance_at(now, tid, &mut 0, &clock);
+            } else if let Some(wait) = self.look_for_site(now, tid) {
+                let site = wait.site;
+                let glance = Glance { start, tid, site, stack: None, limit: None, closely: false };
+                self.looks.put(clock(), Reading::Glance(glance));
+            }
+        }
     }
 
     /// No record will tell of the last switch of a thread that has ended.
