@@ -145,8 +145,7 @@ impl Session {
             traced_by = traced(&proc, pids);
         }
         let may_pause = options.max_overhead.is_some();
-        let mut rings =
-            Capture::open(facts, options.frequency, options.stack_bytes, may_pause)?;
+        let mut rings = Capture::open(facts, options.frequency, options.stack_bytes, may_pause)?;
         // Takes its time; nothing is recorded yet. Without frames there is no use for it.
         let kernel = match rings.is_of_tasks() {
             true => KernelCalls::default(),

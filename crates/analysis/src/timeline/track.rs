@@ -365,7 +365,8 @@ impl Track {
             let neighbours = (totals.neighbours - self.mark.neighbours).min(span - saturated);
             *queue = Queue { saturated, neighbours };
         }
-        self.pausing.see(Interval { start: self.since, doing: self.doing, stack: self.stack }, span);
+        self.pausing
+            .see(Interval { start: self.since, doing: self.doing, stack: self.stack }, span);
         if let Some(wait) = self.raced.take() {
             self.push(Doing::Blocked(wait));
         }

@@ -153,7 +153,11 @@ mod tests {
         for _ in 0..1000 {
             let paused = pauses.turn(now, 4);
             let length = pauses.until - now;
-            if paused { lengths.push(length) } else { recorded += length }
+            if paused {
+                lengths.push(length)
+            } else {
+                recorded += length
+            }
             now = pauses.until;
             assert!(pauses.is_over(now) && !pauses.is_over(now - 1));
         }

@@ -125,8 +125,7 @@ impl Rein {
         self.keep(now);
         let cost = now.since(self.compared);
         let allowed = |time: u64| self.limit * time / MILLION;
-        let spent = (self.debt + now.spent(self.compared))
-            .saturating_sub(allowed(passed));
+        let spent = (self.debt + now.spent(self.compared)).saturating_sub(allowed(passed));
         self.debt = spent.min(allowed(MEMORY));
         self.compared = now;
         let before = self.step;

@@ -42,8 +42,9 @@ pub(super) struct Upkeep {
     placed: HashSet<Tid>,
     /// What was counted of each thread at the end of the last pause in which it was read.
     in_pauses: HashMap<Tid, u64>,
-    /// Those that have run since then.
+    /// Those that had run since then, and those that had not.
     moved: Vec<Tid>,
+    resting: HashSet<Tid>,
 }
 
 impl Upkeep {
@@ -127,7 +128,12 @@ impl Upkeep {
     /// Reads threads that have moved since they were read, each in its turn, and
     /// then others whose affinity is not known.
     fn read_threads(&mut self, proc: &Proc, tracker: &mut Tracker, due: u64) -> Result<(), Error> {
+        let paused = tracker.paused();
         let moved = |tid: Tid| match (self.read.get(&tid), tracker.rests_since(tid)) {
+            // It may have run unheard, but had not when it was counted last.
+            (Some(read), _) if paused && self.resting.contains(&tid) => {
+                tracker.ran_since(tid, *read)
+            }
             (Some(read), Some(since)) => since > *read,
             _ => true,
         };
@@ -136,7 +142,7 @@ impl Upkeep {
         let turn = if self.turn < threads.len() { self.turn } else { 0 };
         self.turn = turn + THREADS;
         threads.drain(..turn);
-        if tracker.paused() {
+        if paused {
             // Those may have moved, too, each in its turn.
             rest.sort_unstable_by_key(|(tid, _)| self.read.get(tid).copied());
             threads.truncate(THREADS - RESTING);
@@ -156,6 +162,7 @@ impl Upkeep {
             self.read.retain(|tid, _| tracker.lives(*tid));
             self.placed.retain(|tid| tracker.lives(*tid));
             self.in_pauses.retain(|tid, _| tracker.lives(*tid));
+            self.resting.retain(|tid| tracker.lives(*tid));
         }
         Ok(())
     }
@@ -170,7 +177,13 @@ impl Upkeep {
     }
 
     /// Notes the kernel's count of CPU time within the window for one thread.
-    fn count(&mut self, proc: &Proc, tracker: &mut Tracker, tid: Tid, pid: Pid) -> Result<(), Error> {
+    fn count(
+        &mut self,
+        proc: &Proc,
+        tracker: &mut Tracker,
+        tid: Tid,
+        pid: Pid,
+    ) -> Result<(), Error> {
         let count = proc.cpu_count(pid.0, tid.0);
         count.map_or(Ok(()), |count| self.note(&count, tracker, tid))
     }
@@ -187,8 +200,13 @@ impl Upkeep {
                 tracker.note_at(time, Event::KernelCpu { tid: Some(tid), cpu_ns });
                 let delay_ns = counted.delay_ns.saturating_sub(before.delay_ns);
                 tracker.note_run_delay(time, tid, delay_ns);
-                if tracker.paused() && self.in_pauses.insert(tid, cpu_ns) != Some(cpu_ns) {
-                    self.moved.push(tid);
+                if tracker.paused() {
+                    if self.in_pauses.insert(tid, cpu_ns) == Some(cpu_ns) {
+                        self.resting.insert(tid);
+                    } else {
+                        self.resting.remove(&tid);
+                        self.moved.push(tid);
+                    }
                 }
                 break;
             }

@@ -179,6 +179,12 @@ impl Track {
     /// Nothing is told from `time` on. What was told since `since` shows what the thread does.
     pub(in crate::timeline) fn pause(&mut self, time: u64, since: u64, cpus: &mut Occupancy) {
         self.pausing.on = true;
+        if let Some(gap) = &mut self.pausing.gap {
+            // It has done one thing all the time since the last: hardly what it did before.
+            if gap.length(Kind::Other) > 0 {
+                gap.pattern.clear();
+            }
+        }
         if self.exited.is_some() || self.pausing.gap.is_some() {
             return;
         }
@@ -199,9 +205,12 @@ impl Track {
 
     /// All is told again.
     pub(in crate::timeline) fn resume(&mut self, time: u64, cpus: &mut Occupancy) {
-        let at = time.max(self.last);
-        self.cut_pause(at, cpus);
         self.pausing.on = false;
+        if self.exited.is_some() {
+            return;
+        }
+        let at = self.seen(time);
+        self.cut_pause(at, cpus);
         self.mark = cpus.totals(self.mask, at);
     }
 

@@ -141,8 +141,12 @@ fn thinned(thinned: &Thinned) -> Vec<(Style, String)> {
     let Thinned { limit, cost, stacks, samples, looks, switches } = *thinned;
     let over = cost > limit;
     let cost = format!("cost {} of a CPU, limit {}", percent(cost), percent(limit));
-    let parts =
-        [("stacks of waits", stacks), ("samples", samples), ("looks", looks), ("switches", switches)];
+    let parts = [
+        ("stacks of waits", stacks),
+        ("samples", samples),
+        ("looks", looks),
+        ("switches", switches),
+    ];
     let parts = parts.into_iter().filter(|(_, part)| *part < 1.0);
     let parts = parts.map(|(what, part)| (warning(), format!("{} of {what}", percent(part))));
     [(marked(over), cost)].into_iter().chain(parts).collect()

@@ -155,7 +155,13 @@ impl Tracker {
         unseen
     }
 
-    pub(super) fn glance_at(&mut self, now: u64, tid: Tid, stacks: &mut usize, clock: &impl Fn() -> u64) {
+    pub(super) fn glance_at(
+        &mut self,
+        now: u64,
+        tid: Tid,
+        stacks: &mut usize,
+        clock: &impl Fn() -> u64,
+    ) {
         let start = clock();
         let Some(thread) = self.threads.get(&tid) else { return };
         let (pid, closely) = (thread.pid, thread.lasts(now));
