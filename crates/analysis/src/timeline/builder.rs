@@ -95,12 +95,7 @@ impl Builder {
             Event::Name { tid, name } => {
                 self.with(*tid, |track, _| track.rename(name.clone()));
             }
-            Event::Exit { tid } => {
-                self.with(*tid, |track, cpus| track.exit(time, cpus));
-                if self.paused.is_some() {
-                    self.leave(*tid, time);
-                }
-            }
+            Event::Exit { tid } => self.exit(time, *tid),
             Event::Paused => self.pause(time),
             Event::Resumed => self.resume(time),
             Event::Affinity { tid, cpus: set } => {
@@ -304,6 +299,14 @@ impl Builder {
         self.told_since = time;
         for track in self.live.values_mut() {
             track.resume(time, &mut self.cpus);
+        }
+    }
+
+    fn exit(&mut self, time: u64, tid: Tid) {
+        self.with(tid, |track, cpus| track.exit(time, cpus));
+        if self.paused.is_some() {
+            // Its last switch is not told.
+            self.leave(tid, time);
         }
     }
 
