@@ -189,13 +189,13 @@ impl Upkeep {
     }
 
     /// The same number before and after the time of the note is what it was
-    /// then, if the thread was off the CPU. In a pause nobody can tell whether it was.
+    /// then, if the thread was off the CPU. Where recording pauses nobody can tell whether it was.
     fn note(&mut self, count: &CpuCount, tracker: &mut Tracker, tid: Tid) -> Result<(), Error> {
         let before = self.counted_before.get(&tid).copied().unwrap_or_default();
         for _ in 0..TRIES {
             let read = count.read();
             let time = now()?;
-            if let Some(counted) = read.filter(|_| tracker.paused() || read == count.read()) {
+            if let Some(counted) = read.filter(|_| tracker.has_paused() || read == count.read()) {
                 let cpu_ns = counted.cpu_ns.saturating_sub(before.cpu_ns);
                 tracker.note_at(time, Event::KernelCpu { tid: Some(tid), cpu_ns });
                 let delay_ns = counted.delay_ns.saturating_sub(before.delay_ns);

@@ -17,6 +17,8 @@ const LONG: u64 = 20_000_000;
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Pauses {
     paused: bool,
+    /// It did so before, or does.
+    any: bool,
 }
 
 impl Pauses {
@@ -29,6 +31,11 @@ impl Tracker {
     /// Whether recording paused, by all records so far.
     pub(crate) fn paused(&self) -> bool {
         self.pauses.paused
+    }
+
+    /// Whether it has paused at all.
+    pub(crate) fn has_paused(&self) -> bool {
+        self.pauses.any
     }
 
     /// Switches are recorded no more.
@@ -44,7 +51,7 @@ impl Tracker {
             ticks.end_all();
         }
         self.emit(time, Event::Paused);
-        self.pauses.paused = true;
+        self.pauses = Pauses { paused: true, any: true };
         let exiting = self.threads.iter().filter(|(_, thread)| thread.exiting);
         let exiting: Vec<Tid> = exiting.map(|(tid, _)| *tid).collect();
         exiting.into_iter().for_each(|tid| self.end_in_pause(tid));
