@@ -1,11 +1,14 @@
-//! `--max-overhead`: detail is left out, and time is not.
+//! `--max-overhead`: detail is left out, and CPU time is not.
 
 use std::{fs::File, io::BufReader, thread, time::Duration};
 
 use serde_json::Value;
 use whyslow_events::{Event, EventSource, recording::Reader};
 
-use crate::faults::cell::{Cell, ENDS, Mode, Tier};
+use crate::{
+    faults::cell::{Cell, ENDS, Mode, Tier},
+    process::Process,
+};
 
 /// Nothing that switches a hundred thousand times a second can be had for this.
 const LOW: [&str; 2] = ["--max-overhead", "0.5%"];
@@ -24,16 +27,19 @@ fn record(tier: Tier, options: &[&str]) -> Option<(Cell, Value)> {
     Some((cell, report))
 }
 
-/// Samples for each switch in the recording.
-fn samples(cell: &Cell) -> f64 {
+/// How many events of the recording are such.
+fn count(cell: &Cell, such: impl Fn(&Event) -> bool) -> f64 {
     let file = BufReader::new(File::open(cell.case.path("r.whyslow")).unwrap());
     let mut reader = Reader::new(file).unwrap();
-    let (mut samples, mut switches) = (0, 0);
+    let mut found = 0;
     while let Some(timed) = reader.next_event().unwrap() {
-        samples += u32::from(matches!(timed.event, Event::Sample { .. }));
-        switches += u32::from(matches!(timed.event, Event::SwitchOut { .. }));
+        found += u32::from(such(&timed.event));
     }
-    f64::from(samples) / f64::from(switches)
+    f64::from(found)
+}
+
+fn samples(cell: &Cell) -> f64 {
+    count(cell, |event| matches!(event, Event::Sample { .. }))
 }
 
 fn thinned(report: &Value, key: &str) -> f64 {
@@ -62,11 +68,69 @@ fn many_switches_under_a_low_limit_have_fewer_samples_and_all_their_time() {
         let part = thinned(&report, key);
         assert!(part > 0.0 && part < 0.7, "{key} {part}");
     }
-    assert!(thinned(&report, "cost") > thinned(&report, "limit"));
     let said = thin.case.run(&["report", "r.whyslow"]).ended_with(0);
     assert!(said.stdout().contains("limit 0.5 %"), "{}", said.stdout());
     assert!(said.stdout().contains("of stacks of waits"), "{}", said.stdout());
     agrees_with_the_kernel(&report);
+}
+
+/// Two processes on one CPU hand a byte to and fro for so many seconds; then how often they
+/// switched, and their CPU time in seconds, by the kernel's count.
+const PING_PONG: &str = "
+import os, resource, sys, time
+os.sched_setaffinity(0, [min(os.sched_getaffinity(0))])
+there, back = os.pipe(), os.pipe()
+if child := os.fork():
+    os.close(there[0])
+    end = time.monotonic() + float(sys.argv[1])
+    while time.monotonic() < end:
+        os.write(there[1], b'x')
+        os.read(back[0], 1)
+    os.close(there[1])
+    os.waitpid(child, 0)
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    print(sum(it.ru_nvcsw + it.ru_nivcsw for it in used), sum(it.ru_utime + it.ru_stime for it in used))
+else:
+    os.close(there[1])
+    while os.read(there[0], 1):
+        os.write(back[1], b'x')
+";
+
+fn a_limit_holds_and_time_agrees(tier: Tier) {
+    let Some(cell) = Cell::new(Mode::Launch, tier) else { return };
+    let mut command = cell.command(cell.case.path("whyslow"));
+    command.args(cell.record(&["-q", "-o", "r.whyslow", "-o", "r.json", "--max-overhead", "5%"]));
+    command.args(["--", "/usr/bin/python3", "-c", PING_PONG, "4"]);
+    let finished = Process::start(command).finish().ended_with(0);
+    let told: Vec<f64> =
+        finished.stdout().split_whitespace().map(|it| it.parse().unwrap()).collect();
+    let [switched, used] = told[..] else { panic!("{told:?}") };
+    let report = cell.report();
+    let recorded = count(&cell, |event| matches!(event, Event::SwitchIn { .. }));
+    assert!(recorded < 0.4 * switched, "{recorded} of {switched}");
+    let part = thinned(&report, "switches");
+    assert!(part > 0.0 && part < 0.4, "{part}");
+    assert!(thinned(&report, "cost") <= thinned(&report, "limit"), "{}", report["quality"]);
+    assert_eq!(report["quality"]["lost"], 0);
+    let ledger = &report["ledger"]["process"];
+    let state = |key: &str| ledger[key].as_f64().unwrap_or(0.0) / 1e9;
+    let ran = state("cpu.user") + state("cpu.kernel");
+    let wall = report["window"]["duration_ns"].as_f64().unwrap() / 1e9;
+    // What the interpreter does after it has counted is ours alone.
+    assert!((ran - used).abs() < 0.02 * wall, "{ran} {used} {wall}");
+    assert!(state("unknown") < 0.1 * wall, "{ledger}");
+    let said = cell.case.run(&["report", "r.whyslow"]).ended_with(0);
+    assert!(said.stdout().contains(" of switches"), "{}", said.stdout());
+}
+
+#[test]
+fn switches_that_cost_too_much_are_recorded_for_a_part_of_the_time() {
+    a_limit_holds_and_time_agrees(Tier::Privileged);
+}
+
+#[test]
+fn those_of_an_ordinary_user_as_well() {
+    a_limit_holds_and_time_agrees(Tier::Ordinary);
 }
 
 #[test]

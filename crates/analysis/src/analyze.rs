@@ -224,7 +224,7 @@ fn quality(tables: &Tables, timeline: &Timeline, threads: &PerState<u64>) -> Qua
         unknown_ns: threads[State::Unknown],
         scripts: scripts(tables),
         stops: tables.stops.clone(),
-        thinned: tables.thinned.map(thinned),
+        thinned: tables.thinned.map(|it| thinned(it, timeline)),
         sampling: sampling(timeline, threads.total()),
         overhead: Overhead {
             profiler_cpu_ns: tables.overhead.map(|(cpu_ns, _)| cpu_ns),
@@ -258,7 +258,7 @@ fn scripts(tables: &Tables) -> Option<report::Scripts> {
     (accepted + rejected > 0).then_some(report::Scripts { accepted, rejected })
 }
 
-fn thinned(thinned: whyslow_events::Thinned) -> report::Thinned {
+fn thinned(thinned: whyslow_events::Thinned, timeline: &Timeline) -> report::Thinned {
     let part = |millionths: u32| f64::from(millionths) / 1e6;
     report::Thinned {
         limit: part(thinned.limit),
@@ -266,6 +266,7 @@ fn thinned(thinned: whyslow_events::Thinned) -> report::Thinned {
         stacks: part(thinned.stacks),
         samples: part(thinned.samples),
         looks: part(thinned.looks),
+        switches: 1.0 - timeline.paused_ns as f64 / timeline.duration().max(1) as f64,
     }
 }
 

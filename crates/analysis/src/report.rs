@@ -438,8 +438,8 @@ pub struct Sampling {
     pub margin: f64,
 }
 
-/// Detail that was left out to keep to a limit, as parts of the whole, 0 to 1. The
-/// ledger is as exact as without.
+/// Detail that was left out to keep to a limit, as parts of the whole, 0 to 1. CPU time is
+/// as exact as without, and so are waits as long as all switches were recorded.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Thinned {
     /// What recording may cost, of one CPU.
@@ -453,6 +453,9 @@ pub struct Thinned {
     pub samples: f64,
     /// Part of the looks from outside that were taken.
     pub looks: f64,
+    /// Part of the time in which switches were recorded. What the threads did in the rest
+    /// is estimated, but for their CPU time.
+    pub switches: f64,
 }
 
 /// What recording cost.

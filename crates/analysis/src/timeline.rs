@@ -50,6 +50,8 @@ pub(crate) struct Timeline {
     pub(crate) lost: u64,
     /// Records that came too late.
     pub(crate) late: u64,
+    /// Time so far in which no switches were recorded, ns.
+    pub(crate) paused_ns: u64,
     /// Events of threads nobody announced.
     pub(crate) strangers: u64,
     /// Events that cannot follow what came before.
@@ -160,6 +162,8 @@ pub(crate) struct Wait {
     pub(crate) waker: Waker,
     /// The wait began before a gap in the records.
     pub(crate) resumed: bool,
+    /// It stands for waits that were not recorded, however many they were.
+    pub(crate) sketched: bool,
 }
 
 /// Who ended a wait.

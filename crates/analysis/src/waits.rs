@@ -61,6 +61,9 @@ impl Waits {
                     self.open.insert(thread.number, begun + span);
                     continue;
                 }
+                if wait.sketched {
+                    continue;
+                }
                 // The rest of a wait that a gap in the records cut in two.
                 if !(wait.resumed && waited.lengths.lengthen(span)) {
                     waited.lengths.push(begun + span);

@@ -103,7 +103,8 @@ pub(crate) struct RecordArgs {
     pub delay: Option<Duration>,
 
     /// What recording may cost, such as 2% of one CPU: stacks, samples and looks are
-    /// thinned for it, every switch is recorded all the same
+    /// thinned for it, and where that is not enough, switches are recorded for a part of
+    /// the time
     #[arg(long, value_name = "PERCENT", value_parser = parse_percent)]
     pub max_overhead: Option<u32>,
 

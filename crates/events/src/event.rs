@@ -430,4 +430,9 @@ pub enum Event {
         /// The thread.
         tid: Tid,
     },
+    /// To keep to a limit of cost, neither switches, nor wakeups, nor what is seen at them
+    /// is recorded from now on; births and ends of threads are.
+    Paused,
+    /// All of it is recorded again.
+    Resumed,
 }

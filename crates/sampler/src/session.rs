@@ -3,6 +3,7 @@
 
 mod header;
 mod newcomers;
+mod pauses;
 mod rein;
 mod rhythm;
 mod seeds;
@@ -30,6 +31,7 @@ use crate::sys::prefer;
 use crate::target::{Child, What, check, spawn, traced};
 use crate::{Error, arch, system_facts};
 pub(crate) use header::{begin_window, header};
+use pauses::Pauses;
 use rein::{Costs, Rein};
 pub(crate) use seeds::comm_of;
 use seeds::threads_of;
@@ -114,6 +116,7 @@ pub struct Session {
     upkeep: Upkeep,
     thinning: Thinning,
     rein: Option<Rein>,
+    pauses: Pauses,
     proc: Proc,
     child: Option<Child>,
     /// Until the window begins; then the tracker has it.
@@ -141,7 +144,8 @@ impl Session {
             check(&proc, pids)?;
             traced_by = traced(&proc, pids);
         }
-        let mut rings = Capture::open(facts, options.frequency, options.stack_bytes)?;
+        let may_pause = options.max_overhead.is_some();
+        let mut rings = Capture::open(facts, options.frequency, options.stack_bytes, may_pause)?;
         // Takes its time; nothing is recorded yet. Without frames there is no use for it.
         let kernel = match rings.is_of_tasks() {
             true => KernelCalls::default(),
@@ -176,6 +180,7 @@ impl Session {
             upkeep: Upkeep::default(),
             thinning: Thinning::default(),
             rein: None,
+            pauses: Pauses::default(),
             proc,
             child,
             kernel,
@@ -281,6 +286,9 @@ impl Session {
         let mut newcomers = vec![];
         let behind = batch.len() > BEHIND;
         for (count, (cpu, record)) in batch.drain(..).enumerate() {
+            if self.pauses.leave_out(&record) {
+                continue;
+            }
             newcomers.extend(self.newcomer(&record));
             self.continuity.see(cpu, &record, |tid| self.tracker.has(tid));
             self.tracker.record(cpu, record);
@@ -289,7 +297,9 @@ impl Session {
                 self.merge.make_room(&self.rings);
             }
         }
-        self.mend_continuity()?;
+        if !self.pauses.paused() {
+            self.mend_continuity()?;
+        }
         self.take_stacks_of(&newcomers)?;
         if self.tracker.copies_are_short() {
             self.rings.copy_more()?;
@@ -306,18 +316,25 @@ impl Session {
             self.tracker.read_scripts(round, || now().unwrap_or(u64::MAX));
         }
         self.keep_to_limit(round)?;
+        self.pause_or_resume(round)?;
         for (cpu, take) in self.thinning.round(round, self.tracker.take_waits()) {
             self.rings.take_stacks_on(cpu, take)?;
+        }
+        if self.pauses.are_on() {
+            return Ok(());
         }
         self.upkeep.round(&self.proc, &mut self.tracker)
     }
 
     fn costs(&self, time: u64) -> Costs {
-        Costs { time, ours: our_cpu_ns(), caused: self.merge.caused_ns }
+        let (caused, switches) = (self.merge.caused_ns, self.merge.switches_ns);
+        Costs { time, ours: our_cpu_ns(), caused, switches }
     }
 
     fn keep_to_limit(&mut self, now: u64) -> Result<(), Error> {
-        let Some(mut rein) = self.rein.take() else { return Ok(()) };
+        // Of a stretch alone, or of a pause, the cost is too high, or too low.
+        let whole = !self.pauses.are_on() || (self.pauses.paused() && self.pauses.is_over(now));
+        let Some(mut rein) = self.rein.take_if(|_| whole) else { return Ok(()) };
         let changed = rein.compare(self.costs(now));
         let step = rein.step();
         self.rein = Some(rein);
@@ -376,6 +393,7 @@ impl Session {
         self.merge.round(&self.rings, end, &mut batch);
         self.merge.finish(&mut batch);
         batch.retain(|(_, record)| record.time <= end);
+        batch.retain(|(_, record)| !self.pauses.leave_out(record));
         for (cpu, record) in batch {
             self.tracker.record(cpu, record);
         }

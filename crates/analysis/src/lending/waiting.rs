@@ -11,6 +11,8 @@ pub(super) struct Waiting {
     start: u64,
     known: u32,
     threads: FxHashMap<Tid, Thread>,
+    /// Since when switches are told.
+    told_since: u64,
 }
 
 #[derive(Debug)]
@@ -63,7 +65,7 @@ pub(super) enum Told {
 
 impl Waiting {
     pub(super) fn new(start: u64) -> Self {
-        Waiting { start, known: 0, threads: FxHashMap::default() }
+        Waiting { start, known: 0, threads: FxHashMap::default(), told_since: start }
     }
 
     /// What the next event tells.
@@ -91,6 +93,16 @@ impl Waiting {
             }
             // What waits for a CPU is not there to be looked at, and no part of the wait.
             Event::Awake { tid } => self.end(time, *tid, true).unwrap_or(Told::Nothing),
+            Event::Paused => {
+                // Those may end unheard that have not lasted for long.
+                let lasts = |wait: &Wait| wait.since < self.told_since;
+                self.threads.values_mut().for_each(|it| it.wait = it.wait.filter(lasts));
+                Told::Nothing
+            }
+            Event::Resumed => {
+                self.told_since = time;
+                Told::Nothing
+            }
             Event::SwitchIn { tid, .. } => self.end(time, *tid, false).unwrap_or(Told::Nothing),
             _ => Told::Nothing,
         }

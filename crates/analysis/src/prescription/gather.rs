@@ -269,9 +269,10 @@ impl Look<'_, '_> {
     }
 }
 
-/// A wait, and not the rest of one that a gap in the records cut in two.
+/// A wait, and not the rest of one that a gap in the records cut in two, nor what stands
+/// for many.
 fn begins(doing: Doing) -> bool {
-    matches!(doing, Doing::Blocked(wait) if !wait.resumed)
+    matches!(doing, Doing::Blocked(wait) if !wait.resumed && !wait.sketched)
 }
 
 /// What a program waits for when it starts, and not if it did just before.

@@ -8,6 +8,8 @@ use super::queues::Spare;
 use super::track::{Track, doing_after, newborn};
 use super::{Doing, GilSeen, Interval, Thread, Timeline, Waker};
 
+/// So much of what was told before a pause, ns, shows what is done in it.
+const PATTERN: u64 = 250_000_000;
 /// Intervals. What has less room is made anew.
 const WORTH_KEEPING: usize = 4096;
 
@@ -38,6 +40,14 @@ pub(crate) struct Builder {
     strangers: u64,
     contradictions: u64,
     spare: Vec<Spare>,
+    /// Wakeups are told.
+    hears: bool,
+    /// Since when switches are not told, if that is so now, and for how long they were not
+    /// before.
+    paused: Option<u64>,
+    paused_ns: u64,
+    /// Since when they were told before.
+    told_since: u64,
 }
 
 impl Builder {
@@ -62,6 +72,10 @@ impl Builder {
             strangers: 0,
             contradictions: 0,
             spare: Vec::new(),
+            hears: header.capabilities.wakeups,
+            paused: None,
+            paused_ns: 0,
+            told_since: start,
         }
     }
 
@@ -81,7 +95,9 @@ impl Builder {
             Event::Name { tid, name } => {
                 self.with(*tid, |track, _| track.rename(name.clone()));
             }
-            Event::Exit { tid } => self.with(*tid, |track, cpus| track.exit(time, cpus)),
+            Event::Exit { tid } => self.exit(time, *tid),
+            Event::Paused => self.pause(time),
+            Event::Resumed => self.resume(time),
             Event::Affinity { tid, cpus: set } => {
                 self.with(*tid, |track, cpus| {
                     let mask = cpus.mask(set.clone(), time);
@@ -145,6 +161,9 @@ impl Builder {
             }
             Event::LoopTurn { tid, turn } => {
                 self.with(*tid, |track, _| track.turn(time, turn.clone()));
+            }
+            Event::RunDelay { tid, delay_ns } if self.hears => {
+                self.with(*tid, |track, _| track.delayed_in_pause(*delay_ns));
             }
             Event::RunDelay { tid, delay_ns } => {
                 self.with(*tid, |track, _| track.delayed(time, *delay_ns));
@@ -218,6 +237,7 @@ impl Builder {
             usable_cpus: self.usable.len(),
             lost: self.lost,
             late: self.late,
+            paused_ns: self.paused_ns + self.paused.map_or(0, |since| end.saturating_sub(since)),
             strangers: self.strangers,
             contradictions: self.contradictions,
             spare: std::mem::take(&mut self.spare),
@@ -257,7 +277,37 @@ impl Builder {
         };
         self.latest.insert(tid, self.known);
         self.known = self.known.saturating_add(1);
-        self.live.insert(tid, Track::new(thread, doing, &mut self.cpus));
+        let mut track = Track::new(thread, doing, &mut self.cpus);
+        if self.paused.is_some() {
+            track.pause(time, time, &mut self.cpus);
+        }
+        self.live.insert(tid, track);
+    }
+
+    fn pause(&mut self, time: u64) {
+        self.paused.get_or_insert(time);
+        self.cpus.forget_own(time);
+        let since = self.told_since.max(time.saturating_sub(PATTERN));
+        for track in self.live.values_mut() {
+            track.pause(time, since.max(self.from), &mut self.cpus);
+        }
+    }
+
+    fn resume(&mut self, time: u64) {
+        let since = self.paused.take();
+        self.paused_ns += since.map_or(0, |since| time.saturating_sub(since));
+        self.told_since = time;
+        for track in self.live.values_mut() {
+            track.resume(time, &mut self.cpus);
+        }
+    }
+
+    fn exit(&mut self, time: u64, tid: Tid) {
+        self.with(tid, |track, cpus| track.exit(time, cpus));
+        if self.paused.is_some() {
+            // Its last switch is not told.
+            self.leave(tid, time);
+        }
     }
 
     fn leave(&mut self, tid: Tid, time: u64) {

@@ -13,6 +13,9 @@ use super::{Doing, Interval, Queue, Thread, Timeline};
 /// so because others had it.
 const LONGEST_WAY: u64 = 200_000;
 
+/// Of the time of all CPUs, so much is all of it.
+const NEARLY_ALL: f64 = 0.9;
+
 /// What the cuts between segments left of the kernel's counts.
 #[derive(Debug, Default)]
 pub(super) struct Delays {
@@ -32,6 +35,7 @@ struct Open {
 impl Delays {
     /// Moves the kernel's time in the run queue out of the waits of the next segment.
     pub(super) fn split_waits(&mut self, timeline: &mut Timeline) {
+        let held = timeline.holds_all();
         for thread in &mut timeline.threads {
             let birth = thread.born.then_some(Open { reading: (thread.start, 0), told: 0 });
             let mut open = self.open.remove(&thread.number).or(birth);
@@ -48,8 +52,18 @@ impl Delays {
                 self.open.insert(thread.number, Open { told, ..open });
             }
             judge_told(thread);
-            insert(thread, &moved);
+            insert(thread, &moved, held);
         }
+    }
+}
+
+impl Timeline {
+    /// Whether the target had nearly all there is of the CPUs it may use.
+    fn holds_all(&self) -> bool {
+        let whole = self.start..self.end;
+        let ran: u64 = self.threads.iter().map(|thread| thread.on_cpu(&whole)).sum();
+        let all = self.duration().saturating_mul(self.usable_cpus as u64);
+        ran as f64 >= all as f64 * NEARLY_ALL
     }
 }
 
@@ -98,8 +112,9 @@ fn judge_told(thread: &mut Thread) {
     }
 }
 
-/// Ends each wait by what was moved out of it, and the run queue follows.
-fn insert(thread: &mut Thread, moved: &[u64]) {
+/// Ends each wait by what was moved out of it, and the run queue follows. What stands for
+/// many waits tells nothing of their lengths; the target itself had the CPUs if it `held` all.
+fn insert(thread: &mut Thread, moved: &[u64], held: bool) {
     if moved.iter().all(|moved| *moved == 0) {
         return;
     }
@@ -111,8 +126,10 @@ fn insert(thread: &mut Thread, moved: &[u64]) {
             intervals.push(*interval);
         }
         if moved[index] > 0 {
-            let neighbours = if moved[index] > LONGEST_WAY { moved[index] } else { 0 };
-            let queue = Queue { saturated: 0, neighbours };
+            let sketched = matches!(interval.doing, Doing::Blocked(wait) if wait.sketched);
+            let long = moved[index] > LONGEST_WAY && !sketched;
+            let part = |of: bool| if of { moved[index] } else { 0 };
+            let queue = Queue { saturated: part(sketched && held), neighbours: part(long) };
             let doing = Doing::Runq { preempted: false, queue };
             intervals.push(Interval { start, doing, stack: interval.stack });
         }

@@ -93,6 +93,13 @@ impl Occupancy {
         }
     }
 
+    /// From `at` on nobody knows which CPUs the target has.
+    pub(super) fn forget_own(&mut self, at: u64) {
+        let own = self.holders.iter().filter(|(_, holder)| **holder == Holder::Own);
+        let own: Vec<Cpu> = own.map(|(cpu, _)| *cpu).collect();
+        own.into_iter().for_each(|cpu| self.set(cpu, Holder::NotKnown, at));
+    }
+
     /// The account for threads that may run on `set`.
     pub(super) fn mask(&mut self, set: CpuSet, at: u64) -> MaskId {
         if let Some(known) = self.masks.iter().position(|mask| mask.set == set) {

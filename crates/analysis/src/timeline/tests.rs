@@ -3,6 +3,7 @@
 
 mod counts;
 mod laws;
+mod paused;
 mod polled;
 mod segments;
 mod unheard;

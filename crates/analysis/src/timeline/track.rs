@@ -2,6 +2,7 @@
 //! event contradicts is unknown, not guessed.
 
 mod limits;
+mod pauses;
 mod polled;
 
 use whyslow_events::{Cpu, LoopTurn, Off, SiteId, StackId};
@@ -10,6 +11,7 @@ use super::counts::Counted;
 use super::occupancy::{MaskId, Occupancy};
 use super::{Doing, GilSeen, Interval, Queue, Sample, Thread, Turn, Wait, Waker};
 use limits::Pending;
+use pauses::{Next, Pausing};
 use polled::Polling;
 
 /// A waker on another CPU can be faster than the switch it answers. An older
@@ -46,6 +48,7 @@ pub(super) struct Track {
     polling: Polling,
     /// Of the wait it was last seen in.
     limit: Option<Pending>,
+    pausing: Pausing,
 }
 
 impl Track {
@@ -67,6 +70,7 @@ impl Track {
             contradictions: 0,
             polling: Polling::default(),
             limit: None,
+            pausing: Pausing::default(),
         }
     }
 
@@ -96,6 +100,7 @@ impl Track {
 
     pub(super) fn switch_in(&mut self, time: u64, cpu: Cpu, cpus: &mut Occupancy) {
         let at = self.seen(time);
+        self.end_pause(at, Next::Arrives, cpus);
         self.ended_before(at);
         match self.doing {
             Doing::OnCpu { .. } => self.doubt(at, cpus),
@@ -118,6 +123,7 @@ impl Track {
         cpus: &mut Occupancy,
     ) {
         let at = self.seen(time);
+        self.end_pause(at, Next::Ran, cpus);
         match self.doing {
             Doing::OnCpu { .. } | Doing::Unknown => self.close(at, cpus),
             Doing::Undetermined => {
@@ -142,6 +148,8 @@ impl Track {
 
     pub(super) fn wakeup(&mut self, time: u64, waker: Waker, cpus: &mut Occupancy) {
         let at = self.seen(time);
+        self.pausing.hears = true;
+        self.end_pause(at, Next::Woken, cpus);
         // A second wakeup: the one that came ahead was for something else.
         if let Some(wait) = self.raced.take() {
             self.doing = Doing::Blocked(wait);
@@ -164,7 +172,9 @@ impl Track {
         if let Some(wait) = self.raced.take() {
             self.doing = Doing::Blocked(Wait { waker: Waker::Unseen, ..wait });
         }
-        if let Doing::Blocked(wait) = &mut self.doing {
+        if self.pausing.is_untold() {
+            self.look_in_pause(site, stack);
+        } else if let Doing::Blocked(wait) = &mut self.doing {
             wait.site = Some(site);
             self.stack = stack.or(self.stack);
         }
@@ -173,7 +183,7 @@ impl Track {
     /// A look found it ready to run: whoever ended its wait did so before.
     pub(super) fn awake(&mut self, time: u64, cpus: &mut Occupancy) {
         let at = self.seen(time);
-        if matches!(self.doing, Doing::Blocked(_)) {
+        if matches!(self.doing, Doing::Blocked(_)) && !self.pausing.is_untold() {
             self.ended_before(at);
             self.close(at, cpus);
             self.doing = WAKING;
@@ -196,12 +206,15 @@ impl Track {
         cpus: &mut Occupancy,
     ) {
         let at = self.seen(time);
-        match self.doing {
-            Doing::OnCpu { .. } | Doing::Undetermined => {}
-            _ => self.doubt(at, cpus),
+        if !self.pausing.is_on() {
+            self.end_pause(at, Next::Ran, cpus);
+            match self.doing {
+                Doing::OnCpu { .. } | Doing::Undetermined => {}
+                _ => self.doubt(at, cpus),
+            }
+            self.doing = RUNNING;
+            self.cpu = Some(cpu);
         }
-        self.doing = RUNNING;
-        self.cpu = Some(cpu);
         self.thread.samples.push(Sample { time: at, stack, kernel });
     }
 
@@ -218,6 +231,7 @@ impl Track {
     pub(super) fn exit(&mut self, time: u64, cpus: &mut Occupancy) {
         let before = self.last;
         let at = self.seen(time);
+        self.end_pause(at, Next::Ran, cpus);
         if self.polling.sampling.looks > 0 && matches!(self.doing, Doing::OnCpu { .. }) {
             // Nobody saw how long it went on.
             self.close(before, cpus);
@@ -227,6 +241,9 @@ impl Track {
     }
 
     pub(super) fn counted(&mut self, time: u64, cpu_ns: u64) {
+        if self.count_in_pause(cpu_ns) {
+            return;
+        }
         let off = matches!(self.doing, Doing::Blocked(_) | Doing::Stopped | Doing::Runq { .. });
         self.thread.readings.push(Counted { time, cpu_ns, running: !off });
     }
@@ -248,7 +265,7 @@ impl Track {
     /// on another CPU cannot have left it unseen; what the others did, and
     /// whether they still do it, the next event tells.
     pub(super) fn lost(&mut self, cpu: Cpu, since: u64, time: u64, cpus: &mut Occupancy) {
-        if self.cpu.is_some_and(|own| own != cpu) {
+        if self.cpu.is_some_and(|own| own != cpu) || self.pausing.is_untold() {
             return;
         }
         let at = self.seen(time);
@@ -274,6 +291,7 @@ impl Track {
         // Still to be found out.
         let raced = self.raced.take();
         let at = self.exited.unwrap_or(at).min(at).max(self.since);
+        self.cut_pause(at, cpus);
         self.go_on_unseen(at);
         let open = self.since < at;
         self.close(at, cpus);
@@ -303,11 +321,14 @@ impl Track {
     /// The thread, its last interval closed at `end` or at its exit.
     pub(super) fn finish(mut self, end: u64, cpus: &mut Occupancy) -> Thread {
         let end = end.max(self.last);
+        self.cut_pause(end, cpus);
         self.go_on_unseen(end);
         self.close(end, cpus);
         self.thread.sampling = self.polling.sampling;
         if self.thread.sampling.looks > 0 {
             self.even_out();
+        }
+        if self.thread.sampling.looks > 0 || self.pausing.was_on() {
             self.lend_back();
         }
         let end = self.exited.unwrap_or(self.since).max(self.thread.start);
@@ -344,6 +365,8 @@ impl Track {
             let neighbours = (totals.neighbours - self.mark.neighbours).min(span - saturated);
             *queue = Queue { saturated, neighbours };
         }
+        self.pausing
+            .see(Interval { start: self.since, doing: self.doing, stack: self.stack }, span);
         if let Some(wait) = self.raced.take() {
             self.push(Doing::Blocked(wait));
         }
@@ -370,7 +393,7 @@ pub(super) fn doing_after(off: Off) -> Doing {
     match off {
         Off::Preempted => PREEMPTED,
         Off::Blocked { site, .. } => {
-            Doing::Blocked(Wait { site, waker: Waker::Unseen, resumed: false })
+            Doing::Blocked(Wait { site, waker: Waker::Unseen, resumed: false, sketched: false })
         }
         Off::Stopped => Doing::Stopped,
         Off::Dead => Doing::Unknown,

@@ -29,7 +29,7 @@ const LISTINGS: usize = 16;
 impl Capture {
     /// Opens the events of the whole machine or, where the host refuses them,
     /// gets ready for those of the target's threads: a clock at `frequency` a
-    /// second, with up to `stack_bytes` of user stack.
+    /// second, with up to `stack_bytes` of user stack. Recording `may_pause`.
     ///
     /// # Errors
     /// When the host refuses both, or something else is wrong.
@@ -37,6 +37,7 @@ impl Capture {
         facts: SystemFacts,
         frequency: u32,
         stack_bytes: u32,
+        may_pause: bool,
     ) -> Result<Capture, Error> {
         let machine = if !arch::IS_KNOWN {
             Err(Error::Architecture)
@@ -48,8 +49,9 @@ impl Capture {
         match machine {
             Ok(rings) => Ok(Capture::Machine(rings)),
             Err(refused) if refused.is_refusal() => {
-                TaskRings::open(facts, frequency, stack_bytes, &refused)
-                    .map(|rings| Capture::Tasks(Box::new(rings)))
+                let mut rings = TaskRings::open(facts, frequency, stack_bytes, &refused)?;
+                rings.may_pause = may_pause;
+                Ok(Capture::Tasks(Box::new(rings)))
             }
             Err(error) => Err(error),
         }
@@ -148,6 +150,25 @@ impl Capture {
         match self {
             Capture::Machine(rings) => rings.disable(),
             Capture::Tasks(rings) => rings.disable(),
+        }
+    }
+
+    /// Whether recording can pause.
+    pub(crate) fn can_pause(&self) -> bool {
+        match self {
+            Capture::Machine(_) => true,
+            Capture::Tasks(rings) => rings.may_pause,
+        }
+    }
+
+    /// Records no switches, nor what is seen at them, from now on, or does so again.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub(crate) fn pause(&self, pauses: bool) -> Result<(), Error> {
+        match self {
+            Capture::Machine(rings) => rings.pause(pauses),
+            Capture::Tasks(rings) => rings.pause(pauses),
         }
     }
 

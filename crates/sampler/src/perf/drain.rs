@@ -32,6 +32,8 @@ pub(crate) struct Merge {
     /// What it took the kernel to write them where they happened, ns, by measures
     /// of what each sort costs.
     pub(crate) caused_ns: u64,
+    /// What the records of switches alone took the kernel and us, ns, by the same.
+    pub(crate) switches_ns: u64,
 }
 
 impl Merge {
@@ -63,7 +65,11 @@ impl Merge {
                 self.read += 1;
                 if let Some(mut record) = record::parse_of(raw.as_raw().as_bytes(), kind_of, ours) {
                     let time = record.time;
-                    self.caused_ns += cost_of(&record.body);
+                    let cost = cost_of(&record.body);
+                    self.caused_ns += cost;
+                    if record.is_of_switch() && !matches!(record.body, Body::Stack { .. }) {
+                        self.switches_ns += cost + TO_READ;
+                    }
                     self.delay.correct(cpu, &mut record, self.given);
                     self.take(cpu, record);
                     taken += 1;
@@ -81,6 +87,12 @@ impl Merge {
     /// Nobody recorded what happened on a CPU for a while, up to `now`.
     pub(crate) fn note_loss(&mut self, cpu: u32, now: u64) {
         self.take(cpu, Record { time: now, tid: 0, body: Body::Lost { records: 1 } });
+    }
+
+    /// Recording pauses at `now`, or goes on.
+    pub(crate) fn note_pause(&mut self, now: u64, pauses: bool) {
+        let body = if pauses { Body::Paused } else { Body::Resumed };
+        self.take(0, Record { time: now, tid: 0, body });
     }
 
     /// The threads that were born in the records that wait for their turn.
@@ -128,6 +140,9 @@ impl Merge {
         self.given = self.given.max(before);
     }
 }
+
+/// What it takes us to read a record of a switch and to make of it what is recorded, ns.
+const TO_READ: u64 = 300;
 
 /// What a record takes of the CPU on which it is written, ns. The stack is what is
 /// dear: copied, and followed in the kernel.

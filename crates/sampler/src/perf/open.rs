@@ -289,6 +289,22 @@ impl Rings {
         self.each(|counter| counter.disable(), "disable an event")
     }
 
+    /// Records switches, wakeups and stacks no more, or again; the clocks go on.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub(crate) fn pause(&self, pauses: bool) -> Result<(), Error> {
+        for events in self.cpus.iter().filter(|events| !events.is_off) {
+            let stacks = events.takes_stacks.then_some(&events.stacks);
+            let counters = [&events.switch, &events.waking].into_iter().chain(stacks);
+            for counter in counters.chain(&events.switches) {
+                let done = if pauses { counter.disable() } else { counter.enable() };
+                done.map_err(event_error("pause an event", events.cpu))?;
+            }
+        }
+        Ok(())
+    }
+
     fn each(
         &self,
         act: impl Fn(&Counter) -> io::Result<()>,

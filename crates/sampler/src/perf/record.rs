@@ -48,6 +48,17 @@ pub struct Record {
     pub body: Body,
 }
 
+impl Record {
+    /// Whether it is about a switch: there is none of these while recording pauses.
+    pub(crate) fn is_of_switch(&self) -> bool {
+        use Body::{Stack, Switch, SwitchedIn, SwitchedOut, Waking};
+        matches!(
+            self.body,
+            Switch { .. } | Waking { .. } | Stack { .. } | SwitchedIn | SwitchedOut { .. }
+        )
+    }
+}
+
 /// What unwinding needs: the user half of a thread at an instant.
 #[derive(Clone, Debug, PartialEq)]
 pub struct UserStack {
@@ -149,6 +160,10 @@ pub enum Body {
     },
     /// The sampling clock was held back.
     Throttled,
+    /// By the recorder: switches and what belongs to them are recorded no more.
+    Paused,
+    /// They are again.
+    Resumed,
     /// Nothing we asked for.
     Other,
 }

@@ -50,6 +50,10 @@ struct Ring {
 pub(crate) struct TaskRings {
     rings: Vec<Ring>,
     events: Vec<Counter>,
+    /// Where recording may pause, those that tell of births and ends, and do so all the time.
+    lives: Vec<Counter>,
+    /// There is one for each of the others.
+    pub(super) may_pause: bool,
     kinds: FxHashMap<u64, Kind>,
     opts: Opts,
     /// Blocked threads can be looked at.
@@ -84,6 +88,8 @@ impl TaskRings {
         Ok(TaskRings {
             rings,
             events: vec![],
+            lives: vec![],
+            may_pause: false,
             kinds: FxHashMap::default(),
             opts: event_opts(frequency, stack_bytes),
             can_look: true,
@@ -98,30 +104,47 @@ impl TaskRings {
     /// When there are too many, or they are not ours to look at.
     pub(crate) fn follow(&mut self, tids: &[u32]) -> Result<(), Error> {
         let wanted = (self.events.len() + tids.len() * self.rings.len()) as u64;
+        self.may_pause = self.may_pause && allow_files(2 * wanted).is_ok();
         allow_files(wanted)?;
+        let rest = if self.may_pause { ExtraRecord::default() } else { lives() };
+        self.opts.extra_record = ExtraRecord { ctx_switch: true, ..rest };
+        if self.may_pause {
+            tids.iter().try_for_each(|tid| self.tell_of_life(*tid))?;
+        }
         tids.iter().try_for_each(|tid| self.follow_one(*tid))
     }
 
     fn follow_one(&mut self, tid: u32) -> Result<(), Error> {
         for ring in &self.rings {
-            let cpu = ring.cpu;
-            let target = (Proc(tid), Cpu(cpu));
-            let event = match Counter::new(Software::CpuClock, target, &self.opts) {
-                Ok(event) => event,
-                Err(error) if errno_of(&error) == Errno::ESRCH => return Ok(()),
-                Err(error) => {
-                    let errno = errno_of(&error);
-                    let remedy = open_event_remedy(errno);
-                    return Err(Error::OpenEvent { event: "a thread's clock", cpu, errno, remedy });
-                }
+            let Some(event) = open(Software::CpuClock, tid, ring, &self.opts)? else {
+                return Ok(());
             };
-            redirect(event.file(), ring.holder.file())
-                .map_err(|errno| redirect_error(cpu, errno))?;
-            let id = event.id().map_err(event_error("ask for the id of an event", cpu))?;
+            let id = event.id().map_err(event_error("ask for the id of an event", ring.cpu))?;
             self.kinds.insert(id, Kind::Clock);
             self.events.push(event);
         }
         Ok(())
+    }
+
+    /// Has an event of its own tell of the birth and end of a thread, and of what it starts.
+    fn tell_of_life(&mut self, tid: u32) -> Result<(), Error> {
+        let opts = lives_opts();
+        for ring in &self.rings {
+            let Some(event) = open(Software::Dummy, tid, ring, &opts)? else { break };
+            let id = event.id().map_err(event_error("ask for the id of an event", ring.cpu))?;
+            self.kinds.insert(id, Kind::SideRecords);
+            self.lives.push(event);
+        }
+        Ok(())
+    }
+
+    /// Records switches no more, nor clocks, or again. Births and ends are told all the time.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub(super) fn pause(&self, pauses: bool) -> Result<(), Error> {
+        let turn = |event: &Counter| if pauses { event.disable() } else { event.enable() };
+        self.events.iter().try_for_each(turn).map_err(event_error("pause an event", 0))
     }
 
     /// Blocked threads do not tell what they wait for.
@@ -143,7 +166,7 @@ impl TaskRings {
     /// When the kernel refuses.
     pub(super) fn disable(&self) -> Result<(), Error> {
         let disable = |event: &Counter| event.disable().map_err(event_error("disable an event", 0));
-        self.events.iter().try_for_each(disable)
+        self.events.iter().chain(&self.lives).try_for_each(disable)
     }
 
     /// The files of the rings.
@@ -159,6 +182,24 @@ impl TaskRings {
     /// What the event with this id records.
     pub(super) fn kind(&self, id: u64) -> Option<Kind> {
         self.kinds.get(&id).copied()
+    }
+}
+
+/// An event of a thread on the CPU of a ring; `None` when the thread has ended.
+fn open(event: Software, tid: u32, ring: &Ring, opts: &Opts) -> Result<Option<Counter>, Error> {
+    let cpu = ring.cpu;
+    match Counter::new(event, (Proc(tid), Cpu(cpu)), opts) {
+        Ok(event) => {
+            redirect(event.file(), ring.holder.file())
+                .map_err(|errno| redirect_error(cpu, errno))?;
+            Ok(Some(event))
+        }
+        Err(error) if errno_of(&error) == Errno::ESRCH => Ok(None),
+        Err(error) => {
+            let errno = errno_of(&error);
+            let remedy = open_event_remedy(errno);
+            Err(Error::OpenEvent { event: "a thread's clock", cpu, errno, remedy })
+        }
     }
 }
 
@@ -242,18 +283,29 @@ pub(super) fn event_opts(frequency: u32, stack_bytes: u32) -> Opts {
         enable: true,
         sample_on: SampleOn::Freq(frequency.into()),
         sample_format: SampleFormat { call_chain: Some(chain), ..user_stack(stack_bytes) },
-        extra_record: ExtraRecord {
-            task: true,
-            comm: true,
-            ctx_switch: true,
-            mmap: Mmap {
-                code: true,
-                data: false,
-                ext: Some(perf_event_open::config::UseBuildId(false)),
-            },
-            ..ExtraRecord::default()
-        },
+        extra_record: ExtraRecord { ctx_switch: true, ..lives() },
         ..common_opts()
+    }
+}
+
+/// What an event tells that hears of no switches.
+fn lives_opts() -> Opts {
+    Opts {
+        exclude: user_code(),
+        inherit: Some(Inherit::NewChild),
+        enable: true,
+        extra_record: lives(),
+        ..common_opts()
+    }
+}
+
+fn lives() -> ExtraRecord {
+    let ext = Some(perf_event_open::config::UseBuildId(false));
+    ExtraRecord {
+        task: true,
+        comm: true,
+        mmap: Mmap { code: true, data: false, ext },
+        ..ExtraRecord::default()
     }
 }
 

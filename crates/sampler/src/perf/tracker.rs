@@ -12,6 +12,7 @@ mod glances;
 mod leaving;
 mod looks;
 mod newborn;
+mod pauses;
 pub(crate) mod precise;
 mod preempted;
 mod processes;
@@ -39,6 +40,7 @@ use chains::{Beyond, Copies, Places, Reach, Taken, Unwinding};
 use gil::Gils;
 use glances::{Glances, Looked};
 use looks::Looks;
+use pauses::Pauses;
 use preempted::{Preempted, Stood};
 use repeats::Repeats;
 use scripts::{Lately, Scripts};
@@ -186,6 +188,7 @@ pub(crate) struct Tracker {
     unheard: u32,
     awaited: Option<Tid>,
     ticks: Option<Ticks>,
+    pauses: Pauses,
     events: Vec<Timed>,
     now: u64,
 }
@@ -218,6 +221,7 @@ impl Tracker {
             unheard: 0,
             awaited: None,
             ticks: None,
+            pauses: Pauses::default(),
             events: vec![],
             now: start,
         }
@@ -285,6 +289,8 @@ impl Tracker {
                 self.emit(time, Event::Lost { cpu: Cpu(cpu), since: Ns(since), records });
             }
             Body::Throttled => self.emit(time, Event::Throttled { cpu: Cpu(cpu) }),
+            Body::Paused => self.pause(time),
+            Body::Resumed => self.resume_recording(time),
             Body::Other => {}
             // What follows is about time, and time begins with the window.
             body if time < self.start => self.before_window(time, cpu, by, &body),
@@ -302,7 +308,10 @@ impl Tracker {
             Body::SwitchedIn => self.switched_in(time, cpu, by),
             Body::SwitchedOut { preempted } => self.switched_out(time, cpu, by, preempted),
             Body::Waking { woken, interrupt } => self.waking(time, Tid(woken), by, interrupt),
-            Body::Exit { tid } => self.ended(time, Tid(tid)),
+            Body::Exit { tid } => {
+                self.ended(time, Tid(tid));
+                self.end_in_pause(Tid(tid));
+            }
         }
     }
 

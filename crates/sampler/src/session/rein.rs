@@ -1,21 +1,31 @@
 //! What recording may cost. When it costs more, detail is thinned step by step: the
-//! stacks of waits, the samples, the looks from outside. Every switch is recorded
-//! all the same, so that the ledger stays exact; what that costs is the least
-//! there is.
+//! stacks of waits, the samples, the looks from outside. Where the switches alone cost
+//! more, they are recorded for a part of the time only, which is halved step by step.
 
 use whyslow_events::Thinned;
 
 /// How often costs are compared, ns.
 const COMPARED: u64 = 200_000_000;
+/// The same, ns, where switches alone cost so many times too much that nothing else is to
+/// be tried first.
+const SOON: u64 = 20_000_000;
+const TOO_MUCH: u64 = 2;
 /// Each step halves the detail; at the last no stacks of waits are taken at all.
 pub(super) const LAST_STEP: u32 = 6;
+/// The steps beyond halve the time in which switches are recorded, as often at most.
+const MOST_HALVINGS: u32 = 9;
 /// Rounds are doubled so often at most.
 const LONGEST: u32 = 3;
+/// Switches are left out where they cost more than one part in so many.
+const HARDLY: u64 = 8;
 /// Detail comes back when the cost is below this part of the limit: with twice
 /// the detail it is below the limit yet. What was spent above it before is saved first.
 const EASY: u64 = 3;
 /// As far as it can be saved in so long, ns.
 const MEMORY: u64 = 10_000_000_000;
+/// Who owes what may be spent in so long, ns, and can leave out switches, spends half of
+/// it until that is saved.
+const DEEP: u64 = 500_000_000;
 const MILLION: u64 = 1_000_000;
 
 /// Keeps costs below a limit.
@@ -40,6 +50,8 @@ pub(super) struct Costs {
     pub(super) ours: u64,
     /// What the kernel did for us in others, estimated.
     pub(super) caused: u64,
+    /// Of both, what the records of switches are the reason of; estimated.
+    pub(super) switches: u64,
 }
 
 #[derive(Debug, Default)]
@@ -53,8 +65,16 @@ impl Costs {
         (self.ours + self.caused).saturating_sub(before.ours + before.caused)
     }
 
+    /// In millionths of one CPU.
     fn since(self, before: Costs) -> u64 {
-        let spent = self.spent(before);
+        self.rate(before, self.spent(before))
+    }
+
+    fn of_switches_since(self, before: Costs) -> u64 {
+        self.rate(before, self.switches.saturating_sub(before.switches))
+    }
+
+    fn rate(self, before: Costs, spent: u64) -> u64 {
         spent.saturating_mul(MILLION) / self.time.saturating_sub(before.time).max(1)
     }
 }
@@ -66,40 +86,59 @@ impl Rein {
         Rein { limit: limit.into(), step: 0, rounds: 0, debt: 0, begun: now, compared: now, kept }
     }
 
+    /// In millionths of one CPU.
+    pub(super) fn limit(&self) -> u64 {
+        self.limit
+    }
+
     /// How often detail is to be halved.
     pub(super) fn step(&self) -> u32 {
-        self.step
+        self.step.min(LAST_STEP)
+    }
+
+    /// How often the time is to be halved in which switches are recorded.
+    pub(super) fn halvings(&self) -> u32 {
+        self.step - self.step()
     }
 
     /// How often the time between two rounds is to be doubled: what is read in a round costs
     /// less than the round.
     pub(super) fn longer(&self) -> u32 {
-        self.step.min(LONGEST)
+        self.step().min(LONGEST)
     }
 
     /// Whether this is a round in which to look at threads from outside, of those that are
     /// as far apart as said.
     pub(super) fn looks(&mut self) -> bool {
         self.rounds += 1;
-        self.rounds.is_multiple_of(1 << (self.step - self.longer()))
+        self.rounds.is_multiple_of(1 << (self.step() - self.longer()))
     }
 
     /// Compares costs with the limit, now and then; whether the step is another.
     pub(super) fn compare(&mut self, now: Costs) -> bool {
-        if now.time.saturating_sub(self.compared.time) < COMPARED {
+        let passed = now.time.saturating_sub(self.compared.time);
+        let of_switches = now.of_switches_since(self.compared);
+        let at_once = passed >= SOON && of_switches > TOO_MUCH * self.limit;
+        if passed < COMPARED && !(at_once && self.step <= LAST_STEP) {
             return false;
         }
         self.keep(now);
         let cost = now.since(self.compared);
         let allowed = |time: u64| self.limit * time / MILLION;
-        let spent = (self.debt + now.spent(self.compared))
-            .saturating_sub(allowed(now.time.saturating_sub(self.compared.time)));
+        let spent = (self.debt + now.spent(self.compared)).saturating_sub(allowed(passed));
         self.debt = spent.min(allowed(MEMORY));
         self.compared = now;
         let before = self.step;
-        if cost > self.limit {
-            let halvings = (cost / self.limit.max(1)).ilog2() + 1;
-            self.step = (self.step + halvings).min(LAST_STEP);
+        let halvings = |cost: u64, limit: u64| (cost / limit.max(1)).ilog2() + 1;
+        let pauses = self.step > LAST_STEP;
+        let aim = if pauses && self.debt > allowed(DEEP) { self.limit / 2 } else { self.limit };
+        if !pauses && of_switches > self.limit {
+            self.step = LAST_STEP + halvings(of_switches, self.limit);
+        } else if cost > aim {
+            // What else there is does not get less with the switches.
+            let helps = self.step >= LAST_STEP && of_switches > cost / HARDLY;
+            let most = if helps { LAST_STEP + MOST_HALVINGS } else { self.step.max(LAST_STEP) };
+            self.step = (self.step + halvings(cost, aim)).min(most);
         } else if cost < self.limit / EASY && self.debt == 0 {
             self.step = self.step.saturating_sub(1);
         }
@@ -108,7 +147,7 @@ impl Rein {
 
     fn keep(&mut self, now: Costs) {
         let passed = now.time.saturating_sub(self.compared.time);
-        self.kept.others += passed >> self.step;
+        self.kept.others += passed >> self.step();
         self.kept.stacks += if self.step < LAST_STEP { passed >> self.step } else { 0 };
     }
 
@@ -172,10 +211,38 @@ mod tests {
         assert!((0..10).all(|_| rein.looks()));
     }
 
+    /// The same with switches that cost so many per cent where all are recorded.
+    fn with_switches(seconds: u64, switches: u64) -> (Rein, Costs) {
+        let mut now = Costs::default();
+        let mut rein = Rein::new(2 * PERCENT, now);
+        for _ in 0..seconds * 50 {
+            now.time += SOON;
+            let cost = (SOON * switches / 100) >> rein.halvings();
+            now.ours += cost / 2;
+            now.caused += cost / 2;
+            now.switches += cost;
+            rein.compare(now);
+        }
+        (rein, now)
+    }
+
     #[test]
-    fn what_switches_alone_cost_is_not_to_be_saved() {
+    fn where_nothing_else_helps_switches_are_left_out_at_once_and_no_more_than_need_be() {
+        let (rein, now) = with_switches(1, 60);
+        // Five times is enough, and once more makes up for the beginning.
+        assert_eq!((rein.step(), rein.halvings()), (LAST_STEP, 6));
+        assert!(now.ours + now.caused < 60 * SOON / 100 + 1_000_000_000 / 50);
+        let (mut rein, now) = with_switches(60, 60);
+        let said = rein.said(now);
+        assert!(said.cost <= said.limit && said.stacks < 50_000, "{said:?}");
+        let (rein, _) = with_switches(60, 1);
+        assert_eq!((rein.step(), rein.halvings()), (0, 0));
+    }
+
+    #[test]
+    fn what_does_not_come_from_switches_is_no_reason_to_leave_them_out() {
         let (mut rein, now) = after(60, 5, 6);
-        assert_eq!(rein.step(), LAST_STEP);
+        assert_eq!((rein.step(), rein.halvings()), (LAST_STEP, 0));
         let said = rein.said(now);
         assert!(said.cost > said.limit && said.stacks < 50_000, "{said:?}");
         assert_eq!((0..640 >> rein.longer()).filter(|_| rein.looks()).count(), 10);

@@ -33,7 +33,12 @@ impl Session {
     pub(super) fn wait_for_records(&self, stop: &Stop, left_ns: u64) -> Result<(), Error> {
         let rings = self.rings.files().map(AsFd::as_fd);
         let ends = self.child.iter().filter_map(Child::end);
-        let timeout = self.round()?.min(Duration::from_nanos(left_ns));
+        let round = match self.pauses.left(now()?) {
+            u64::MAX => self.round()?,
+            left if self.pauses.paused() => Duration::from_nanos(left),
+            left => self.round()?.min(Duration::from_nanos(left)),
+        };
+        let timeout = round.min(Duration::from_nanos(left_ns));
         stop.wait(rings.chain(ends), timeout, "wait for records")
     }
 

@@ -21,6 +21,8 @@ const GROWN: u64 = 250_000_000;
 /// Threads and processes read each time at most.
 const THREADS: usize = 64;
 const PROCESSES: usize = 16;
+/// Of these in a pause, such as have not moved in the stretch before.
+const RESTING: usize = 16;
 /// How often a count is read that changes meanwhile.
 const TRIES: usize = 3;
 
@@ -41,6 +43,11 @@ pub(super) struct Upkeep {
     counted_before: HashMap<Tid, Counted>,
     /// Threads whose affinity was read.
     placed: HashSet<Tid>,
+    /// What was counted of each thread at the end of the last pause in which it was read.
+    in_pauses: HashMap<Tid, u64>,
+    /// Those that had run since then, and those that had not.
+    moved: Vec<Tid>,
+    resting: HashSet<Tid>,
 }
 
 impl Upkeep {
@@ -116,19 +123,36 @@ impl Upkeep {
         Ok(())
     }
 
+    /// The threads that were counted in a pause, and have run since they were before.
+    pub(super) fn take_moved(&mut self) -> Vec<Tid> {
+        std::mem::take(&mut self.moved)
+    }
+
     /// Reads threads that have moved since they were read, each in its turn, and
     /// then others whose affinity is not known.
     fn read_threads(&mut self, proc: &Proc, tracker: &mut Tracker, due: u64) -> Result<(), Error> {
+        let paused = tracker.paused();
         let moved = |tid: Tid| match (self.read.get(&tid), tracker.rests_since(tid)) {
+            // It may have run unheard, but had not when it was counted last.
+            (Some(read), _) if paused && self.resting.contains(&tid) => {
+                tracker.ran_since(tid, *read)
+            }
             (Some(read), Some(since)) => since > *read,
             _ => true,
         };
-        let (mut threads, rest): (Vec<_>, Vec<_>) =
+        let (mut threads, mut rest): (Vec<_>, Vec<_>) =
             tracker.threads().partition(|(tid, _)| moved(*tid));
         let turn = if self.turn < threads.len() { self.turn } else { 0 };
         self.turn = turn + THREADS;
         threads.drain(..turn);
-        threads.extend(rest.into_iter().filter(|(tid, _)| !self.placed.contains(tid)));
+        if paused {
+            // Those may have moved, too, each in its turn.
+            rest.sort_unstable_by_key(|(tid, _)| self.read.get(tid).copied());
+            threads.truncate(THREADS - RESTING);
+        } else {
+            rest.retain(|(tid, _)| !self.placed.contains(tid));
+        }
+        threads.extend(rest);
         for (tid, pid) in threads.into_iter().take(THREADS) {
             if let Some(cpus) = affinity(tid.0) {
                 tracker.affinity(tid, cpus, now()?);
@@ -140,6 +164,8 @@ impl Upkeep {
         if self.read.len().max(self.placed.len()) > 2 * tracker.threads().len() {
             self.read.retain(|tid, _| tracker.lives(*tid));
             self.placed.retain(|tid| tracker.lives(*tid));
+            self.in_pauses.retain(|tid, _| tracker.lives(*tid));
+            self.resting.retain(|tid| tracker.lives(*tid));
         }
         Ok(())
     }
@@ -148,13 +174,19 @@ impl Upkeep {
     ///
     /// # Errors
     /// When the clock cannot be read.
-    pub(super) fn last_counts(&self, proc: &Proc, tracker: &mut Tracker) -> Result<(), Error> {
+    pub(super) fn last_counts(&mut self, proc: &Proc, tracker: &mut Tracker) -> Result<(), Error> {
         let threads: Vec<(Tid, Pid)> = tracker.threads().collect();
         threads.into_iter().try_for_each(|(tid, pid)| self.count(proc, tracker, tid, pid))
     }
 
     /// Notes the kernel's count of CPU time within the window for one thread.
-    fn count(&self, proc: &Proc, tracker: &mut Tracker, tid: Tid, pid: Pid) -> Result<(), Error> {
+    fn count(
+        &mut self,
+        proc: &Proc,
+        tracker: &mut Tracker,
+        tid: Tid,
+        pid: Pid,
+    ) -> Result<(), Error> {
         match proc.cpu_count(pid.0, tid.0) {
             Some(count) => self.note(&count, tracker, tid)?,
             None if is_gone(tid) => tracker.found_gone(now()?, tid),
@@ -164,17 +196,25 @@ impl Upkeep {
     }
 
     /// The same number before and after the time of the note is what it was
-    /// then, if the thread was off the CPU.
-    fn note(&self, count: &CpuCount, tracker: &mut Tracker, tid: Tid) -> Result<(), Error> {
+    /// then, if the thread was off the CPU. Where recording pauses nobody can tell whether it was.
+    fn note(&mut self, count: &CpuCount, tracker: &mut Tracker, tid: Tid) -> Result<(), Error> {
         let before = self.counted_before.get(&tid).copied().unwrap_or_default();
         for _ in 0..TRIES {
             let read = count.read();
             let time = now()?;
-            if let Some(counted) = read.filter(|_| read == count.read()) {
+            if let Some(counted) = read.filter(|_| tracker.has_paused() || read == count.read()) {
                 let cpu_ns = counted.cpu_ns.saturating_sub(before.cpu_ns);
                 tracker.note_at(time, Event::KernelCpu { tid: Some(tid), cpu_ns });
                 let delay_ns = counted.delay_ns.saturating_sub(before.delay_ns);
                 tracker.note_run_delay(time, tid, delay_ns);
+                if tracker.paused() {
+                    if self.in_pauses.insert(tid, cpu_ns) == Some(cpu_ns) {
+                        self.resting.insert(tid);
+                    } else {
+                        self.resting.remove(&tid);
+                        self.moved.push(tid);
+                    }
+                }
                 break;
             }
         }

@@ -52,6 +52,7 @@ impl<'a> Waits<'a> {
         let length = span.end - span.start;
         place.total += length;
         match place.lengths.last_mut() {
+            Some(_) if wait.sketched => {}
             // The rest of a wait that a gap in the records cut in two.
             Some(last) if wait.resumed => *last += length,
             Some(_) => place.lengths.push(length),
@@ -60,7 +61,7 @@ impl<'a> Waits<'a> {
                 place.lengths.push(length);
             }
         }
-        if length >= place.longest {
+        if length >= place.longest && !(wait.sketched && place.stack.is_some()) {
             place.longest = length;
             place.stack = stack;
         }

@@ -106,6 +106,9 @@ fn event() -> impl Strategy<Value = Event> {
             .prop_map(|(tid, cpu, kernel, stack)| Event::Sample { tid, cpu, kernel, stack }),
         1 => tid().prop_map(|tid| Event::Look { tid, site: SiteId('n'.into()), stack: None }),
         1 => tid().prop_map(|tid| Event::Exit { tid }),
+        1 => prop_oneof![Just(Event::Paused), Just(Event::Resumed)],
+        1 => (tid(), 0..300 * MS)
+            .prop_map(|(tid, delay_ns)| Event::RunDelay { tid, delay_ns }),
         2 => (cpu(), any::<bool>()).prop_map(|(cpu, busy)| Event::Occupant { cpu, busy }),
         1 => (cpu(), 0..200 * MS)
             .prop_map(|(cpu, since)| Event::Lost { cpu, since: Ns(START + since), records: 1 }),

@@ -218,7 +218,8 @@ impl Track {
     }
 }
 
-const NOWHERE: Wait = Wait { site: None, waker: super::Waker::Unseen, resumed: false };
+const NOWHERE: Wait =
+    Wait { site: None, waker: super::Waker::Unseen, resumed: false, sketched: false };
 
 fn is_off(doing: Doing) -> bool {
     matches!(doing, Doing::Blocked(_) | Doing::Stopped | Doing::Unknown)

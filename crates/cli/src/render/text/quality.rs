@@ -136,18 +136,17 @@ fn engine(engine: &Engine, frequency: u32) -> Vec<(Style, String)> {
     [(dim(), name)].into_iter().chain(unseen).collect()
 }
 
-/// Where less than this is left of the looks, nothing more can be left out.
-const HARDLY: f64 = 0.1;
-
 /// What a limit of cost has left out.
 fn thinned(thinned: &Thinned) -> Vec<(Style, String)> {
-    let Thinned { limit, cost, stacks, samples, looks } = *thinned;
+    let Thinned { limit, cost, stacks, samples, looks, switches } = *thinned;
     let over = cost > limit;
-    let mut cost = format!("cost {} of a CPU, limit {}", percent(cost), percent(limit));
-    if over && looks < HARDLY {
-        cost += ": what is left are the switches";
-    }
-    let parts = [("stacks of waits", stacks), ("samples", samples), ("looks", looks)];
+    let cost = format!("cost {} of a CPU, limit {}", percent(cost), percent(limit));
+    let parts = [
+        ("stacks of waits", stacks),
+        ("samples", samples),
+        ("looks", looks),
+        ("switches", switches),
+    ];
     let parts = parts.into_iter().filter(|(_, part)| *part < 1.0);
     let parts = parts.map(|(what, part)| (warning(), format!("{} of {what}", percent(part))));
     [(marked(over), cost)].into_iter().chain(parts).collect()

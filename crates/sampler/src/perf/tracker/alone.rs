@@ -129,9 +129,9 @@ impl Tracker {
     }
 
     /// The kernel's count of a thread's time in the run queue, where no wakeups
-    /// tell of it.
+    /// tell of it, nor anything else.
     pub(crate) fn note_run_delay(&mut self, time: u64, tid: Tid, delay_ns: u64) {
-        if self.glances.is_some() {
+        if self.glances.is_some() || self.paused() {
             self.note_at(time, Event::RunDelay { tid, delay_ns });
         }
     }

@@ -11,6 +11,8 @@ use crate::clock::own_cpu;
 use crate::inspect::{Call, Limit};
 use crate::perf::interner::UserHalf;
 
+/// At the end of a pause any wait will do, and short ones are over before they are seen.
+const TRIES_IN_PAUSE: u32 = 15;
 /// Threads looked at in one round at most: some 10 µs each.
 const GLANCES_PER_ROUND: usize = 64;
 /// Stacks read in one round at most: some 30 µs each.
@@ -167,13 +169,24 @@ impl Tracker {
         unseen
     }
 
-    fn glance_at(&mut self, now: u64, tid: Tid, stacks: &mut usize, clock: &impl Fn() -> u64) {
+    pub(super) fn glance_at(
+        &mut self,
+        now: u64,
+        tid: Tid,
+        stacks: &mut usize,
+        clock: &impl Fn() -> u64,
+    ) {
         let start = clock();
         let Some(thread) = self.threads.get(&tid) else { return };
         let (pid, closely) = (thread.pid, thread.lasts(now));
         let again = thread.looked_at == Looked::Briefly && !closely;
         let Some(space) = self.processes.get(&pid).map(|process| process.space) else { return };
-        let call = self.waits.call_again(pid, tid);
+        let mut call = self.waits.call_again(pid, tid);
+        let mut tries = if self.pauses.paused() { TRIES_IN_PAUSE } else { 0 };
+        while call == Call::Running && tries > 0 {
+            tries -= 1;
+            call = self.waits.call_again(pid, tid);
+        }
         // A short wait is over before its stack is read.
         let seen = clock();
         if call == Call::Running {
@@ -226,8 +239,10 @@ impl Tracker {
     pub(super) fn place_glance(&mut self, read: u64, glance: Glance) {
         let Glance { start, tid, site, stack, limit, closely } = glance;
         let Some(thread) = self.threads.get_mut(&tid) else { return };
-        // What ran when the look began has gone to wait since, once.
-        if thread.doing != Doing::Waiting || thread.asleep.min(thread.ran) > start {
+        // What ran when the look began has gone to wait since, once. In a pause no wait is told
+        // of, and it is only known that there are such.
+        let told = !self.pauses.paused();
+        if told && (thread.doing != Doing::Waiting || thread.asleep.min(thread.ran) > start) {
             return;
         }
         thread.site = Some(site);
@@ -245,6 +260,7 @@ impl Tracker {
         let Some(thread) = self.threads.get(&tid) else { return };
         // Else it may have run when the look began.
         let ready = thread.doing == Doing::Waiting && thread.asleep < start;
+        let ready = ready && !self.pauses.paused();
         if ready && thread.looked_at != Looked::Awake {
             self.settle_wait(read, tid);
             self.emit(read, Event::Awake { tid });

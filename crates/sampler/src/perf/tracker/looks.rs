@@ -212,7 +212,7 @@ impl Tracker {
         }
     }
 
-    fn look_for_site(&mut self, now: u64, tid: Tid) -> Option<Wait> {
+    pub(super) fn look_for_site(&mut self, now: u64, tid: Tid) -> Option<Wait> {
         let pid = self.threads.get(&tid)?.pid;
         let space = self.processes.get(&pid)?.space;
         let mut new = vec![];

@@ -110,6 +110,11 @@ impl Tracker {
         Some(thread.ran.max(thread.asleep))
     }
 
+    /// Whether a thread was heard to have a CPU since `time`.
+    pub(crate) fn ran_since(&self, tid: Tid, time: u64) -> bool {
+        self.threads.get(&tid).is_some_and(|thread| thread.ran.max(thread.asleep) > time)
+    }
+
     /// Whether a thread may run on a CPU, by the affinities that were read so
     /// far; any may as long as there is none.
     pub(crate) fn may_run_on(&self, cpu: u32) -> bool {

@@ -59,6 +59,11 @@ impl Ticks {
         self.cpus.retain(|_, on_cpu| !matches!(on_cpu, OnCpu::Runs { tid: of, .. } if *of == tid));
     }
 
+    /// No clock is heard any more.
+    pub(super) fn end_all(&mut self) {
+        self.cpus.clear();
+    }
+
     /// The thread and CPU of the earliest tick that has not come by `time`, and
     /// when that was certain.
     fn take_missing(&mut self, time: u64) -> Option<(Tid, u32, u64)> {

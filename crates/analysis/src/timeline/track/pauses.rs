@@ -1,0 +1,392 @@
+//! A thread in a pause of the recording, in which no switch is told. It is taken to have
+//! done what it did in the stretch before, drawn out to the length of the pause: what
+//! several threads did at the same time they did at the same time there, too. The kernel's
+//! counts are of the pause itself, and what is laid agrees with them.
+
+use whyslow_events::{SiteId, StackId};
+
+use super::{
+    Counted, Doing, Interval, Occupancy, PREEMPTED, Queue, RUNNING, Track, WAKING, Wait, Waker,
+};
+
+/// The kernel's count of a running thread may be so far behind, ns: a tick, of the slowest
+/// that kernels have.
+const LAG: u64 = 10_000_000;
+
+/// What is carried from pause to pause.
+#[derive(Debug, Default)]
+pub(super) struct Pausing {
+    /// Switches are not told now.
+    on: bool,
+    /// Since the last pause began nothing was told of the thread.
+    gap: Option<Gap>,
+    /// Time on the CPU and in the run queue so far, ns.
+    ran: u64,
+    queued: u64,
+    /// The kernel's last count of the latter, and ours by then, ns.
+    delay: (u64, u64),
+    /// The last wait and the last turn in the run queue that were told of.
+    waited: Option<(Wait, Option<StackId>)>,
+    turn: Option<(u64, Interval)>,
+    /// What it was seen in since then, in a pause.
+    seen: Option<(SiteId, Option<StackId>)>,
+    /// The kernel's count of its CPU time was read in a pause.
+    is_counted: bool,
+    /// Somebody was heard to wake it.
+    pub(super) hears: bool,
+}
+
+/// A part of a thread's life of which nothing is told.
+#[derive(Debug)]
+struct Gap {
+    from: u64,
+    /// What the thread did before, and for how long, ns.
+    pattern: Vec<(u64, Interval)>,
+    /// The kernel's counts of its time on the CPU and in the run queue, read since, ns.
+    counted: Option<u64>,
+    delayed: Option<u64>,
+}
+
+/// The first thing that is told of a thread after a pause.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    /// It leaves a CPU, or was seen on one.
+    Ran,
+    Woken,
+    /// It gets a CPU.
+    Arrives,
+}
+
+/// What is told apart when a pattern is drawn out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    OnCpu,
+    Queued,
+    Other,
+}
+
+impl Kind {
+    const ALL: [Kind; 3] = [Kind::OnCpu, Kind::Queued, Kind::Other];
+
+    fn of(doing: Doing) -> Kind {
+        match doing {
+            Doing::OnCpu { .. } => Kind::OnCpu,
+            Doing::Runq { .. } => Kind::Queued,
+            _ => Kind::Other,
+        }
+    }
+}
+
+impl Pausing {
+    pub(super) fn is_on(&self) -> bool {
+        self.on
+    }
+
+    pub(super) fn was_on(&self) -> bool {
+        self.is_counted
+    }
+
+    /// Whether what the thread does is not told yet.
+    pub(super) fn is_untold(&self) -> bool {
+        self.gap.is_some()
+    }
+
+    /// The thread has done this for so long, ns.
+    pub(super) fn see(&mut self, interval: Interval, span: u64) {
+        match interval.doing {
+            Doing::OnCpu { .. } => self.ran += span,
+            Doing::Runq { .. } => {
+                self.queued += span;
+                self.turn = Some((span, interval)).filter(|_| span > 0).or(self.turn);
+            }
+            Doing::Blocked(wait) => {
+                self.waited = Some((wait, interval.stack));
+                self.seen = self.seen.filter(|_| wait.site.is_none() || wait.sketched);
+            }
+            _ => {}
+        }
+    }
+
+    /// A wait that nobody recorded: such as it was seen in, or as the last one.
+    fn wait(&self) -> (Doing, Option<StackId>) {
+        let blocked = |wait| Doing::Blocked(Wait { sketched: true, ..wait });
+        let none = Wait { site: None, waker: Waker::Unseen, resumed: false, sketched: true };
+        match (self.seen, self.waited) {
+            (Some((site, stack)), _) => (blocked(Wait { site: Some(site), ..none }), stack),
+            (None, Some((wait, stack))) => (blocked(wait), stack),
+            (None, None) if self.is_counted => (blocked(none), None),
+            // It may have run as well.
+            (None, None) => (Doing::Unknown, None),
+        }
+    }
+
+    /// A wait that nobody looked at is one such as was seen last.
+    fn told(&self, doing: Doing, stack: Option<StackId>) -> (Doing, Option<StackId>) {
+        match (doing, self.seen) {
+            (Doing::Blocked(wait @ Wait { site: None, .. }), Some((site, seen))) => {
+                (Doing::Blocked(Wait { site: Some(site), ..wait }), stack.or(seen))
+            }
+            _ => (doing, stack),
+        }
+    }
+
+    /// A turn in the run queue that nobody recorded: such as the last one.
+    fn queue(&self, length: u64, ran: bool) -> Doing {
+        let unknown = if ran { PREEMPTED } else { WAKING };
+        self.turn.map_or(unknown, |(span, turn)| drawn_out(turn.doing, length, span))
+    }
+}
+
+impl Gap {
+    /// How much of the pattern is of a kind, ns.
+    fn length(&self, kind: Kind) -> u64 {
+        let of_kind = self.pattern.iter().filter(|(_, it)| Kind::of(it.doing) == kind);
+        of_kind.map(|(length, _)| length).sum()
+    }
+
+    /// Time of each kind up to `to`, by the pattern and the kernel's counts, of a thread that
+    /// did `before`; and the count of its CPU time, if there is one.
+    fn shares(&mut self, to: u64, before: &Pausing) -> ([u64; 3], Option<Counted>) {
+        let Pausing { ran, queued, delay: (delayed_before, queued_before), .. } = *before;
+        let span = to - self.from;
+        let [on_cpu, in_queue, other] = Kind::ALL.map(|kind| self.length(kind));
+        let counted = self.counted.take();
+        let cpu = match counted {
+            Some(counted) => counted.saturating_sub(ran).min(span),
+            None => scaled(on_cpu, span, on_cpu + in_queue + other),
+        };
+        let busy = on_cpu > 0 && in_queue + other == 0 && span - cpu <= LAG;
+        let cpu = if busy { span } else { cpu };
+        let rest = span - cpu;
+        // What we call the queue begins with the waking, which the kernel does not count: where
+        // the pattern tells of waits it tells of those, too.
+        let queue = match self.delayed.filter(|_| other == 0) {
+            Some(delayed) => {
+                let since = delayed.saturating_sub(delayed_before);
+                since.saturating_sub(queued - queued_before).min(rest)
+            }
+            None => scaled(in_queue, rest, in_queue + other),
+        };
+        let counted = counted.map(|cpu_ns| {
+            // What cannot be is behind.
+            Counted { time: to, cpu_ns, running: cpu_ns != ran + cpu }
+        });
+        ([cpu, queue, rest - queue], counted)
+    }
+}
+
+impl Track {
+    /// Nothing is told from `time` on. What was told since `since` shows what the thread does.
+    pub(in crate::timeline) fn pause(&mut self, time: u64, since: u64, cpus: &mut Occupancy) {
+        self.pausing.on = true;
+        if let Some(gap) = &mut self.pausing.gap {
+            // It has done one thing all the time since the last: hardly what it did before.
+            if gap.length(Kind::Other) > 0 {
+                gap.pattern.clear();
+            }
+        }
+        if self.exited.is_some() || self.pausing.gap.is_some() {
+            return;
+        }
+        let at = self.seen(time);
+        let first = self.first_since(since);
+        for interval in &mut self.thread.intervals[first..] {
+            (interval.doing, interval.stack) = self.pausing.told(interval.doing, interval.stack);
+        }
+        if !is_wait(self.doing) {
+            self.close(at, cpus);
+            self.doing = Doing::Unknown;
+        }
+        let pattern = self.pattern(since, at);
+        self.cpu = None;
+        self.ahead = None;
+        self.pausing.gap = Some(Gap { from: at, pattern, counted: None, delayed: None });
+    }
+
+    /// All is told again.
+    pub(in crate::timeline) fn resume(&mut self, time: u64, cpus: &mut Occupancy) {
+        self.pausing.on = false;
+        if self.exited.is_some() {
+            return;
+        }
+        let at = self.seen(time);
+        self.cut_pause(at, cpus);
+        self.mark = cpus.totals(self.mask, at);
+    }
+
+    /// What it did from `since` to `at`, and how long. Nothing, if it only waited or has
+    /// hardly begun.
+    fn pattern(&self, since: u64, at: u64) -> Vec<(u64, Interval)> {
+        let open = Interval { start: self.since, doing: self.doing, stack: self.stack };
+        let open = is_wait(self.doing).then_some(open);
+        let told = self.thread.intervals[self.first_since(since)..].iter().copied().chain(open);
+        let told: Vec<Interval> = told.collect();
+        let ends = told.iter().skip(1).map(|next| next.start).chain([at]);
+        let lengths = told.iter().zip(ends);
+        let lengths = lengths.map(|(it, end)| (end.saturating_sub(it.start.max(since)), *it));
+        let pattern: Vec<(u64, Interval)> = lengths.filter(|(length, _)| *length > 0).collect();
+        let whole: u64 = pattern.iter().map(|(length, _)| length).sum();
+        let young = whole < at.saturating_sub(since) / 2;
+        let waits = pattern.iter().all(|(_, it)| Kind::of(it.doing) == Kind::Other);
+        if young || waits { vec![] } else { pattern }
+    }
+
+    /// The first interval that reaches beyond `since`.
+    fn first_since(&self, since: u64) -> usize {
+        let behind = self.thread.intervals.partition_point(|interval| interval.start <= since);
+        behind.saturating_sub(1)
+    }
+
+    /// It was seen in a wait that was not told of, or in the one that was the last.
+    pub(super) fn look_in_pause(&mut self, site: SiteId, stack: Option<StackId>) {
+        self.pausing.seen = Some((site, stack));
+        (self.doing, self.stack) = self.pausing.told(self.doing, self.stack);
+    }
+
+    /// The kernel's count of CPU time; false when it is of no pause.
+    pub(super) fn count_in_pause(&mut self, cpu_ns: u64) -> bool {
+        let Some(gap) = &mut self.pausing.gap else { return false };
+        gap.counted = Some(cpu_ns);
+        self.pausing.is_counted = true;
+        true
+    }
+
+    /// The kernel's count of time in the run queue.
+    pub(in crate::timeline) fn delayed_in_pause(&mut self, delay_ns: u64) {
+        if let Some(gap) = &mut self.pausing.gap {
+            gap.delayed = Some(delay_ns);
+        }
+    }
+
+    /// At `at` something is told of the thread again.
+    pub(super) fn end_pause(&mut self, at: u64, next: Next, cpus: &mut Occupancy) {
+        let Some(mut gap) = self.pausing.gap.take() else { return };
+        let until = if self.pausing.on { at } else { gap.from };
+        let moved = self.draw_out(&mut gap, until, cpus);
+        if next == Next::Ran {
+            if !moved {
+                self.close(until, cpus);
+            }
+            (self.doing, self.stack) = (RUNNING, None);
+        } else if moved {
+            (self.doing, self.stack) = match next {
+                Next::Arrives if self.pausing.hears => (queued(&gap.pattern), None),
+                _ => self.pausing.wait(),
+            };
+        }
+    }
+
+    /// Lays what is known by `at`; nothing is told of the thread yet.
+    pub(super) fn cut_pause(&mut self, at: u64, cpus: &mut Occupancy) {
+        let Some(mut gap) = self.pausing.gap.take() else { return };
+        let to = at.max(gap.from);
+        self.draw_out(&mut gap, to, cpus);
+        self.pausing.gap = Some(gap);
+    }
+
+    /// Lays what it did in the gap up to `to`; false when it waited on.
+    fn draw_out(&mut self, gap: &mut Gap, to: u64, cpus: &mut Occupancy) -> bool {
+        let ([cpu, queue, rest], counted) = gap.shares(to, &self.pausing);
+        self.thread.readings.extend(counted);
+        let from = std::mem::replace(&mut gap.from, to);
+        if is_wait(self.doing) {
+            if cpu == 0 {
+                return false;
+            }
+            let seen = self.pausing.seen;
+            self.close(from, cpus);
+            self.doing = Doing::Unknown;
+            // It was seen after that wait.
+            self.pausing.seen = seen;
+        }
+        let mut parts = [(cpu, Kind::OnCpu), (queue, Kind::Queued), (rest, Kind::Other)]
+            .map(|(amount, kind)| Parts::new(amount, gap.length(kind)));
+        for (length, interval) in &gap.pattern {
+            let drawn = parts[Kind::of(interval.doing) as usize].next(*length);
+            let doing = drawn_out(interval.doing, drawn, *length);
+            let (doing, stack) = self.pausing.told(doing, interval.stack);
+            self.sketch(drawn, doing, stack);
+        }
+        let [cpu, queue, rest] = parts.map(Parts::left);
+        let (wait, stack) = self.pausing.wait();
+        self.sketch(rest, wait, stack);
+        self.sketch(queue, self.pausing.queue(queue, rest == 0), None);
+        self.sketch(cpu, RUNNING, None);
+        if let Some(delayed) = gap.delayed.take() {
+            self.pausing.delay = (delayed, self.pausing.queued);
+        }
+        true
+    }
+
+    fn sketch(&mut self, length: u64, doing: Doing, stack: Option<StackId>) {
+        if length == 0 {
+            return;
+        }
+        let before = self.thread.intervals.last().map(|last| last.doing);
+        if !(doing == Doing::Unknown && before == Some(Doing::Unknown)) {
+            self.thread.intervals.push(Interval { start: self.since, doing, stack });
+        }
+        match Kind::of(doing) {
+            Kind::OnCpu => self.pausing.ran += length,
+            Kind::Queued => self.pausing.queued += length,
+            Kind::Other => {}
+        }
+        self.since += length;
+    }
+}
+
+/// Deals out an amount in proportion to lengths that sum to a whole.
+#[derive(Clone, Copy, Debug)]
+struct Parts {
+    amount: u64,
+    whole: u64,
+    seen: u64,
+    given: u64,
+}
+
+impl Parts {
+    fn new(amount: u64, whole: u64) -> Parts {
+        Parts { amount, whole, seen: 0, given: 0 }
+    }
+
+    fn next(&mut self, length: u64) -> u64 {
+        self.seen += length;
+        let due = scaled(self.amount, self.seen, self.whole);
+        due - std::mem::replace(&mut self.given, due)
+    }
+
+    /// What no length was there for.
+    fn left(self) -> u64 {
+        self.amount - self.given
+    }
+}
+
+/// A turn in the run queue is drawn out with what the CPUs did meanwhile.
+fn drawn_out(doing: Doing, length: u64, before: u64) -> Doing {
+    match doing {
+        Doing::Runq { preempted, queue: Queue { saturated, neighbours } } => {
+            let part = |ns: u64| scaled(ns, length, before);
+            let queue = Queue { saturated: part(saturated), neighbours: part(neighbours) };
+            Doing::Runq { preempted, queue }
+        }
+        Doing::Blocked(wait) => Doing::Blocked(Wait { sketched: true, ..wait }),
+        Doing::OnCpu { .. } => RUNNING,
+        other => other,
+    }
+}
+
+/// `amount` times `part` of `whole`; nothing of nothing.
+fn scaled(amount: u64, part: u64, whole: u64) -> u64 {
+    let due = u128::from(amount) * u128::from(part) / u128::from(whole.max(1));
+    u64::try_from(due).unwrap_or(u64::MAX)
+}
+
+/// How a thread waits for a CPU that was not heard to be woken.
+fn queued(pattern: &[(u64, Interval)]) -> Doing {
+    let preempted = |it: &Interval| matches!(it.doing, Doing::Runq { preempted: true, .. });
+    if pattern.iter().any(|(_, it)| preempted(it)) { PREEMPTED } else { WAKING }
+}
+
+fn is_wait(doing: Doing) -> bool {
+    matches!(doing, Doing::Blocked(_) | Doing::Stopped)
+}

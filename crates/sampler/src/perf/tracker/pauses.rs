@@ -1,0 +1,167 @@
+//! Pauses, in which no switch is recorded: what the threads do by their ends, nobody has
+//! told. Those that have waited for long are taken to wait on; a look shows whether.
+
+use whyslow_events::{Event, Tid};
+
+use super::glances::{Glance, Looked};
+use super::looks::Reading;
+use super::{Doing, Occupant, Thread, Tracker};
+
+/// Looks at the end of a pause at most: some 15 µs each.
+const LOOKS: usize = 64;
+
+/// Who has waited for so long, ns, is taken to wait on.
+const LONG: u64 = 20_000_000;
+
+/// Whether recording pauses.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Pauses {
+    paused: bool,
+    /// It did so before, or does.
+    any: bool,
+}
+
+impl Pauses {
+    pub(super) fn paused(self) -> bool {
+        self.paused
+    }
+}
+
+impl Tracker {
+    /// Whether recording paused, by all records so far.
+    pub(crate) fn paused(&self) -> bool {
+        self.pauses.paused
+    }
+
+    /// Whether it has paused at all.
+    pub(crate) fn has_paused(&self) -> bool {
+        self.pauses.any
+    }
+
+    /// Switches are recorded no more.
+    pub(super) fn pause(&mut self, time: u64) {
+        for on_cpu in self.cpus.values_mut() {
+            (on_cpu.current, on_cpu.taken) = (None, None);
+            if on_cpu.occupant == Occupant::Own {
+                on_cpu.occupant = Occupant::Unknown;
+                on_cpu.reported = Occupant::Unknown;
+            }
+        }
+        if let Some(ticks) = &mut self.ticks {
+            ticks.end_all();
+        }
+        self.emit(time, Event::Paused);
+        self.pauses = Pauses { paused: true, any: true };
+        let exiting = self.threads.iter().filter(|(_, thread)| thread.exiting);
+        let exiting: Vec<Tid> = exiting.map(|(tid, _)| *tid).collect();
+        exiting.into_iter().for_each(|tid| self.end_in_pause(tid));
+        self.forget_waits();
+    }
+
+    /// Those that have not lasted for long may end unheard: who is in one has a CPU, for all
+    /// we know.
+    fn forget_waits(&mut self) {
+        let now = self.now;
+        let lasts = |thread: &Thread| now.saturating_sub(thread.asleep.max(thread.ran)) >= LONG;
+        let short = |thread: &Thread| thread.doing != Doing::Waiting || !lasts(thread);
+        let short = self.threads.iter().filter(|(_, thread)| short(thread));
+        let short: Vec<Tid> = short.map(|(tid, _)| *tid).collect();
+        for tid in short {
+            self.set(now, tid, Doing::Running);
+            if let Some(thread) = self.threads.get_mut(&tid) {
+                thread.wait += 1;
+                (thread.site, thread.left, thread.waits_in) = (None, None, None);
+                thread.looked_at = Looked::No;
+            }
+        }
+    }
+
+    /// They are recorded again.
+    pub(super) fn resume_recording(&mut self, time: u64) {
+        self.emit(time, Event::Resumed);
+        self.pauses.paused = false;
+    }
+
+    /// Looks at threads that have run in a pause: what they wait in at its end.
+    pub(crate) fn look_in_pause(&mut self, now: u64, tids: Vec<Tid>, clock: impl Fn() -> u64) {
+        if !self.pauses.paused {
+            return;
+        }
+        for tid in tids.into_iter().take(LOOKS) {
+            let start = clock();
+            if self.glances.is_some() {
+                self.glance_at(now, tid, &mut 0, &clock);
+            } else if let Some(wait) = self.look_for_site(now, tid) {
+                let site = wait.site;
+                let glance = Glance { start, tid, site, stack: None, limit: None, closely: false };
+                self.looks.put(clock(), Reading::Glance(glance));
+            }
+        }
+    }
+
+    /// No record will tell of the last switch of a thread that has ended.
+    pub(super) fn end_in_pause(&mut self, tid: Tid) {
+        if self.pauses.paused && self.awaited != Some(tid) {
+            self.dead(tid);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use whyslow_events::{Entrance, Timed};
+
+    use super::*;
+    use crate::perf::KernelCalls;
+    use crate::perf::record::{Body, Record};
+    use crate::target::Attached;
+
+    const MAIN: u32 = 10;
+
+    fn tracker() -> Tracker {
+        let mut tracker = Tracker::new(KernelCalls::default(), true, 0);
+        let name = || "main".to_owned();
+        tracker.adopt(0, Attached { pid: MAIN, parent: None, name: name(), mappings: vec![] });
+        tracker.begin_thread(0, MAIN, MAIN, name());
+        tracker
+    }
+
+    fn tell(tracker: &mut Tracker, time: u64, body: Body) {
+        tracker.record(0, Record { time, tid: MAIN, body });
+    }
+
+    fn switch(previous: u32, next: u32) -> Body {
+        Body::Switch { previous, state: 1, next, registers: None }
+    }
+
+    #[test]
+    fn who_waits_for_long_waits_on_and_of_others_nobody_knows() {
+        let still = |waited: u64| {
+            let mut tracker = tracker();
+            tell(&mut tracker, 1, switch(0, MAIN));
+            tell(&mut tracker, 2, switch(MAIN, 0));
+            tell(&mut tracker, 2 + waited, Body::Paused);
+            tell(&mut tracker, 3 + waited, Body::Resumed);
+            assert!(!tracker.ran_since(Tid(MAIN), 2) && tracker.ran_since(Tid(MAIN), 1));
+            tracker.is_still()
+        };
+        assert_eq!([LONG - 1, LONG].map(still), [false, true]);
+    }
+
+    #[test]
+    fn births_and_ends_are_told_in_a_pause() {
+        let mut tracker = tracker();
+        tell(&mut tracker, 1, Body::Paused);
+        tell(&mut tracker, 2, Body::Fork { pid: MAIN, tid: 11, parent: MAIN });
+        assert!(tracker.has(11));
+        tell(&mut tracker, 3, Body::Exit { tid: 11 });
+        assert!(!tracker.has(11), "no switch tells when it is gone");
+        tell(&mut tracker, 4, Body::Resumed);
+        let told: Vec<Event> = tracker.take_events().map(|Timed { event, .. }| event).collect();
+        let born = |event: &Event| {
+            matches!(event, Event::Thread { tid: Tid(11), entrance: Entrance::Born, .. })
+        };
+        assert!(told.iter().any(born), "{told:?}");
+        assert!(told.contains(&Event::Exit { tid: Tid(11) }), "{told:?}");
+    }
+}

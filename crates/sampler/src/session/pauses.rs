@@ -1,0 +1,193 @@
+//! Where switches alone cost more than recording may, they are recorded for a part of the
+//! time: stretches that are recorded whole, and between them pauses. The stretches come at
+//! uneven times, for a program may have a rhythm of its own.
+
+use super::{Session, now, our_cpu_ns};
+use crate::Error;
+use crate::perf::record::{Body, Record};
+
+const MILLION: u64 = 1_000_000;
+
+/// A stretch and the pause behind it on average, ns: at least, and at most where a pause
+/// costs much, whatever its length.
+const CYCLE: u64 = 400_000_000;
+const LONGEST_CYCLE: u64 = 10_000_000_000;
+/// That is one part in so many of what recording may cost, if that can be.
+const COST_PART: u64 = 8;
+/// In a pause there is a round after so long, ns.
+const ROUND: u64 = 100_000_000;
+
+/// When the next stretch ends or begins.
+#[derive(Debug, Default)]
+pub(super) struct Pauses {
+    paused: bool,
+    /// When that is over, ns; 0 where every switch is recorded.
+    until: u64,
+    /// The records that are given out are of a pause.
+    in_pause: bool,
+    uneven: u32,
+    /// What switches had cost when the last turn was, ns.
+    switches_ns: u64,
+    /// What the last turn cost us, and how long a cycle is for it, ns.
+    cost: u64,
+    cycle: u64,
+}
+
+impl Pauses {
+    /// Whether there are any.
+    pub(super) fn are_on(&self) -> bool {
+        self.until > 0
+    }
+
+    pub(super) fn paused(&self) -> bool {
+        self.paused
+    }
+
+    /// What is left at `now` until a stretch ends or begins, or a round is due, ns.
+    pub(super) fn left(&self, now: u64) -> u64 {
+        match (self.are_on(), self.paused) {
+            (false, _) => u64::MAX,
+            (true, false) => self.until.saturating_sub(now),
+            (true, true) => self.until.saturating_sub(now).min(ROUND),
+        }
+    }
+
+    /// Whether a pause or a stretch is over at `now`.
+    pub(super) fn is_over(&self, now: u64) -> bool {
+        self.are_on() && now >= self.until
+    }
+
+    /// Whether the switches of a stretch have cost by now what a whole cycle may.
+    fn is_spent(&self, switches_ns: u64, limit: u64) -> bool {
+        let spent = switches_ns.saturating_sub(self.switches_ns);
+        let cycle = self.cycle.max(CYCLE);
+        self.are_on() && !self.paused && spent > limit.saturating_mul(cycle) / MILLION
+    }
+
+    /// The next pause or stretch begins at `now`, where the time in which switches are
+    /// recorded is halved so often; whether it is a pause.
+    fn turn(&mut self, now: u64, halvings: u32) -> bool {
+        let cycle = self.cycle.max(CYCLE);
+        let stretch = cycle >> halvings;
+        self.paused = !self.paused && halvings > 0;
+        self.until = match (halvings, self.paused) {
+            (0, _) => 0,
+            (_, false) => now + stretch,
+            (_, true) => {
+                // The golden section of the circle comes to no point twice.
+                self.uneven = self.uneven.wrapping_add(0x9e37_79b9);
+                let mean = cycle - stretch;
+                now + mean / 2 + ((mean * u64::from(self.uneven >> 16)) >> 16)
+            }
+        };
+        self.paused
+    }
+
+    /// The last turn took so many ns of CPU time, where recording may take `limit` millionths.
+    fn pay(&mut self, cost: u64, limit: u64) {
+        let both = std::mem::replace(&mut self.cost, cost) + cost;
+        let wanted = both.saturating_mul(COST_PART * MILLION) / limit.max(1);
+        self.cycle = wanted.clamp(CYCLE, LONGEST_CYCLE);
+    }
+
+    /// Whether a record, given out in its turn, is of a switch in a pause: the events of one
+    /// CPU after the other begin to pause, and end it.
+    pub(super) fn leave_out(&mut self, record: &Record) -> bool {
+        match record.body {
+            Body::Paused => self.in_pause = true,
+            Body::Resumed => self.in_pause = false,
+            _ => {}
+        }
+        self.in_pause && record.is_of_switch()
+    }
+}
+
+impl Session {
+    /// Records no more switches or records them again, when it is time to in a round that
+    /// began at `round`.
+    pub(super) fn pause_or_resume(&mut self, round: u64) -> Result<(), Error> {
+        let Some((halvings, limit)) = self.rein.as_ref().map(|it| (it.halvings(), it.limit()))
+        else {
+            return Ok(());
+        };
+        let begins = halvings > 0 && !self.pauses.are_on();
+        let switches_ns = self.merge.switches_ns;
+        let over = self.pauses.is_over(round) || self.pauses.is_spent(switches_ns, limit);
+        if !(begins || over) || (begins && !self.rings.can_pause()) {
+            return Ok(());
+        }
+        let began = our_cpu_ns();
+        if self.pauses.paused() {
+            self.look_after_pause(round)?;
+        }
+        // A pause begins before the first event pauses, and ends after the last.
+        let (paused, before) = (self.pauses.paused(), now()?);
+        let pauses = self.pauses.turn(before, halvings);
+        self.pauses.switches_ns = switches_ns;
+        if paused != pauses {
+            self.rings.pause(pauses)?;
+            self.merge.note_pause(if pauses { before } else { now()? }, pauses);
+        }
+        self.pauses.pay(our_cpu_ns().saturating_sub(began), limit);
+        Ok(())
+    }
+
+    /// What the threads did in a pause, by the kernel's counts, and what they do at its end.
+    fn look_after_pause(&mut self, round: u64) -> Result<(), Error> {
+        self.upkeep.round(&self.proc, &mut self.tracker)?;
+        let moved = self.upkeep.take_moved();
+        self.tracker.look_in_pause(round, moved, || now().unwrap_or(u64::MAX));
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_of_the_time_is_recorded_at_uneven_distances() {
+        let mut pauses = Pauses::default();
+        let (mut now, mut recorded, mut lengths) = (1, 0, vec![]);
+        assert!(!pauses.is_over(u64::MAX) && pauses.left(now) == u64::MAX);
+        for _ in 0..1000 {
+            let paused = pauses.turn(now, 4);
+            let length = pauses.until - now;
+            if paused {
+                lengths.push(length)
+            } else {
+                recorded += length
+            }
+            now = pauses.until;
+            assert!(pauses.is_over(now) && !pauses.is_over(now - 1));
+        }
+        let part = recorded as f64 / now as f64;
+        assert!((part - 1.0 / 16.0).abs() < 0.001, "{part}");
+        lengths.sort_unstable();
+        lengths.dedup();
+        assert_eq!(lengths.len(), 500, "none twice");
+        assert!(lengths[499] > 2 * lengths[0]);
+    }
+
+    #[test]
+    fn with_the_last_halving_taken_back_the_pause_is_the_last() {
+        let mut pauses = Pauses::default();
+        assert!(pauses.turn(1, 1) && pauses.are_on());
+        assert!(!pauses.turn(2, 0) && !pauses.are_on());
+    }
+
+    #[test]
+    fn of_a_pause_all_is_left_out_that_is_of_switches() {
+        let mut pauses = Pauses::default();
+        let bodies = [
+            Body::SwitchedIn,
+            Body::Paused,
+            Body::SwitchedIn,
+            Body::Exit { tid: 1 },
+            Body::Resumed,
+            Body::SwitchedIn,
+        ];
+        let left_out = bodies.map(|body| pauses.leave_out(&Record { time: 0, tid: 1, body }));
+        assert_eq!(left_out, [false, false, true, false, false, false]);
+    }
+}
