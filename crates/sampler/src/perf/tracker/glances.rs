@@ -30,7 +30,7 @@ const HUNGER: u64 = 100_000_000;
 /// At most.
 const LONGEST_HUNGER: u64 = 128 * HUNGER;
 /// Looks take one part in so many of a CPU while many waits end unseen.
-const COST_PART: u64 = 25;
+const COST_PART: u64 = 16;
 /// As far as they come no closer than this, ns.
 const CLOSEST: u64 = 300_000;
 /// A wait that lasts so long is looked at once more and closely, ns: it may be a stop, by a
