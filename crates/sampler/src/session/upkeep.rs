@@ -21,8 +21,10 @@ const GROWN: u64 = 250_000_000;
 /// Threads and processes read each time at most.
 const THREADS: usize = 64;
 const PROCESSES: usize = 16;
-/// Of these in a pause, such as have not moved in the stretch before.
-const RESTING: usize = 16;
+/// Threads read at the end of a pause at most, some 5 µs each, and of these such as have not
+/// moved in the stretch before.
+const THREADS_IN_PAUSE: usize = 256;
+const RESTING: usize = THREADS_IN_PAUSE / 4;
 /// How often a count is read that changes meanwhile.
 const TRIES: usize = 3;
 
@@ -143,17 +145,21 @@ impl Upkeep {
         let (mut threads, mut rest): (Vec<_>, Vec<_>) =
             tracker.threads().partition(|(tid, _)| moved(*tid));
         let turn = if self.turn < threads.len() { self.turn } else { 0 };
-        self.turn = turn + THREADS;
+        let (moving, most) = match paused {
+            true => (THREADS_IN_PAUSE - RESTING, THREADS_IN_PAUSE),
+            false => (THREADS, THREADS),
+        };
+        self.turn = turn + moving;
         threads.drain(..turn);
+        threads.truncate(moving);
         if paused {
             // Those may have moved, too, each in its turn.
             rest.sort_unstable_by_key(|(tid, _)| self.read.get(tid).copied());
-            threads.truncate(THREADS - RESTING);
         } else {
             rest.retain(|(tid, _)| !self.placed.contains(tid));
         }
         threads.extend(rest);
-        for (tid, pid) in threads.into_iter().take(THREADS) {
+        for (tid, pid) in threads.into_iter().take(most) {
             if let Some(cpus) = affinity(tid.0) {
                 tracker.affinity(tid, cpus, now()?);
             }

@@ -8,7 +8,7 @@ use super::looks::Reading;
 use super::{Doing, Occupant, Thread, Tracker};
 
 /// Looks at the end of a pause at most: some 15 µs each.
-const LOOKS: usize = 64;
+const LOOKS: usize = 256;
 
 /// Who has waited for so long, ns, is taken to wait on.
 const LONG: u64 = 20_000_000;
