@@ -19,6 +19,7 @@ mod session;
 mod stir;
 mod sys;
 mod target;
+mod uneven;
 
 pub use error::Error;
 pub use facts::{boot_id, system_facts};

@@ -120,8 +120,8 @@ impl Handovers {
                 let used = self.uses.entry(key).or_default();
                 used.varies |= varies;
                 used.queue |= interval.stack.is_some_and(|stack| {
-                    let parked = self.parked.get(&stack).copied().flatten();
-                    is_queue(tables, stack) || unheard && parked == Some(Parked::Condition)
+                    let waits = || self.parked.get(&stack) == Some(&Some(Parked::Condition));
+                    is_queue(tables, stack) || unheard && waits()
                 });
                 let first = Waiter { since: start, waits: 0 };
                 used.waiters.entry(thread.number).or_insert(first).waits += 1;
@@ -192,10 +192,10 @@ impl Handovers {
     ) -> Option<(What, bool)> {
         let futex = site.and_then(|site| futex(tables, site));
         match (stack.and_then(|stack| self.parked(tables, stack)), futex) {
-            (Some(Parked::Own), _) | (None | Some(Parked::Condition | Parked::Lock), None) => None,
+            (Some(Parked::Own), _) => None,
             (Some(Parked::At(line)), _) => Some((What::Parked(line), true)),
-            (None | Some(Parked::Condition | Parked::Lock), Some((address, expected))) => {
-                Some((What::Futex(address), expected != CONTENDED))
+            (None | Some(Parked::Condition | Parked::Lock), futex) => {
+                futex.map(|(address, expected)| (What::Futex(address), expected != CONTENDED))
             }
         }
     }

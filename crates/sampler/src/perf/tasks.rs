@@ -108,34 +108,14 @@ impl TaskRings {
         allow_files(wanted)?;
         let rest = if self.may_pause { ExtraRecord::default() } else { lives() };
         self.opts.extra_record = ExtraRecord { ctx_switch: true, ..rest };
+        let Self { rings, kinds, events, lives, .. } = self;
         if self.may_pause {
-            tids.iter().try_for_each(|tid| self.tell_of_life(*tid))?;
+            let opts = lives_opts();
+            let open = |tid| open(Software::Dummy, tid, rings, &opts, (Kind::SideRecords, kinds));
+            tids.iter().copied().map(open).try_for_each(|new| new.map(|new| lives.extend(new)))?;
         }
-        tids.iter().try_for_each(|tid| self.follow_one(*tid))
-    }
-
-    fn follow_one(&mut self, tid: u32) -> Result<(), Error> {
-        for ring in &self.rings {
-            let Some(event) = open(Software::CpuClock, tid, ring, &self.opts)? else {
-                return Ok(());
-            };
-            let id = event.id().map_err(event_error("ask for the id of an event", ring.cpu))?;
-            self.kinds.insert(id, Kind::Clock);
-            self.events.push(event);
-        }
-        Ok(())
-    }
-
-    /// Has an event of its own tell of the birth and end of a thread, and of what it starts.
-    fn tell_of_life(&mut self, tid: u32) -> Result<(), Error> {
-        let opts = lives_opts();
-        for ring in &self.rings {
-            let Some(event) = open(Software::Dummy, tid, ring, &opts)? else { break };
-            let id = event.id().map_err(event_error("ask for the id of an event", ring.cpu))?;
-            self.kinds.insert(id, Kind::SideRecords);
-            self.lives.push(event);
-        }
-        Ok(())
+        let open = |tid| open(Software::CpuClock, tid, rings, &self.opts, (Kind::Clock, kinds));
+        tids.iter().copied().map(open).try_for_each(|new| new.map(|new| events.extend(new)))
     }
 
     /// Records switches no more, nor clocks, or again. Births and ends are told all the time.
@@ -185,22 +165,33 @@ impl TaskRings {
     }
 }
 
-/// An event of a thread on the CPU of a ring; `None` when the thread has ended.
-fn open(event: Software, tid: u32, ring: &Ring, opts: &Opts) -> Result<Option<Counter>, Error> {
-    let cpu = ring.cpu;
-    match Counter::new(event, (Proc(tid), Cpu(cpu)), opts) {
-        Ok(event) => {
-            redirect(event.file(), ring.holder.file())
-                .map_err(|errno| redirect_error(cpu, errno))?;
-            Ok(Some(event))
-        }
-        Err(error) if errno_of(&error) == Errno::ESRCH => Ok(None),
-        Err(error) => {
-            let errno = errno_of(&error);
-            let remedy = open_event_remedy(errno);
-            Err(Error::OpenEvent { event: "a thread's clock", cpu, errno, remedy })
-        }
+/// An event of a thread on each CPU, or on none any more when the thread has ended, and what
+/// their records are.
+fn open(
+    event: Software,
+    tid: u32,
+    rings: &[Ring],
+    opts: &Opts,
+    (kind, kinds): (Kind, &mut FxHashMap<u64, Kind>),
+) -> Result<Vec<Counter>, Error> {
+    let mut opened = vec![];
+    for ring in rings {
+        let cpu = ring.cpu;
+        let counter = match Counter::new(event, (Proc(tid), Cpu(cpu)), opts) {
+            Ok(counter) => counter,
+            Err(error) if errno_of(&error) == Errno::ESRCH => break,
+            Err(error) => {
+                let errno = errno_of(&error);
+                let remedy = open_event_remedy(errno);
+                return Err(Error::OpenEvent { event: "a thread's clock", cpu, errno, remedy });
+            }
+        };
+        redirect(counter.file(), ring.holder.file()).map_err(|errno| redirect_error(cpu, errno))?;
+        let id = counter.id().map_err(event_error("ask for the id of an event", cpu))?;
+        kinds.insert(id, kind);
+        opened.push(counter);
     }
+    Ok(opened)
 }
 
 /// Raises our own limit of open files, as far as we may, to `events` and what

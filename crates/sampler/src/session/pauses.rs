@@ -5,6 +5,7 @@
 use super::{Session, now, our_cpu_ns};
 use crate::Error;
 use crate::perf::record::{Body, Record};
+use crate::uneven::Uneven;
 
 const MILLION: u64 = 1_000_000;
 
@@ -25,7 +26,7 @@ pub(super) struct Pauses {
     until: u64,
     /// The records that are given out are of a pause.
     in_pause: bool,
-    uneven: u32,
+    uneven: Uneven,
     /// What switches had cost when the last turn was, ns.
     switches_ns: u64,
     /// What the last turn cost us, and how long a cycle is for it, ns.
@@ -74,10 +75,8 @@ impl Pauses {
             (0, _) => 0,
             (_, false) => now + stretch,
             (_, true) => {
-                // The golden section of the circle comes to no point twice.
-                self.uneven = self.uneven.wrapping_add(0x9e37_79b9);
-                let mean = cycle - stretch;
-                now + mean / 2 + ((mean * u64::from(self.uneven >> 16)) >> 16)
+                self.uneven.step();
+                now + self.uneven.around(cycle - stretch)
             }
         };
         self.paused

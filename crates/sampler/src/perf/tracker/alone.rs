@@ -102,10 +102,8 @@ impl Tracker {
 
     /// The process that was waited for is gone since `time`.
     pub(crate) fn gone(&mut self, time: u64) {
-        if let Some(tid) = self.awaited
-            && self.glances.is_some()
-        {
-            self.looks.put(time, Reading::Gone(tid));
+        if let Some(tid) = self.awaited {
+            self.found_gone(time, tid);
         }
     }
 

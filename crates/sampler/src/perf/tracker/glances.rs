@@ -10,6 +10,7 @@ use super::{Doing, Thread, Tracker};
 use crate::clock::own_cpu;
 use crate::inspect::{Call, Limit};
 use crate::perf::interner::UserHalf;
+use crate::uneven::Uneven;
 
 /// At the end of a pause any wait will do, and short ones are over before they are seen.
 const TRIES_IN_PAUSE: u32 = 15;
@@ -73,8 +74,8 @@ pub(super) struct Glances {
     /// Our CPU time at the last round, and what a round takes of it, ns.
     cpu: u64,
     cost: u64,
-    /// Makes rounds uneven.
-    uneven: u32,
+    /// Rounds are.
+    uneven: Uneven,
 }
 
 impl Glances {
@@ -90,8 +91,7 @@ impl Glances {
                 self.get_hungry(now);
             }
         }
-        // The golden section of the circle comes to no point twice, and leaves no gaps.
-        self.uneven = self.uneven.wrapping_add(0x9e37_79b9);
+        self.uneven.step();
     }
 
     fn get_hungry(&mut self, now: u64) {
@@ -106,9 +106,7 @@ impl Glances {
 
     fn looks_again_after(&self) -> Option<u64> {
         let mean = (self.cost * COST_PART).max(CLOSEST);
-        // A program may have a rhythm of its own, and be at the same place at each look.
-        let uneven = mean / 2 + ((mean * u64::from(self.uneven >> 16)) >> 16);
-        (self.last_round < self.hungry_until).then_some(uneven)
+        (self.last_round < self.hungry_until).then(|| self.uneven.around(mean))
     }
 }
 
