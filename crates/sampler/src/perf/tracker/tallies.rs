@@ -103,3 +103,101 @@ impl Tracker {
         Some((Some(Off::Blocked { site: Some(wait.site), uninterruptible }), wait.wants_look))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use whyslow_events::{SiteId, Timed};
+
+    use super::*;
+    use crate::perf::KernelCalls;
+    use crate::perf::record::{Body, Record};
+    use crate::perf::waits::Call;
+    use crate::target::Attached;
+
+    const MAIN: u32 = 10;
+    const SLEEPS: Why =
+        Why::Left { state: 1, call: Call::Number(230), pc: 5, arguments: [1, 2, 3] };
+
+    fn tracker() -> Tracker {
+        let mut tracker = Tracker::new(KernelCalls::default(), true, 0);
+        let name = || "main".to_owned();
+        tracker.adopt(0, Attached { pid: MAIN, parent: None, name: name(), mappings: vec![] });
+        tracker.begin_thread(0, MAIN, MAIN, name());
+        tell(&mut tracker, 1, Body::Paused { tallied: true });
+        tracker
+    }
+
+    fn tell(tracker: &mut Tracker, time: u64, body: Body) {
+        tracker.record(0, Record { time, tid: MAIN, body });
+    }
+
+    fn told(tracker: &mut Tracker) -> Vec<Event> {
+        let told = tracker.take_events().map(|Timed { event, .. }| event);
+        let of_pause = |event: &Event| {
+            matches!(
+                event,
+                Event::Tally { .. }
+                    | Event::Tallied
+                    | Event::Look { .. }
+                    | Event::Exit { .. }
+                    | Event::Resumed
+            )
+        };
+        told.filter(of_pause).collect()
+    }
+
+    fn event(off: Option<Off>, times: u64, off_ns: u64) -> Event {
+        Event::Tally { tid: Tid(MAIN), off, times, off_ns, queued_ns: times }
+    }
+
+    fn stay(why: Why) -> Stay {
+        Stay { tid: MAIN, why, times: 2, off_ns: 20, queued_ns: 2 }
+    }
+
+    #[test]
+    fn a_tally_is_told_before_the_pause_ends_and_a_wait_that_goes_on_is_seen() {
+        let mut tracker = tracker();
+        let off = AtEnd::Off { why: SLEEPS, off_ns: 7 };
+        let stays = vec![stay(Why::Before), stay(SLEEPS), Stay { tid: 99, ..stay(SLEEPS) }];
+        tracker.note_tally(40, Tally { stays, ends: vec![(MAIN, off), (99, off)] });
+        tell(&mut tracker, 50, Body::Resumed);
+        let site = SiteId(0);
+        let sleeps = Some(Off::Blocked { site: Some(site), uninterruptible: false });
+        let expected = [
+            event(None, 2, 20),
+            event(sleeps, 2, 20),
+            event(sleeps, 0, 7),
+            Event::Look { tid: Tid(MAIN), site, stack: None },
+            Event::Tallied,
+            Event::Resumed,
+        ];
+        assert_eq!(told(&mut tracker), expected);
+        assert_eq!(tracker.rests_since(Tid(MAIN)), Some(33));
+    }
+
+    #[test]
+    fn who_ends_in_a_pause_does_so_with_its_tally() {
+        let tally = || Tally { stays: vec![stay(SLEEPS)], ends: vec![] };
+        let ends = |tell_it: fn(&mut Tracker, Tally)| {
+            let mut tracker = tracker();
+            assert!(tracker.is_tallied(MAIN) && !tracker.is_tallied(99));
+            tell_it(&mut tracker, tally());
+            tell(&mut tracker, 30, Body::Exit { tid: MAIN });
+            told(&mut tracker)
+        };
+        let of_the_living = ends(|tracker, tally| tracker.tell_tally(30, MAIN, &tally));
+        assert!(
+            matches!(
+                of_the_living[..],
+                [Event::Tally { times: 2, .. }, Event::Tally { times: 0, .. }, Event::Exit { .. }]
+            ),
+            "{of_the_living:?}"
+        );
+        let read_later = ends(|tracker, tally| {
+            assert!(!tracker.tell_pending_tally(30, MAIN));
+            tracker.note_tally(40, tally);
+            assert!(tracker.tell_pending_tally(30, MAIN));
+        });
+        assert_eq!(read_later, of_the_living);
+    }
+}

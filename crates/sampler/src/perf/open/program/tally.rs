@@ -237,3 +237,48 @@ fn arriving(types: &Types, tables: &Tables) -> Vec<u64> {
     ];
     [&[next, load(WORD, A, A, types.pid)], &with_entry(tables, &then)[..]].concat()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Thread 7 waits (state 1), of 64-bit code (segment 0x33), in call 202.
+    const HOW: u64 = 0x33 << 48 | 1 << 32 | 7;
+    const WAITS: Why =
+        Why::Left { state: 1, call: Call::Number(202), pc: 5, arguments: [11, 12, 13] };
+
+    fn tally(sites: &[(Site, Sum)], left: Left) -> Tally {
+        summed(1000, sites.to_vec(), vec![([7], left)])
+    }
+
+    #[test]
+    fn what_was_summed_up_and_what_goes_on_are_told() {
+        let sites = [([HOW, 202, 5, 11], [3, 300, 40, 12, 13])];
+        let stay = Stay { tid: 7, why: WAITS, times: 3, off_ns: 300, queued_ns: 40 };
+        let gone = tally(&sites, [900, 0, 0, HOW, 202, 5, 11, 12, 13]);
+        let off = AtEnd::Off { why: WAITS, off_ns: 100 };
+        assert_eq!(gone, Tally { stays: vec![stay], ends: vec![(7, off)] });
+        let back = tally(&sites, [900, 60, 0, HOW, 202, 5, 11, 12, 13]);
+        let last = Stay { times: 1, off_ns: 60, queued_ns: 0, ..stay };
+        assert_eq!(back, Tally { stays: vec![stay, last], ends: vec![(7, AtEnd::Runs)] });
+        assert_eq!((gone.switches(), back.switches()), (3, 4));
+    }
+
+    #[test]
+    fn of_a_thread_that_has_not_left_nothing_is_told() {
+        let how = u64::from(BEFORE) << 32 | 7;
+        assert_eq!(tally(&[], [500, 0, 0, how, 0, 0, 0, 0, 0]), Tally::default());
+        let back = tally(&[], [500, 60, 0, how, 0, 0, 0, 0, 0]);
+        assert_eq!((back.stays[0].why, back.stays[0].off_ns), (Why::Before, 60));
+    }
+
+    #[test]
+    fn no_call_and_a_call_of_a_32_bit_program_are_told_apart() {
+        let call = |how: u64, number: u64| match why([how, number, 0, 0], [0; 2]).1 {
+            Why::Left { call, .. } => call,
+            Why::Before => panic!("it has left"),
+        };
+        assert_eq!(call(HOW, u64::MAX), Call::Fault);
+        assert_eq!(call(HOW & !(0xff << 48) | 0x23 << 48, 3), Call::Unknown);
+    }
+}
