@@ -70,7 +70,7 @@ proptest! {
     }
 }
 
-/// A pause like the stretch before it: a guess of a part of it is none too high.
+/// The script, and a pause of so many ms with samples and such tallies.
 fn tallied(script: &Script, pause: u64, told: &[(char, u64)]) -> Vec<(u64, Event)> {
     let begin = script.events();
     let from = begin.last().map_or(START, |(time, _)| *time);
@@ -93,13 +93,22 @@ fn tallied(script: &Script, pause: u64, told: &[(char, u64)]) -> Vec<(u64, Event
 
 #[test]
 fn what_a_cut_in_a_pause_left_to_guess_the_tally_makes_up_for() {
-    let script = Script::new(2).thread("main", "##ss#ss###ss#ss#");
-    let events = tallied(&script, 40, &[('s', 24), ('d', 6)]);
+    // A pause like the stretch before it: what is guessed of a part of it is none too much.
+    let script = Script::new(2).thread("main", "##ss#dd###ss#ss#");
+    let events = tallied(&script, 40, &[('s', 15), ('d', 5)]);
     let whole = analyzed(&events, usize::MAX).report;
-    assert_eq!(whole.ledger.process["sleep"], 32 * MS);
-    assert_eq!(whole.ledger.process["cpu.user"], 18 * MS);
-    for segment in 1..40 {
+    assert_eq!(whole.ledger.process["sleep"], 21 * MS);
+    assert_eq!(whole.ledger.process["cpu.user"], 28 * MS);
+    let is_told = |(_, event): &&(u64, Event)| {
+        use Event::{Affinity, Sample, SwitchIn, SwitchOut, Thread, Wakeup};
+        let of_thread = matches!(event, Thread { .. } | Affinity { .. } | Wakeup { .. });
+        of_thread || matches!(event, SwitchIn { .. } | SwitchOut { .. } | Sample { .. })
+    };
+    let before_pause = events.iter().take_while(|(_, event)| *event != Event::Paused);
+    let before = before_pause.filter(is_told).count();
+    for segment in before + 1..before + 35 {
         let cut = analyzed(&events, segment).report;
+        assert!(cut.quality.recent_from_ns.is_some_and(|ns| ns > 16 * MS), "{segment}");
         assert_eq!(whole.ledger, cut.ledger, "{segment}");
         assert_eq!(whole.waits, cut.waits, "{segment}");
     }

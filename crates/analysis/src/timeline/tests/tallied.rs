@@ -184,7 +184,7 @@ fn without_a_tally_it_went_on_doing_what_it_did() {
     let runs_on = [&runs[..], &comes, &[(10, Event::Paused), (60, Event::Tallied)], &resumed];
     check(&runs_on.concat(), "cpu.user 59 runq.waking 1 sleep 2");
     // No word that this is all: as if nobody tallied.
-    check(&[&queues[..], &pause(&[])].concat(), "cpu.user 25 runq.preempted 37");
+    check(&[&queues[..], &pause(&[])].concat(), "cpu.user 25 runq.preempted 36 unknown 1");
 }
 
 #[test]
