@@ -50,7 +50,7 @@ fn drawn(timeline: &Timeline, thread: usize) -> String {
             Doing::Runq { preempted: true, .. } => "r".to_owned(),
             Doing::Runq { .. } => "w".to_owned(),
             Doing::Blocked(wait) => {
-                let letter = wait.site.and_then(|site| char::from_u32(site.0 as u32));
+                let letter = wait.site.and_then(|site| char::from_u32(site.0));
                 letter.unwrap_or('?').to_string()
             }
             Doing::Stopped => "T".to_owned(),

@@ -396,7 +396,7 @@ impl Track {
 fn rotated(parts: Vec<Amount>, number: u32) -> VecDeque<Amount> {
     let whole: u64 = parts.iter().map(|part| part.ns).sum();
     let place = u64::from(number).wrapping_mul(GOLDEN);
-    let mut skipped = (u128::from(place) * u128::from(whole) >> 64) as u64;
+    let mut skipped = ((u128::from(place) * u128::from(whole)) >> 64) as u64;
     let mut parts = VecDeque::from(parts);
     while skipped > 0
         && let Some(part) = parts.pop_front()
