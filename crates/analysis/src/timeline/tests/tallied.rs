@@ -338,6 +338,43 @@ fn a_drawn_wait_has_the_stack_and_the_waker_of_the_last_one_at_its_site() {
 }
 
 #[test]
+fn the_wait_that_a_pause_begins_in_is_taken_to_be_ended_as_the_last_one_there() {
+    let mut events = begin();
+    events.truncate(5);
+    events.extend([(11, switch_out(blocked('s'))), (12, Event::Paused)]);
+    events.extend(at(20, &[on_and_on(1, [3, 0]), Event::Tallied, Event::Resumed]));
+    events.push((21, switch_out(Off::Dead)));
+    let timeline = timeline(&events);
+    let waits = timeline.threads[0].intervals.iter().filter_map(|it| match it.doing {
+        Doing::Blocked(wait) => Some(wait.waker),
+        _ => None,
+    });
+    assert_eq!(waits.collect::<Vec<_>>(), [Waker::Interrupt; 2]);
+}
+
+#[test]
+fn so_much_is_kept_of_the_last_sites_only() {
+    let woken_at = |site: u32| {
+        let off = |site| Off::Blocked { site: Some(SiteId(site)), uninterruptible: false };
+        let mut events = vec![(0, thread(Entrance::Born)), (0, switch_in())];
+        for site in 0..17 {
+            events.extend(at(1, &[switch_out(off(site)), wakeup(), switch_in()]));
+        }
+        events.push((300, Event::Paused));
+        events.extend(at(310, &[tally(off(site), 1, [5, 0]), Event::Tallied, Event::Resumed]));
+        events.push((311, end()));
+        let timeline = timeline(&events);
+        let waits = timeline.threads[0].intervals.iter().filter_map(|it| match it.doing {
+            Doing::Blocked(wait) if wait.sketched => Some(wait.waker),
+            _ => None,
+        });
+        waits.collect::<Vec<_>>()
+    };
+    assert_eq!(woken_at(1), [Waker::Interrupt]);
+    assert_eq!(woken_at(0), [Waker::Unseen]);
+}
+
+#[test]
 fn waits_are_counted_those_of_a_pause_as_well() {
     let told = [
         tally(blocked('s'), 30, [40, 5]),
@@ -373,9 +410,10 @@ fn the_wait_that_a_pause_ends_in_goes_on_and_counts() {
     let wait = row(&analysis, "io.disk");
     assert_eq!((wait.count, wait.total_ns, wait.max_ns), (1, 65 * MS, 65 * MS));
     assert_eq!(drawn(&timeline(&one), 0), "#2 s7 w1 #30 d65 w1 #1");
-    // A look from before its tallies does not tell of its end.
-    let early = with(&[look('n'), tally(blocked('d'), 3, [60, 0]), Event::Tallied]);
-    assert_eq!(drawn(&timeline(&early), 0), "#2 s7 w1 #30 d60 n5 w1 #1");
+    // A look from before its last tally does not tell of its end.
+    let told = [tally(blocked('d'), 3, [60, 0]), look('n'), tally(blocked('s'), 1, [0, 0])];
+    let early = row(&play(&with(&told)), "io.network");
+    assert_eq!((early.count, early.total_ns), (0, 5 * MS));
 }
 
 #[test]
