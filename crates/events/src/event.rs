@@ -449,6 +449,13 @@ pub enum Event {
         /// The part of that in the run queue, as the kernel counts it, ns.
         queued_ns: u64,
     },
+    /// What the same tally says how long it had a CPU.
+    TalliedCpu {
+        /// The thread.
+        tid: Tid,
+        /// For how long, ns.
+        cpu_ns: u64,
+    },
     /// The tallies of the pause that lasts are told: who was there when it began and has none
     /// has gone on doing what it did then.
     Tallied,

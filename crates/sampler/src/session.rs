@@ -23,7 +23,7 @@ use whyslow_events::{
 };
 
 pub(crate) use crate::clock::now;
-use crate::perf::record::{Body, Record};
+use crate::perf::record::Record;
 use crate::perf::{
     Capture, Continuity, KernelCalls, Merge, Tracker, continuity_fallback, wakeups_fallback,
 };
@@ -309,9 +309,7 @@ impl Session {
                 continue;
             }
             newcomers.extend(self.newcomer(&record));
-            if let Body::Exit { tid } = record.body {
-                self.tell_tally_of(record.time, tid, &mut tally);
-            }
+            self.tell_tally_before(&record, &mut tally);
             self.continuity.see(cpu, &record, |tid| self.tracker.has(tid));
             self.tracker.record(cpu, record);
             if count % BETWEEN_VISITS == BETWEEN_VISITS - 1 {
@@ -418,6 +416,7 @@ impl Session {
         batch.retain(|(_, record)| record.time <= end);
         batch.retain(|(_, record)| !self.pauses.leave_out(record));
         for (cpu, record) in batch {
+            self.tell_tally_before(&record, &mut None);
             self.tracker.record(cpu, record);
         }
         self.tracker.settle(end);

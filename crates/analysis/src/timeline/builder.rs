@@ -175,6 +175,12 @@ impl Builder {
                     track.tally(Tally { off, times, off_ns, queued_ns });
                 }
             }
+            &Event::TalliedCpu { tid, cpu_ns } => {
+                self.taken += 1;
+                if let Some(track) = self.live.get_mut(&tid) {
+                    track.tally_cpu(cpu_ns);
+                }
+            }
             Event::Tallied => self.live.values_mut().for_each(Track::tallied),
             Event::Limit { tid, until } => {
                 self.with(*tid, |track, _| track.limited(time, until.map(|until| until.0)));

@@ -6,7 +6,9 @@ use super::waits::Call;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Tally {
     pub(crate) stays: Vec<Stay>,
-    /// Of the threads that have left a CPU since the pause began.
+    /// How long threads that have left a CPU since the pause began have had one, ns.
+    pub(crate) ran: Vec<(u32, u64)>,
+    /// Of the same threads.
     pub(crate) ends: Vec<(u32, AtEnd)>,
 }
 

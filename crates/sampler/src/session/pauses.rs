@@ -127,7 +127,7 @@ impl Session {
         self.pauses.switches_ns = switches_ns;
         match (paused, pauses) {
             (false, true) => self.pause(time)?,
-            (true, false) => self.resume(time)?,
+            (true, false) => self.resume()?,
             _ => {}
         }
         self.pauses.pay(our_cpu_ns().saturating_sub(began), limit);
@@ -145,30 +145,32 @@ impl Session {
         Ok(())
     }
 
-    /// It ends after the last event pauses, and behind the end of the tally.
-    fn resume(&mut self, time: u64) -> Result<(), Error> {
+    /// It ends after the last event pauses, and with the tally.
+    fn resume(&mut self) -> Result<(), Error> {
         self.rings.pause(false)?;
+        let ends = now()?;
+        self.merge.note_end_of_pause(ends);
         if self.pauses.tallied {
-            self.end_tally(time);
+            self.end_tally(ends);
             self.upkeep.round(&self.proc, &mut self.tracker)?;
         }
-        self.merge.note_end_of_pause(now()?);
         Ok(())
     }
 
-    /// Takes what was tallied in the pause that lasts, if it is.
+    /// Takes what was tallied in the pause that ends at `time`, if it is.
     pub(super) fn end_tally(&mut self, time: u64) {
         if std::mem::take(&mut self.pauses.tallied)
             && let Some(tally) = self.rings.end_tally(time)
         {
             self.merge.note_tallied(tally.switches());
-            self.tracker.note_tally(time, tally);
+            self.tracker.note_tally(time.saturating_sub(1), tally);
         }
     }
 
     /// Before a thread ends in a pause that is tallied, what was tallied of it is told. The
     /// tally is `read` once for all that end in a round.
-    pub(super) fn tell_tally_of(&mut self, time: u64, tid: u32, read: &mut Option<Tally>) {
+    pub(super) fn tell_tally_before(&mut self, record: &Record, read: &mut Option<Tally>) {
+        let Record { time, body: Body::Exit { tid }, .. } = *record else { return };
         if !self.tracker.is_tallied(tid) || self.tracker.tell_pending_tally(time, tid) {
             return;
         }

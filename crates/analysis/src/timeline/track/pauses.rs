@@ -3,6 +3,7 @@
 //! several threads did at the same time they did at the same time there, too. The kernel's
 //! counts are of the pause itself, and what is laid agrees with them.
 
+mod align;
 mod tallies;
 
 use whyslow_events::{SiteId, StackId};

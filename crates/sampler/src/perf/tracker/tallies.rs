@@ -23,24 +23,30 @@ impl Tracker {
     pub(crate) fn tell_tally(&mut self, time: u64, tid: u32, tally: &Tally) {
         let own = tally.stays.iter().filter(|stay| stay.tid == tid);
         own.for_each(|stay| self.tell_stay(time, *stay));
-        // Who has no other ran all the time.
-        let (tid, off) = (Tid(tid), None);
-        self.emit(time, Event::Tally { tid, off, times: 0, off_ns: 0, queued_ns: 0 });
+        // Who has not left a CPU ran all the time.
+        let ran = tally.ran.iter().find(|(of, _)| *of == tid).map_or(1, |(_, ran)| *ran);
+        self.emit(time, Event::TalliedCpu { tid: Tid(tid), cpu_ns: ran });
     }
 
     /// The same of a tally that was read at the pause's end, which is still to come; false
     /// where there is none.
     pub(crate) fn tell_pending_tally(&mut self, time: u64, tid: u32) -> bool {
         let Some(tally) = self.looks.pending_tally() else { return false };
-        let own = tally.stays.iter().copied().filter(|stay| stay.tid == tid);
-        let own = Tally { stays: own.collect(), ends: vec![] };
+        let stays = tally.stays.iter().copied().filter(|stay| stay.tid == tid).collect();
+        let ran = tally.ran.iter().copied().filter(|(of, _)| *of == tid).collect();
+        let own = Tally { stays, ran, ends: vec![] };
         self.tell_tally(time, tid, &own);
         true
     }
 
     /// Reports it, when the records have come so far.
-    pub(super) fn place_tally(&mut self, time: u64, Tally { stays, ends }: Tally) {
+    pub(super) fn place_tally(&mut self, time: u64, Tally { stays, ran, ends }: Tally) {
         stays.into_iter().for_each(|stay| self.tell_stay(time, stay));
+        for (tid, cpu_ns) in ran {
+            if self.has(tid) {
+                self.emit(time, Event::TalliedCpu { tid: Tid(tid), cpu_ns });
+            }
+        }
         for (tid, end) in ends {
             self.place_end(time, Tid(tid), end);
         }
@@ -137,6 +143,7 @@ mod tests {
             matches!(
                 event,
                 Event::Tally { .. }
+                    | Event::TalliedCpu { .. }
                     | Event::Tallied
                     | Event::Look { .. }
                     | Event::Exit { .. }
@@ -159,13 +166,17 @@ mod tests {
         let mut tracker = tracker();
         let off = AtEnd::Off { why: SLEEPS, off_ns: 7 };
         let stays = vec![stay(Why::Before), stay(SLEEPS), Stay { tid: 99, ..stay(SLEEPS) }];
-        tracker.note_tally(40, Tally { stays, ends: vec![(MAIN, off), (99, off)] });
+        tracker.note_tally(
+            40,
+            Tally { stays, ran: vec![(MAIN, 9), (99, 9)], ends: vec![(MAIN, off), (99, off)] },
+        );
         tell(&mut tracker, 50, Body::Resumed);
         let site = SiteId(0);
         let sleeps = Some(Off::Blocked { site: Some(site), uninterruptible: false });
         let expected = [
             event(None, 2, 20),
             event(sleeps, 2, 20),
+            Event::TalliedCpu { tid: Tid(MAIN), cpu_ns: 9 },
             event(sleeps, 0, 7),
             Event::Look { tid: Tid(MAIN), site, stack: None },
             Event::Tallied,
@@ -177,7 +188,7 @@ mod tests {
 
     #[test]
     fn who_ends_in_a_pause_does_so_with_its_tally() {
-        let tally = || Tally { stays: vec![stay(SLEEPS)], ends: vec![] };
+        let tally = || Tally { stays: vec![stay(SLEEPS)], ran: vec![(MAIN, 9)], ends: vec![] };
         let ends = |tell_it: fn(&mut Tracker, Tally)| {
             let mut tracker = tracker();
             assert!(tracker.is_tallied(MAIN) && !tracker.is_tallied(99));
@@ -189,7 +200,11 @@ mod tests {
         assert!(
             matches!(
                 of_the_living[..],
-                [Event::Tally { times: 2, .. }, Event::Tally { times: 0, .. }, Event::Exit { .. }]
+                [
+                    Event::Tally { times: 2, .. },
+                    Event::TalliedCpu { cpu_ns: 9, .. },
+                    Event::Exit { .. }
+                ]
             ),
             "{of_the_living:?}"
         );

@@ -5,7 +5,8 @@ use std::collections::VecDeque;
 
 use whyslow_events::{Off, SiteId, StackId};
 
-use super::super::{Doing, Occupancy, PREEMPTED, RUNNING, Track, WAKING, Wait, Waker};
+use super::super::{Doing, Interval, Occupancy, PREEMPTED, RUNNING, Track, WAKING, Wait, Waker};
+use super::align::weights;
 use super::{Gap, Parts, Pausing, drawn_out, is_wait, queued};
 
 /// The golden ratio, of all 64 bits: it spreads neighbouring numbers.
@@ -27,6 +28,8 @@ pub(in crate::timeline) struct Tally {
 #[derive(Debug, Default)]
 pub(super) struct Tallies {
     told: Vec<Tally>,
+    /// How long it had a CPU, ns, where that is told.
+    cpu_ns: Option<u64>,
     /// The wait it was seen in after them: the one it is in as the pause ends.
     pub(super) last: Option<(SiteId, Option<StackId>)>,
 }
@@ -142,29 +145,30 @@ impl Tallies {
         amounts
     }
 
-    /// The same, without what was laid before, of `span` in all: what is left of it was time
-    /// on the CPU.
+    /// The same, without what was laid before, of `span` in all. Where no tally tells the time
+    /// on the CPU it is what is left.
     fn shares(&self, first: Activity, laid: &mut Laid, span: u64) -> Vec<Amount> {
         let mut amounts = self.amounts(first);
         for amount in &mut amounts {
             amount.ns -= laid.take(amount.activity, amount.ns);
         }
-        let off = |amounts: &[Amount]| {
-            amounts.iter().fold(0_u64, |sum, amount| sum.saturating_add(amount.ns))
-        };
-        let sum = off(&amounts);
-        if sum > span {
+        let on_cpu =
+            |ns: u64| Amount { when: When::Between, activity: Activity::OnCpu, ns, times: 0 };
+        if let Some(cpu_ns) = self.cpu_ns {
+            amounts.push(on_cpu(cpu_ns - laid.take(Activity::OnCpu, cpu_ns)));
+        }
+        let sum = amounts.iter().fold(0_u64, |sum, amount| sum.saturating_add(amount.ns));
+        // The tally does not begin and end with the pause to the nanosecond.
+        if sum > span || (self.cpu_ns.is_some() && sum > 0) {
             let mut parts = Parts::new(span, sum);
             amounts.iter_mut().for_each(|amount| amount.ns = parts.next(amount.ns));
+            return amounts;
         }
-        let rest = span - off(&amounts);
+        let rest = span - sum;
         match amounts.first_mut() {
             // The clocks differ a little, and it had no CPU.
             Some(stay) if self.is_one_stay() => stay.ns += rest,
-            _ => {
-                let activity = Activity::OnCpu;
-                amounts.push(Amount { when: When::Between, activity, ns: rest, times: 0 });
-            }
+            _ => amounts.push(on_cpu(rest)),
         }
         amounts
     }
@@ -229,6 +233,12 @@ impl Track {
             let tallies = gap.tallies.get_or_insert_default();
             tallies.told.push(tally);
             tallies.last = None;
+        }
+    }
+
+    pub(in crate::timeline) fn tally_cpu(&mut self, cpu_ns: u64) {
+        if let Some(gap) = self.pausing.gap.as_mut().filter(|_| self.pausing.on) {
+            gap.tallies.get_or_insert_default().cpu_ns = Some(cpu_ns);
         }
     }
 
@@ -335,18 +345,27 @@ impl Track {
                 None => deals.push((*amount, Parts::new(0, 0), Parts::new(0, 0))),
             }
         }
-        for (amount, time, times) in &mut deals {
-            let alike = gap.pattern.iter().filter(|it| Activity::of(it.1.doing) == amount.activity);
-            let whole = alike.map(|(length, _)| length).sum();
+        let of_pattern = |(length, it): &(u64, Interval)| {
+            let activity = Activity::of(it.doing);
+            let kind = deals.iter().position(|(it, ..)| it.activity == activity)?;
+            Some((kind, *length, *it))
+        };
+        let pattern: Vec<_> = gap.pattern.iter().filter_map(of_pattern).collect();
+        let lengths: Vec<(u64, usize)> = pattern.iter().map(|it| (it.1, it.0)).collect();
+        let there = |kind: usize| lengths.iter().any(|(length, it)| *it == kind && *length > 0);
+        let amounts =
+            deals.iter().enumerate().map(|(kind, deal)| if there(kind) { deal.0.ns } else { 0 });
+        let weights = weights(&lengths, &amounts.collect::<Vec<u64>>());
+        for (kind, (amount, time, times)) in deals.iter_mut().enumerate() {
+            let alike = lengths.iter().zip(&weights).filter(|((_, it), _)| *it == kind);
+            let whole = alike.map(|(_, weight)| weight).sum();
             (*time, *times) = (Parts::new(amount.ns, whole), Parts::new(amount.times, whole));
         }
-        for (length, interval) in &gap.pattern {
-            let activity = Activity::of(interval.doing);
-            let deal = deals.iter_mut().find(|(it, ..)| it.activity == activity);
-            let Some((_, time, times)) = deal else { continue };
-            let drawn = time.next(*length);
-            let doing = drawn_out(interval.doing, drawn, *length);
-            self.sketch(drawn, counting(doing, times.next(*length)), interval.stack);
+        for ((kind, length, interval), weight) in pattern.into_iter().zip(weights) {
+            let (_, time, times) = &mut deals[kind];
+            let drawn = time.next(weight);
+            let doing = drawn_out(interval.doing, drawn, length);
+            self.sketch(drawn, counting(doing, times.next(weight)), interval.stack);
         }
         let left = deals.into_iter().map(|(amount, time, times)| Amount {
             ns: time.left(),

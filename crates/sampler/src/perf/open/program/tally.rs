@@ -32,8 +32,9 @@ type Site = [u64; 4];
 /// How often, for how long, and how long of that in the run queue, ns; two more arguments.
 type Sum = [u64; 5];
 /// Of a thread: when it left its CPU, for how long it had none until it came back, its time in
-/// run queues before that, ns; for what; two more arguments.
-type Left = [u64; 9];
+/// run queues before that, ns; for what; two more arguments; when it came back, and for how
+/// long it has had a CPU until it left, ns.
+type Left = [u64; 11];
 
 /// Offsets in `Left`.
 const AT: i16 = 0;
@@ -43,6 +44,8 @@ const SITE: i16 = 24;
 const STATE: i16 = SITE + 4;
 const NUMBER: i16 = 32;
 const MORE: i16 = 56;
+const BACK: i16 = 72;
+const RAN: i16 = 80;
 
 /// In the place of the state of a thread that has not left its CPU in the pause.
 const BEFORE: u16 = 0xffff;
@@ -70,7 +73,7 @@ impl Tables {
     pub(super) fn begin(&self, now: u64, tids: impl Iterator<Item = u32>) -> nix::Result<()> {
         let entry = |tid: u32| {
             let how = u64::from(BEFORE) << 32 | u64::from(tid);
-            let left: Left = [now, 0, 0, how, 0, 0, 0, 0, 0];
+            let left: Left = [now, 0, 0, how, 0, 0, 0, 0, 0, now, 0];
             ([tid.into()], left)
         };
         let entries: Vec<_> = tids.map(entry).collect();
@@ -106,16 +109,18 @@ fn summed(now: u64, sites: Vec<(Site, Sum)>, threads: Vec<([u64; 1], Left)>) -> 
         tally.stays.push(Stay { tid, why, times, off_ns, queued_ns: queued_ns.min(off_ns) });
     }
     for ([tid], left) in threads {
-        let [at, off_ns, _, how, number, pc, first, more @ ..] = left;
-        let (_, why) = why([how, number, pc, first], more);
+        let [at, off_ns, _, how, number, pc, first, second, third, back, ran] = left;
+        let (_, why) = why([how, number, pc, first], [second, third]);
         let tid = tid as u32;
+        let since = |time: u64| now.saturating_sub(time);
         if off_ns > 0 {
             // Not summed up yet.
             tally.stays.push(Stay { tid, why, times: 1, off_ns, queued_ns: 0 });
+            tally.ran.push((tid, ran + since(back)));
             tally.ends.push((tid, AtEnd::Runs));
         } else if why != Why::Before {
-            let off_ns = now.saturating_sub(at);
-            tally.ends.push((tid, AtEnd::Off { why, off_ns }));
+            tally.ran.push((tid, ran));
+            tally.ends.push((tid, AtEnd::Off { why, off_ns: since(at) }));
         }
     }
     tally
@@ -164,6 +169,12 @@ fn leaving(types: &Types, tables: &Tables) -> Vec<u64> {
     let mut then = vec![copy(ENTRY, RESULT), load(DOUBLE, A, ENTRY, OFF)];
     then.extend(unless_zero(A, &sum_up(types, tables)));
     then.extend([
+        load(DOUBLE, A, ENTRY, BACK),
+        copy(B, NOW),
+        subtract(B, A),
+        load(DOUBLE, A, ENTRY, RAN),
+        add_register(A, B),
+        store(DOUBLE, ENTRY, RAN, A),
         store(DOUBLE, ENTRY, AT, NOW),
         set(A, 0),
         store(DOUBLE, ENTRY, OFF, A),
@@ -234,6 +245,7 @@ fn arriving(types: &Types, tables: &Tables) -> Vec<u64> {
         copy(A, NOW),
         subtract(A, B),
         store(DOUBLE, RESULT, OFF, A),
+        store(DOUBLE, RESULT, BACK, NOW),
     ];
     [&[next, load(WORD, A, A, types.pid)], &with_entry(tables, &then)[..]].concat()
 }
@@ -255,20 +267,21 @@ mod tests {
     fn what_was_summed_up_and_what_goes_on_are_told() {
         let sites = [([HOW, 202, 5, 11], [3, 300, 40, 12, 13])];
         let stay = Stay { tid: 7, why: WAITS, times: 3, off_ns: 300, queued_ns: 40 };
-        let gone = tally(&sites, [900, 0, 0, HOW, 202, 5, 11, 12, 13]);
+        let gone = tally(&sites, [900, 0, 0, HOW, 202, 5, 11, 12, 13, 800, 77]);
         let off = AtEnd::Off { why: WAITS, off_ns: 100 };
-        assert_eq!(gone, Tally { stays: vec![stay], ends: vec![(7, off)] });
-        let back = tally(&sites, [900, 60, 0, HOW, 202, 5, 11, 12, 13]);
+        assert_eq!(gone, Tally { stays: vec![stay], ran: vec![(7, 77)], ends: vec![(7, off)] });
+        let back = tally(&sites, [900, 60, 0, HOW, 202, 5, 11, 12, 13, 960, 77]);
         let last = Stay { times: 1, off_ns: 60, queued_ns: 0, ..stay };
-        assert_eq!(back, Tally { stays: vec![stay, last], ends: vec![(7, AtEnd::Runs)] });
+        let (stays, ran) = (vec![stay, last], vec![(7, 77 + 40)]);
+        assert_eq!(back, Tally { stays, ran, ends: vec![(7, AtEnd::Runs)] });
         assert_eq!((gone.switches(), back.switches()), (3, 4));
     }
 
     #[test]
     fn of_a_thread_that_has_not_left_nothing_is_told() {
         let how = u64::from(BEFORE) << 32 | 7;
-        assert_eq!(tally(&[], [500, 0, 0, how, 0, 0, 0, 0, 0]), Tally::default());
-        let back = tally(&[], [500, 60, 0, how, 0, 0, 0, 0, 0]);
+        assert_eq!(tally(&[], [500, 0, 0, how, 0, 0, 0, 0, 0, 500, 0]), Tally::default());
+        let back = tally(&[], [500, 60, 0, how, 0, 0, 0, 0, 0, 560, 0]);
         assert_eq!((back.stays[0].why, back.stays[0].off_ns), (Why::Before, 60));
     }
 
