@@ -187,7 +187,7 @@ fn detailed_apart(
 fn judge(
     timeline: &Timeline,
     by_thread: &[PerState<u64>],
-    (locked_ns, gil_wanted_ns): (u64, f64),
+    (locked_ns, gil_wanted_ns): (f64, f64),
     (shares, threads, waits): (&PerState<f64>, &PerState<u64>, &[report::Wait]),
     remedy: &'static str,
 ) -> Verdict {
@@ -196,7 +196,7 @@ fn judge(
         wall_ns: timeline.duration(),
         shares,
         threads,
-        locked: locked_ns as f64 / timeline.duration().max(1) as f64,
+        locked: locked_ns / timeline.duration().max(1) as f64,
         gil_wanted_ns,
         sharers: Sharers::of(owned, timeline.duration()),
         usable_cpus: timeline.usable_cpus,

@@ -10,6 +10,7 @@
 
 mod contention;
 mod share;
+mod weights;
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -20,6 +21,7 @@ pub(crate) use self::share::{Rule, Share};
 use crate::account::{Account, Level};
 use crate::phases::{Slices, Span};
 use crate::timeline::Timeline;
+use weights::{Weight, weights};
 
 const LEVELS: usize = 8;
 
@@ -31,7 +33,7 @@ pub(crate) struct FairShare {
     /// Nobody's.
     pub(crate) idle: f64,
     /// With at least one thread waiting for a lock of the program.
-    pub(crate) locked: u64,
+    pub(crate) locked: f64,
     /// In which there is contention.
     pub(crate) wanted: Wanted,
     /// The same shares, by state, over the window.
@@ -53,6 +55,14 @@ pub(crate) fn fair_share(
     sweep.result
 }
 
+/// What a single thread does is known of pauses as well.
+fn weights_of(timeline: &Timeline) -> Vec<Weight> {
+    let pauses: &[_] = if timeline.threads.len() > 1 { &timeline.tallied } else { &[] };
+    let mut weights = weights(timeline.start, timeline.end, pauses);
+    weights.reverse();
+    weights
+}
+
 struct Sweep<'a> {
     timeline: &'a Timeline,
     accounts: &'a [Vec<Account>],
@@ -68,6 +78,10 @@ struct Sweep<'a> {
     now: u64,
     members: [u32; LEVELS],
     integrals: [Share; LEVELS],
+    /// The same where every instant counts the same, for the slices.
+    even: [Share; LEVELS],
+    /// How much an instant counts, the next last.
+    weights: Vec<Weight>,
     result: FairShare,
 }
 
@@ -88,6 +102,8 @@ impl<'a> Sweep<'a> {
             now: timeline.start,
             members: [0; LEVELS],
             integrals: [Share::default(); LEVELS],
+            even: [Share::default(); LEVELS],
+            weights: weights_of(timeline),
             result: FairShare {
                 shares: intervals.map(Vec::with_capacity).collect(),
                 slices,
@@ -98,34 +114,44 @@ impl<'a> Sweep<'a> {
 
     fn advance(&mut self, time: u64) {
         while let Some(border) = self.result.slices.border().filter(|border| *border <= time) {
-            self.count_to(border);
+            self.weigh_to(border);
             for thread in 0..self.begun.len() {
                 self.slice(thread);
             }
             self.result.slices.turn();
         }
-        self.count_to(time);
+        self.weigh_to(time);
     }
 
-    fn count_to(&mut self, time: u64) {
-        let span = time.saturating_sub(self.now);
+    fn weigh_to(&mut self, time: u64) {
+        while let Some(next) = self.weights.last().copied().filter(|next| next.until <= time) {
+            self.count_to(next.until, next.weight);
+            self.weights.pop();
+        }
+        self.count_to(time, self.weights.last().map_or(1.0, |next| next.weight));
+    }
+
+    fn count_to(&mut self, time: u64, weight: f64) {
+        let even = time.saturating_sub(self.now) as f64;
+        let span = even * weight;
         self.now = self.now.max(time);
         if self.members[Level::Locked as usize] > 0 {
             self.result.locked += span;
         }
         let wanted = self.contention.now();
         self.result.wanted.count(wanted, span);
-        self.result.slices.wanted(wanted.all * span as f64);
+        self.result.slices.wanted(wanted.all * even);
         let holding = self.holding();
         if holding.is_empty() {
-            self.result.idle += span as f64;
-            self.result.slices.idle(span as f64);
+            self.result.idle += span;
+            self.result.slices.idle(even);
         }
         let apart = if wanted.all > 0.0 { self.computing() } else { holding };
         let together = self.count_of(holding);
         for level in holding {
             let of_apart = if apart.contains(level) { self.count_of(apart) } else { 0 };
             self.integrals[*level as usize] += Share::of(span, [together, of_apart]);
+            self.even[*level as usize] += Share::of(even, [together, of_apart]);
         }
     }
 
@@ -133,7 +159,7 @@ impl<'a> Sweep<'a> {
     fn slice(&mut self, index: usize) {
         let Some(current) = self.begun[index].checked_sub(1) else { return };
         let Some(account) = self.accounts[index].get(current) else { return };
-        let integral = self.integrals[account.level as usize];
+        let integral = self.even[account.level as usize];
         let gained = integral - std::mem::replace(&mut self.sliced[index], integral);
         let interval = &self.timeline.threads[index].intervals[current];
         let length = self.end_of(index, current) - interval.start;
@@ -188,7 +214,7 @@ impl<'a> Sweep<'a> {
         self.members[level] += 1;
         self.contention.enter(index, begun);
         self.entered[index] = self.integrals[level];
-        self.sliced[index] = self.integrals[level];
+        self.sliced[index] = self.even[level];
         self.next.push(Reverse((self.end_of(index, begun), index)));
     }
 

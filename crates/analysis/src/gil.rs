@@ -17,6 +17,7 @@ use std::ops::{AddAssign, Range};
 use whyslow_events::{GilHolder, Pid};
 
 use self::holders::{By, within};
+use self::share::outside;
 use crate::split::Split;
 use crate::tables::Tables;
 use crate::timeline::{Doing, Thread, Timeline};
@@ -29,7 +30,8 @@ pub(crate) use summary::summary;
 ///
 /// While somebody waits for the GIL it is known who has it. For the rest, each look at
 /// a running thread says whether it held it, and stands for the CPU time of that
-/// thread since the look before; the last one for what follows, too.
+/// thread since the look before; the last one for what follows, too. In a tallied pause,
+/// of which only sums are known, it is as in the rest of the time.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct GilTime {
     /// With the GIL, ns.
@@ -46,8 +48,9 @@ pub(crate) struct GilTime {
 
 impl GilTime {
     /// `sure` is when the thread is known to have the GIL, or not to.
-    fn of(thread: &Thread, sure: &[(Range<u64>, bool)]) -> GilTime {
+    fn of(thread: &Thread, sure: &[(Range<u64>, Sure)]) -> GilTime {
         let mut time = GilTime::default();
+        let mut paused = 0;
         let mut looks = thread.gil.iter().peekable();
         let mut pending = 0;
         let mut last: Option<(GilHolder, u64)> = None;
@@ -80,8 +83,9 @@ impl GilTime {
                     }
                 }
                 match known {
-                    Some(true) => time.with_ns += ran(span.end),
-                    Some(false) => time.without_ns += ran(span.end),
+                    Some(Sure::With) => time.with_ns += ran(span.end),
+                    Some(Sure::Without) => time.without_ns += ran(span.end),
+                    Some(Sure::Paused) => paused += ran(span.end),
                     None => pending += ran(span.end),
                 }
             }
@@ -90,7 +94,24 @@ impl GilTime {
             Some((holder, ns)) => time.add((holder, ns + pending)),
             None => time.unknown_ns += pending,
         }
-        time
+        time.drawn_out(paused)
+    }
+
+    /// The same with so much more of the same, ns.
+    fn drawn_out(self, more: u64) -> GilTime {
+        let told = self.with_ns + self.without_ns + self.unknown_ns;
+        if more == 0 || told == 0 {
+            return GilTime { unknown_ns: self.unknown_ns + more, ..self };
+        }
+        let mut parts = Split::new(told + more, told);
+        let factor = (told + more) as f64 / told as f64;
+        GilTime {
+            with_ns: parts.part(self.with_ns),
+            without_ns: parts.part(self.without_ns),
+            unknown_ns: parts.part(self.unknown_ns),
+            by_looks: self.by_looks.map(|ns| (ns as f64 * factor) as u64),
+            squares: self.squares * factor * factor,
+        }
     }
 
     /// What a look stands for.
@@ -126,8 +147,17 @@ impl GilTime {
     }
 }
 
+/// What is sure of a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sure {
+    With,
+    Without,
+    /// Only sums are.
+    Paused,
+}
+
 /// `span` cut into what `sure` tells of, and the rest.
-fn parts(sure: &[(Range<u64>, bool)], span: Range<u64>) -> Vec<(Range<u64>, Option<bool>)> {
+fn parts(sure: &[(Range<u64>, Sure)], span: Range<u64>) -> Vec<(Range<u64>, Option<Sure>)> {
     let first = sure.partition_point(|(known, _)| known.end <= span.start);
     let mut parts = Vec::new();
     let mut from = span.start;
@@ -155,21 +185,28 @@ impl AddAssign for GilTime {
 
 /// When a thread surely had a GIL, or had not, in order. With more than one in the
 /// process, that it has not one says nothing of the others.
-fn sure(known: &Known, index: u32, thread: &Thread) -> Vec<(Range<u64>, bool)> {
+fn sure(
+    known: &Known,
+    index: u32,
+    thread: &Thread,
+    pauses: &[Range<u64>],
+) -> Vec<(Range<u64>, Sure)> {
     let only = known.of_process(thread.pid).nth(1).is_none();
-    let mut sure: Vec<(Range<u64>, bool)> = Vec::new();
+    let mut sure: Vec<(Range<u64>, Sure)> = Vec::new();
     for lock in known.of_process(thread.pid) {
         for held in within(&lock.held, thread.start, thread.end) {
             let with = match held.by {
-                By::Thread(holder) if holder == index => true,
-                By::Thread(_) | By::Nobody if only => false,
+                By::Thread(holder) if holder == index => Sure::With,
+                By::Thread(_) | By::Nobody if only => Sure::Without,
                 _ => continue,
             };
             if !held.looked {
-                sure.push((held.start..held.end, with));
+                let told = outside(&[held.start..held.end], pauses);
+                sure.extend(told.into_iter().map(|span| (span, with)));
             }
         }
     }
+    sure.extend(pauses.iter().map(|pause| (pause.clone(), Sure::Paused)));
     sure.sort_unstable_by_key(|(span, _)| span.start);
     // It holds one at a time.
     sure.dedup_by(|next, before| next.0.start < before.0.end);
@@ -182,8 +219,10 @@ pub(crate) fn by_thread(
     timeline: &Timeline,
     known: &Known,
 ) -> Vec<Option<GilTime>> {
+    let pauses: Vec<Range<u64>> = timeline.tallied.iter().map(|(from, to)| *from..*to).collect();
     let time = |(index, thread): (u32, &Thread)| {
-        tables.has_gil(thread.pid).then(|| GilTime::of(thread, &sure(known, index, thread)))
+        let of = || GilTime::of(thread, &sure(known, index, thread, &pauses));
+        tables.has_gil(thread.pid).then(of)
     };
     (0..).zip(&timeline.threads).map(time).collect()
 }

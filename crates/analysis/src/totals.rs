@@ -18,7 +18,7 @@ pub(crate) struct Totals {
     /// Wall-clock time that nobody held up, ns.
     pub(crate) idle: f64,
     /// The same with at least one thread waiting for a lock of the program.
-    pub(crate) locked: u64,
+    pub(crate) locked: f64,
     pub(crate) wanted: Wanted,
     pub(crate) slices: Slices,
     /// Time that a hypervisor took from running threads.
@@ -68,6 +68,7 @@ impl Totals {
                 Thread { number, tid, pid, name, start, end, sampling, ..Thread::default() };
         }
         let Timeline { start, end, .. } = self.roll;
-        self.roll = Timeline { start, end, threads, spare: Vec::new(), ..*segment };
+        let (spare, tallied) = (Vec::new(), Vec::new());
+        self.roll = Timeline { start, end, threads, spare, tallied, ..*segment };
     }
 }

@@ -32,9 +32,9 @@ pub(crate) struct Wanted {
 }
 
 impl Wanted {
-    pub(super) fn count(&mut self, now: Wanted, span: u64) {
-        self.all += now.all * span as f64;
-        self.locks += now.locks * span as f64;
+    pub(super) fn count(&mut self, now: Wanted, span: f64) {
+        self.all += now.all * span;
+        self.locks += now.locks * span;
     }
 }
 

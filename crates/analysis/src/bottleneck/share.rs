@@ -37,8 +37,8 @@ pub(crate) struct Share {
 
 impl Share {
     /// One of a moment that is shared by so many by number, and so many by contention.
-    pub(crate) fn of(span: u64, [number, contention]: [u32; 2]) -> Share {
-        let part = |members: u32| if members == 0 { 0.0 } else { span as f64 / f64::from(members) };
+    pub(crate) fn of(span: f64, [number, contention]: [u32; 2]) -> Share {
+        let part = |members: u32| if members == 0 { 0.0 } else { span / f64::from(members) };
         Share { number: part(number), contention: part(contention) }
     }
 

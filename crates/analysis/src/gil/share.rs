@@ -81,7 +81,7 @@ fn looks(lock: &Lock, spans: &[Range<u64>]) -> Vec<(u64, By)> {
 }
 
 /// What of `spans` lies outside `others`; both are in order and do not overlap.
-fn outside(spans: &[Range<u64>], others: &[Range<u64>]) -> Vec<Range<u64>> {
+pub(super) fn outside(spans: &[Range<u64>], others: &[Range<u64>]) -> Vec<Range<u64>> {
     let mut outside = Vec::new();
     let mut index = 0;
     for span in spans {

@@ -46,6 +46,9 @@ pub(crate) struct Builder {
     /// before.
     paused: Option<u64>,
     paused_ns: u64,
+    /// The pause that lasts is tallied.
+    is_tallied: bool,
+    tallied: Vec<(u64, u64)>,
     /// Since when they were told before.
     told_since: u64,
 }
@@ -75,6 +78,8 @@ impl Builder {
             hears: header.capabilities.wakeups,
             paused: None,
             paused_ns: 0,
+            is_tallied: false,
+            tallied: Vec::new(),
             told_since: start,
         }
     }
@@ -181,7 +186,10 @@ impl Builder {
                     track.tally_cpu(cpu_ns);
                 }
             }
-            Event::Tallied => self.live.values_mut().for_each(Track::tallied),
+            Event::Tallied => {
+                self.is_tallied = self.paused.is_some();
+                self.live.values_mut().for_each(Track::tallied);
+            }
             Event::Limit { tid, until } => {
                 self.with(*tid, |track, _| track.limited(time, until.map(|until| until.0)));
             }
@@ -243,6 +251,9 @@ impl Builder {
         let last = threads.iter().map(|thread| thread.end).max().unwrap_or(self.now);
         let end = self.now.max(last);
         let start = std::mem::replace(&mut self.from, end);
+        if let Some(since) = self.paused.filter(|_| self.is_tallied) {
+            self.tallied.push((since.max(start), end));
+        }
         self.taken = 0;
         Timeline {
             start,
@@ -252,6 +263,7 @@ impl Builder {
             lost: self.lost,
             late: self.late,
             paused_ns: self.paused_ns + self.paused.map_or(0, |since| end.saturating_sub(since)),
+            tallied: std::mem::take(&mut self.tallied),
             strangers: self.strangers,
             contradictions: self.contradictions,
             spare: std::mem::take(&mut self.spare),
@@ -310,6 +322,11 @@ impl Builder {
     fn resume(&mut self, time: u64) {
         let since = self.paused.take();
         self.paused_ns += since.map_or(0, |since| time.saturating_sub(since));
+        if std::mem::take(&mut self.is_tallied)
+            && let Some(since) = since
+        {
+            self.tallied.push((since.max(self.from), time));
+        }
         self.told_since = time;
         for track in self.live.values_mut() {
             track.resume(time, &mut self.cpus);
