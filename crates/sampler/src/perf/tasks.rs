@@ -28,7 +28,7 @@ use super::open::{
 use super::record::Kind;
 use crate::Error;
 use crate::error::errno_of;
-use crate::preflight::open_event_remedy;
+use crate::preflight::{Refused, open_event_remedy};
 use crate::sys::redirect;
 
 /// Ring memory of one CPU at most: what is recorded without privilege is less.
@@ -182,7 +182,7 @@ fn open(
             Err(error) if errno_of(&error) == Errno::ESRCH => break,
             Err(error) => {
                 let errno = errno_of(&error);
-                let remedy = open_event_remedy(errno);
+                let remedy = open_event_remedy(Refused::Others, errno);
                 return Err(Error::OpenEvent { event: "a thread's clock", cpu, errno, remedy });
             }
         };
@@ -241,7 +241,7 @@ fn map(holder: &Counter, cpu: u32, bytes: &mut u64, page_size: u64) -> Result<Sa
 }
 
 fn no_perf(errno: Errno) -> Error {
-    Error::NoPerf { errno, remedy: open_event_remedy(errno) }
+    Error::NoPerf { errno, remedy: open_event_remedy(Refused::All, errno) }
 }
 
 fn fallback(refused: &Error) -> Fallback {

@@ -65,6 +65,30 @@ fn an_ordinary_user_is_told_the_least_to_grant() {
     assert_eq!(check(&diagnosis, "ptrace scope").status, Status::Missing);
 }
 
+/// Debian's kernels refuse all to all at 3, as seen on 5.10, 6.1 and 7.3.
+#[test]
+fn at_a_level_of_the_distribution_capabilities_are_not_enough() {
+    const LOWER: &str = "sysctl kernel.perf_event_paranoid=2 ";
+    let remedies = |readings: &Readings, own| {
+        let refused = Err(Errno::EACCES);
+        let opened = Opened { machine: refused, own, program: refused, ..Opened::ALL };
+        let diagnosis = diagnose(readings, opened, PROGRAM, true);
+        ["perf events", "switch program"].map(|id| check(&diagnosis, id).remedy.clone().unwrap())
+    };
+    let refused = Err(Errno::EACCES);
+    let nobody = Readings { btf: true, ..host(&status("0000000000000000", ""), "3\n") };
+    let [perf, _] = remedies(&nobody, refused);
+    assert!(perf.starts_with(LOWER) && perf.contains("setcap cap_perfmon,"), "{perf}");
+    // CAP_PERFMON, CAP_BPF, and the rest that is wanted.
+    let granted = Readings { capabilities: 0x00c4_0008_0004, ..nobody.clone() };
+    for remedy in remedies(&granted, refused) {
+        assert!(remedy.starts_with(LOWER) && !remedy.contains("setcap"), "{remedy}");
+    }
+    // The kernel proper knows no level above 2: there they are.
+    let [perf, _] = remedies(&nobody, Ok(()));
+    assert!(perf.starts_with("grant the capabilities: setcap cap_perfmon,"), "{perf}");
+}
+
 #[test]
 fn events_of_ones_own_processes_are_a_tier_of_their_own() {
     let readings = host(&status("0000000000000000", ""), "2\n");
@@ -162,12 +186,17 @@ fn the_program_at_switches_is_worth_a_note_and_no_more() {
     let found = check(&diagnosis, "switch program");
     assert_eq!(found.status, Status::Note);
     assert!(found.finding.contains("EPERM"), "{found:?}");
-    let remedy = found.remedy.as_ref().unwrap();
-    let grant = "setcap cap_perfmon,cap_sys_ptrace,cap_syslog,cap_bpf+ep /usr/bin/whyslow; or run";
-    assert!(remedy.contains(grant), "{remedy}");
     let remedy = |errno, readings: &Readings| {
         check(&without(errno, readings), "switch program").remedy.clone().unwrap()
     };
+    let nobody = Readings { capabilities: 0, ..readings.clone() };
+    let grant = "setcap cap_perfmon,cap_sys_ptrace,cap_syslog,cap_bpf+ep /usr/bin/whyslow; or run";
+    let found = remedy(Errno::EPERM, &nobody);
+    assert!(found.contains(grant), "{found}");
+    // Who has it all is not told to grant it.
+    assert!(remedy(Errno::EPERM, &readings).starts_with("lockdown"));
+    let old = Readings { kernel: "5.10.0-46-amd64".to_owned(), ..nobody };
+    assert_eq!(remedy(Errno::EACCES, &old), "use a kernel from 5.18 on");
     let no_types = Readings { btf: false, ..readings.clone() };
     assert!(remedy(Errno::ENOENT, &no_types).contains("CONFIG_DEBUG_INFO_BTF"));
     let inside = Readings { initial_user_namespace: false, ..readings.clone() };
