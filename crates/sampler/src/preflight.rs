@@ -28,6 +28,9 @@ const OPEN_FILES_REMEDY: &str = "raise the limit of open files: ulimit -n";
 
 /// Where the kernel does not describe its types.
 const TYPES_REMEDY: &str = "use a kernel with CONFIG_DEBUG_INFO_BTF";
+/// What to do where capabilities do not count for the kernel's own.
+const USER_NAMESPACE_REMEDY: &str =
+    "run outside the user namespace, with the capabilities of the host";
 /// Why the paranoid level must be lower: distributions add levels of their own.
 const LEVEL_REASON: &str = "(above it this kernel heeds CAP_SYS_ADMIN alone)";
 
@@ -79,13 +82,17 @@ impl Capability {
         }
     }
 
-    /// The least that make the best recording on a host.
-    fn wanted(readings: &Readings) -> Vec<Capability> {
-        let perf = match readings.version() {
+    /// The one that perf events of the whole machine need.
+    fn for_perf(readings: &Readings) -> Capability {
+        match readings.version() {
             Some(version) if version < (5, 8) => Capability::SysAdmin,
             _ => Capability::Perfmon,
-        };
-        let mut wanted = vec![perf, Capability::SysPtrace, Capability::Syslog];
+        }
+    }
+
+    /// The least that make the best recording on a host.
+    fn wanted(readings: &Readings) -> Vec<Capability> {
+        let mut wanted = vec![Self::for_perf(readings), Capability::SysPtrace, Capability::Syslog];
         if readings.tracefs != Access::Granted {
             wanted.push(Capability::DacReadSearch);
         }
@@ -136,6 +143,16 @@ fn refused_remedy(
                 ),
             }
         }
+        Errno::EACCES | Errno::EPERM if !readings.initial_user_namespace => {
+            USER_NAMESPACE_REMEDY.to_owned()
+        }
+        Errno::EACCES | Errno::EPERM
+            if readings.can(Capability::for_perf(readings))
+                && readings.tracefs == Access::Granted =>
+        {
+            "the seccomp profile of a container, or another policy, must allow perf_event_open"
+                .to_owned()
+        }
         Errno::EACCES | Errno::EPERM => format!(
             "grant the capabilities: {}; or run as root; in a container, its seccomp profile \
              must allow perf_event_open",
@@ -168,7 +185,8 @@ pub(crate) fn open_event_remedy(refused: Refused, errno: Errno) -> String {
 fn no_program_remedy(errno: Errno, readings: &Readings, program: &str) -> String {
     /// The first whose `sched_switch` says in which state a thread leaves.
     const STATE: (u32, u32) = (5, 18);
-    let refused = matches!(errno, Errno::EPERM | Errno::EACCES);
+    // A filter says that there is no such call, too.
+    let refused = matches!(errno, Errno::EPERM | Errno::EACCES | Errno::ENOSYS);
     let may = [Capability::Bpf, Capability::Perfmon].into_iter().all(|it| readings.can(it));
     match () {
         () if !readings.is_known_architecture() => arch::REMEDY.to_owned(),
@@ -177,7 +195,7 @@ fn no_program_remedy(errno: Errno, readings: &Readings, program: &str) -> String
         () if !refused || readings.version().is_some_and(|version| version < STATE) => {
             "use a kernel from 5.18 on".to_owned()
         }
-        () if !readings.initial_user_namespace => "run outside the user namespace".to_owned(),
+        () if !readings.initial_user_namespace => USER_NAMESPACE_REMEDY.to_owned(),
         () if !may => format!(
             "grant CAP_BPF with the others: {}; or run as root; in a container, its seccomp \
              profile must allow bpf",
@@ -194,6 +212,25 @@ fn no_program_remedy(errno: Errno, readings: &Readings, program: &str) -> String
 /// The same on this host.
 pub(crate) fn run_program_remedy(errno: Errno) -> String {
     no_program_remedy(errno, &Readings::of(&Roots::default()), &program())
+}
+
+/// What to do where threads that wait, and memory, may not be looked at, with
+/// `kernel.yama.ptrace_scope` at `scope`.
+fn hidden_remedy(scope: Option<i64>) -> &'static str {
+    match scope {
+        None | Some(..=0) => "grant CAP_SYS_PTRACE, or run as root",
+        Some(1) => {
+            "start the program with whyslow record -- CMD, set kernel.yama.ptrace_scope to 0, or \
+             grant CAP_SYS_PTRACE"
+        }
+        Some(2) => "grant CAP_SYS_PTRACE, or set kernel.yama.ptrace_scope to 0",
+        Some(_) => "kernel.yama.ptrace_scope forbids it to all: it must be lower from the boot on",
+    }
+}
+
+/// The same on this host.
+pub(crate) fn look_remedy() -> String {
+    hidden_remedy(Readings::of(&Roots::default()).ptrace_scope).to_owned()
 }
 
 /// Whether tracepoints number threads as our calls do: in the host's PID

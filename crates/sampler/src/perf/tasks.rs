@@ -128,16 +128,9 @@ impl TaskRings {
     }
 
     /// Blocked threads do not tell what they wait for.
-    pub(super) fn cannot_look(&mut self, errno: Errno) {
+    pub(super) fn cannot_look(&mut self, why: Fallback) {
         self.can_look = false;
-        self.fallbacks.push(Fallback {
-            wanted: "looks at blocked threads".to_owned(),
-            got: "no causes of waits".to_owned(),
-            errno: format!("{errno:?}"),
-            remedy: "start the program with whyslow record -- CMD, set kernel.yama.ptrace_scope \
-                     to 0, or grant CAP_SYS_PTRACE"
-                .to_owned(),
-        });
+        self.fallbacks.push(why);
     }
 
     /// Stops recording; what is in the rings stays there to be read.

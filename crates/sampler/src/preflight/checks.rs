@@ -5,7 +5,7 @@ use nix::errno::Errno;
 use super::host::{Access, Readings};
 use super::{
     Capability, HOST_REMEDY, OPEN_FILES_REMEDY, PROC_REMEDY, RING_REMEDY, Refused, TYPES_REMEDY,
-    grant, no_program_remedy, refused_remedy,
+    USER_NAMESPACE_REMEDY, grant, hidden_remedy, no_program_remedy, refused_remedy,
 };
 use crate::arch;
 
@@ -236,8 +236,8 @@ fn capabilities(readings: &Readings, program: &str) -> Check {
     }
     let absent = absent.join(", ");
     if !readings.initial_user_namespace {
-        let remedy = "run outside the user namespace, with the capabilities of the host";
-        return missing(id, format!("without {absent} outside this user namespace"), remedy);
+        let finding = format!("without {absent} outside this user namespace");
+        return missing(id, finding, USER_NAMESPACE_REMEDY);
     }
     let ignored = if readings.no_new_privileges { "; those of files are ignored here" } else { "" };
     missing(id, format!("without {absent}{ignored}"), grant(readings, program))
@@ -320,9 +320,9 @@ fn open_files(readings: &Readings) -> Check {
 
 fn ptrace(readings: &Readings) -> Check {
     let id = "ptrace scope";
-    let remedy = "grant CAP_SYS_PTRACE with the others, start the program with `whyslow record \
-                  --`, or: sysctl kernel.yama.ptrace_scope=0";
+    let remedy = hidden_remedy(readings.ptrace_scope);
     match readings.ptrace_scope {
+        Some(3..) => missing(id, "no process may be looked at", remedy),
         _ if readings.can(Capability::SysPtrace) => good(id, "any process may be looked at"),
         None | Some(..=0) => good(id, "one's own processes may be looked at"),
         Some(1) => missing(id, "only descendants may be looked at", remedy),

@@ -112,6 +112,30 @@ fn without_memory_for_a_ring_there_is_no_perf() {
     assert!(ring.finding.contains("EPERM") && ring.remedy.is_some(), "{ring:?}");
 }
 
+/// As Yama has it (Documentation/admin-guide/LSM/Yama.rst), and 6.8 did.
+#[test]
+fn what_helps_against_yama_depends_on_its_scope() {
+    let found = |scope, capabilities: &str| {
+        let readings =
+            Readings { ptrace_scope: Some(scope), ..host(&status(capabilities, ""), "2\n") };
+        let diagnosis = diagnose(&readings, Opened::ALL, PROGRAM, true);
+        let found = check(&diagnosis, "ptrace scope");
+        (found.status, found.remedy.clone().unwrap_or_default())
+    };
+    let (nobody, root) = ("0000000000000000", "000001ffffffffff");
+    assert!(found(1, nobody).1.contains("whyslow record --"));
+    let (status, remedy) = found(2, nobody);
+    assert_eq!(status, Status::Missing);
+    assert!(remedy.contains("CAP_SYS_PTRACE") && !remedy.contains("record --"), "{remedy}");
+    assert_eq!(found(2, root).0, Status::Good);
+    // Root, too, and until the next boot.
+    for user in [nobody, root] {
+        let (status, remedy) = found(3, user);
+        assert_eq!(status, Status::Missing);
+        assert!(remedy.contains("boot") && !remedy.contains("CAP_SYS_PTRACE"), "{remedy}");
+    }
+}
+
 #[test]
 fn the_root_of_a_user_namespace_is_an_ordinary_user() {
     let root = host(&status("000001ffffffffff", ""), "2\n");
@@ -162,6 +186,14 @@ fn a_container_is_told_of_its_filter() {
     assert_eq!(seccomp.status, Status::Missing);
     assert_eq!(seccomp.finding, "a filter, which refuses perf_event_open (EPERM)");
     assert!(seccomp.remedy.as_ref().unwrap().contains("perf_event_open"));
+    // Who has every capability is not told to grant them.
+    let root = host(&status("000001ffffffffff", more), "2\n");
+    let refused = diagnose(&root, Opened::no_perf(Errno::EPERM), PROGRAM, false);
+    for id in ["perf events", "switch program"] {
+        let remedy = check(&refused, id).remedy.as_ref().unwrap();
+        let named = remedy.contains("seccomp") || remedy.contains("BTF");
+        assert!(named && !remedy.contains("setcap"), "{id}: {remedy}");
+    }
     // The kernel's own word for the paranoid level.
     let level = diagnose(&readings, Opened::no_perf(Errno::EACCES), PROGRAM, false);
     assert_eq!(check(&level, "seccomp").status, Status::Good);
