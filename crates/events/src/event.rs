@@ -435,4 +435,12 @@ pub enum Event {
     Paused,
     /// All of it is recorded again.
     Resumed,
+    /// What all that is in the control group of `Quota` ran so far, others than the target
+    /// included.
+    GroupRan {
+        /// A process in the group.
+        pid: Pid,
+        /// CPU time since the group was made, ns.
+        ran_ns: u64,
+    },
 }
