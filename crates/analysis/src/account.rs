@@ -169,7 +169,7 @@ impl Endings {
         for ((site, stack), ended) in self.by_place {
             let wakers = [Waker::Foreign, Waker::Interrupt, Waker::Thread(0)];
             for (waker, ns) in wakers.into_iter().zip(ended).filter(|(_, ns)| *ns > 0) {
-                let wait = Wait { site: Some(site), waker, resumed: false, sketched: false };
+                let wait = Wait { site: Some(site), waker, ..Wait::default() };
                 let Some(pid) = tables.sites.get(&site).map(|site| site.pid) else { continue };
                 let state = judge.state(tables, pid, Doing::Blocked(wait), stack);
                 evidence.add(state, wait, ns);

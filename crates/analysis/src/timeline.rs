@@ -156,7 +156,7 @@ pub(crate) struct Queue {
     pub(crate) neighbours: u64,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Wait {
     pub(crate) site: Option<SiteId>,
     pub(crate) waker: Waker,
@@ -164,12 +164,15 @@ pub(crate) struct Wait {
     pub(crate) resumed: bool,
     /// It stands for waits that were not recorded, however many they were.
     pub(crate) sketched: bool,
+    /// So many of those, by the kernel's tally, where there is one.
+    pub(crate) tallied: u32,
 }
 
 /// Who ended a wait.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Waker {
     /// Nobody that we know of.
+    #[default]
     Unseen,
     Foreign,
     Interrupt,

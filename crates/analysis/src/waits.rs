@@ -30,6 +30,8 @@ pub(crate) struct Waits {
 struct Waited {
     total: u64,
     lengths: Lengths,
+    /// How many there were beside those whose lengths are known.
+    tallied: u64,
     by_stack: BTreeMap<StackId, u64>,
 }
 
@@ -37,6 +39,7 @@ impl Waited {
     fn add(&mut self, other: Waited) {
         self.total += other.total;
         self.lengths.add(other.lengths);
+        self.tallied += other.tallied;
         for (stack, ns) in other.by_stack {
             *self.by_stack.entry(stack).or_default() += ns;
         }
@@ -62,6 +65,7 @@ impl Waits {
                     continue;
                 }
                 if wait.sketched {
+                    waited.tallied += u64::from(wait.tallied);
                     continue;
                 }
                 // The rest of a wait that a gap in the records cut in two.
@@ -96,7 +100,7 @@ impl Waits {
                 syscall,
                 object,
                 r#where: place,
-                count: lengths.count(),
+                count: lengths.count() + waited.tallied,
                 total_ns: waited.total,
                 p50_ns: lengths.percentile(50),
                 p99_ns: lengths.percentile(99),

@@ -435,6 +435,30 @@ pub enum Event {
     Paused,
     /// All of it is recorded again.
     Resumed,
+    /// What the kernel's tally says a thread did in the pause that lasts: it was off its CPU
+    /// so often, and for so long.
+    Tally {
+        /// The thread.
+        tid: Tid,
+        /// Why it was off; `None` when it was so as the pause began, whyever.
+        off: Option<Off>,
+        /// How often it got a CPU again; 0 when it has none yet.
+        times: u64,
+        /// From leaving a CPU, or from the pause's beginning, to having one again, ns.
+        off_ns: u64,
+        /// The part of that in the run queue, as the kernel counts it, ns.
+        queued_ns: u64,
+    },
+    /// What the same tally says how long it had a CPU.
+    TalliedCpu {
+        /// The thread.
+        tid: Tid,
+        /// For how long, ns.
+        cpu_ns: u64,
+    },
+    /// The tallies of the pause that lasts are told: who was there when it began and has none
+    /// has gone on doing what it did then.
+    Tallied,
     /// What all that is in the control group of `Quota` ran so far, others than the target
     /// included.
     GroupRan {

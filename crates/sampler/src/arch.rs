@@ -95,6 +95,18 @@ impl Registers {
     }
 }
 
+/// What the kernel keeps of user code that entered it, as [`Registers::IN_FRAME`]: of a
+/// system call.
+pub(crate) struct CallInFrame;
+
+impl CallInFrame {
+    /// What it has as long as there is no result, and where: see [`Registers::in_syscall`].
+    pub(crate) const NO_RESULT: i32 = -38;
+    pub(crate) const RESULT: i16 = 80;
+    /// Its number, where it returns to, its first three arguments.
+    pub(crate) const PARTS: [i16; 5] = [120, 128, 112, 104, 96];
+}
+
 /// All general registers of a 64-bit program, as unwinding wants them.
 pub(crate) struct GeneralRegisters;
 

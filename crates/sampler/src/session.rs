@@ -23,6 +23,7 @@ use whyslow_events::{
 };
 
 pub(crate) use crate::clock::now;
+use crate::perf::record::Record;
 use crate::perf::{
     Capture, Continuity, KernelCalls, Merge, Tracker, continuity_fallback, wakeups_fallback,
 };
@@ -48,6 +49,18 @@ const BEHIND: usize = 50_000;
 /// Time between two looks which CPUs are on, ns. To go off and on takes about as long.
 const CPUS: u64 = 50_000_000;
 
+/// What recording may cost, in millionths of one CPU.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limit {
+    /// Whatever it does.
+    None,
+    /// The records of switches alone may cost so much. Where they cost more they are recorded
+    /// for a part of the time; only where the kernel can tally them meanwhile.
+    Switches(u32),
+    /// All of it; detail is thinned for it.
+    All(u32),
+}
+
 /// How to record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
@@ -65,8 +78,8 @@ pub struct Options {
     pub delay: Duration,
     /// Stop each thread while its calls are read, one at a time.
     pub precise: bool,
-    /// What recording may cost, in millionths of one CPU; detail is thinned for it.
-    pub max_overhead: Option<u32>,
+    /// What recording may cost.
+    pub max_overhead: Limit,
     /// The version of whyslow, for the header.
     pub tool_version: String,
     /// The command line to keep in the recording, secrets removed.
@@ -144,8 +157,8 @@ impl Session {
             check(&proc, pids)?;
             traced_by = traced(&proc, pids);
         }
-        let may_pause = options.max_overhead.is_some();
-        let mut rings = Capture::open(facts, options.frequency, options.stack_bytes, may_pause)?;
+        let limit = options.max_overhead;
+        let mut rings = Capture::open(facts, options.frequency, options.stack_bytes, limit)?;
         // Takes its time; nothing is recorded yet. Without frames there is no use for it.
         let kernel = match rings.is_of_tasks() {
             true => KernelCalls::default(),
@@ -233,7 +246,13 @@ impl Session {
     ) -> Result<Option<ExitStatus>, Error> {
         let start = self.header.start.0;
         let duration = self.options.duration.map(nanoseconds);
-        self.rein = self.options.max_overhead.map(|limit| Rein::new(limit, self.costs(start)));
+        self.rein = match self.options.max_overhead {
+            Limit::None => None,
+            Limit::Switches(limit) => {
+                self.rings.can_tally().then(|| Rein::of_switches(limit, self.costs(start)))
+            }
+            Limit::All(limit) => Some(Rein::new(limit, self.costs(start))),
+        };
         let mut batch = vec![];
         // The command was made before: it has the priority that its user gave it.
         let _preferred = prefer();
@@ -279,17 +298,18 @@ impl Session {
 
     fn take_in(
         &mut self,
-        batch: &mut Vec<(u32, crate::perf::record::Record)>,
+        batch: &mut Vec<(u32, Record)>,
         round: u64,
         sink: &mut dyn FnMut(&Timed) -> io::Result<()>,
     ) -> Result<(), Error> {
-        let mut newcomers = vec![];
+        let (mut newcomers, mut tally) = (vec![], None);
         let behind = batch.len() > BEHIND;
         for (count, (cpu, record)) in batch.drain(..).enumerate() {
             if self.pauses.leave_out(&record) {
                 continue;
             }
             newcomers.extend(self.newcomer(&record));
+            self.tell_tally_before(&record, &mut tally);
             self.continuity.see(cpu, &record, |tid| self.tracker.has(tid));
             self.tracker.record(cpu, record);
             if count % BETWEEN_VISITS == BETWEEN_VISITS - 1 {
@@ -385,6 +405,7 @@ impl Session {
         exit: Option<ExitStatus>,
         sink: &mut dyn FnMut(&Timed) -> io::Result<()>,
     ) -> Result<Ended, Error> {
+        self.end_tally(now()?);
         self.tracker.last_looks(now()?, || now().unwrap_or(u64::MAX));
         self.upkeep.last_counts(&self.proc, &mut self.tracker)?;
         let end = now()?;
@@ -395,6 +416,7 @@ impl Session {
         batch.retain(|(_, record)| record.time <= end);
         batch.retain(|(_, record)| !self.pauses.leave_out(record));
         for (cpu, record) in batch {
+            self.tell_tally_before(&record, &mut None);
             self.tracker.record(cpu, record);
         }
         self.tracker.settle(end);
@@ -412,7 +434,9 @@ impl Session {
             self.tracker.note(end, Event::KernelCpu { tid: None, cpu_ns });
         }
         self.tracker.note_script_reads(end);
-        if let Some(mut rein) = self.rein.take() {
+        if let Some(mut rein) = self.rein.take()
+            && rein.is_worth_saying()
+        {
             self.tracker.note(end, Event::Thinned(rein.said(self.costs(end))));
         }
         let overhead = Event::Overhead { profiler_cpu_ns: our_cpu_ns(), events: self.merge.read };

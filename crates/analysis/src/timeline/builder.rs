@@ -5,7 +5,7 @@ use whyslow_events::{Cpu, CpuSet, Entrance, Event, Header, Off, Pid, Seen, Tid, 
 
 use super::occupancy::{Holder, Occupancy};
 use super::queues::Spare;
-use super::track::{Track, doing_after, newborn};
+use super::track::{Tally, Track, doing_after, newborn};
 use super::{Doing, GilSeen, Interval, Thread, Timeline, Waker};
 
 /// So much of what was told before a pause, ns, shows what is done in it.
@@ -168,6 +168,20 @@ impl Builder {
             Event::RunDelay { tid, delay_ns } => {
                 self.with(*tid, |track, _| track.delayed(time, *delay_ns));
             }
+            &Event::Tally { tid, off, times, off_ns, queued_ns } => {
+                self.taken += 1;
+                // Who has ended in the pause is no stranger.
+                if let Some(track) = self.live.get_mut(&tid) {
+                    track.tally(Tally { off, times, off_ns, queued_ns });
+                }
+            }
+            &Event::TalliedCpu { tid, cpu_ns } => {
+                self.taken += 1;
+                if let Some(track) = self.live.get_mut(&tid) {
+                    track.tally_cpu(cpu_ns);
+                }
+            }
+            Event::Tallied => self.live.values_mut().for_each(Track::tallied),
             Event::Limit { tid, until } => {
                 self.with(*tid, |track, _| track.limited(time, until.map(|until| until.0)));
             }
@@ -279,7 +293,7 @@ impl Builder {
         self.known = self.known.saturating_add(1);
         let mut track = Track::new(thread, doing, &mut self.cpus);
         if self.paused.is_some() {
-            track.pause(time, time, &mut self.cpus);
+            track.pause(time, None, &mut self.cpus);
         }
         self.live.insert(tid, track);
     }
@@ -287,9 +301,9 @@ impl Builder {
     fn pause(&mut self, time: u64) {
         self.paused.get_or_insert(time);
         self.cpus.forget_own(time);
-        let since = self.told_since.max(time.saturating_sub(PATTERN));
+        let since = self.told_since.max(time.saturating_sub(PATTERN)).max(self.from);
         for track in self.live.values_mut() {
-            track.pause(time, since.max(self.from), &mut self.cpus);
+            track.pause(time, Some(since), &mut self.cpus);
         }
     }
 

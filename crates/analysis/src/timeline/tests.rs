@@ -6,6 +6,7 @@ mod laws;
 mod paused;
 mod polled;
 mod segments;
+mod tallied;
 mod unheard;
 mod unseen;
 mod untold;

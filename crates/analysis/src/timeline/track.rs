@@ -11,6 +11,7 @@ use super::counts::Counted;
 use super::occupancy::{MaskId, Occupancy};
 use super::{Doing, GilSeen, Interval, Queue, Sample, Thread, Turn, Wait, Waker};
 use limits::Pending;
+pub(super) use pauses::Tally;
 use pauses::{Next, Pausing};
 use polled::Polling;
 
@@ -392,9 +393,7 @@ impl Track {
 pub(super) fn doing_after(off: Off) -> Doing {
     match off {
         Off::Preempted => PREEMPTED,
-        Off::Blocked { site, .. } => {
-            Doing::Blocked(Wait { site, waker: Waker::Unseen, resumed: false, sketched: false })
-        }
+        Off::Blocked { site, .. } => Doing::Blocked(Wait { site, ..Wait::default() }),
         Off::Stopped => Doing::Stopped,
         Off::Dead => Doing::Unknown,
     }

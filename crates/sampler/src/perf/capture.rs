@@ -8,11 +8,12 @@ use rustc_hash::FxHashSet;
 use whyslow_events::{Capabilities, Fallback, SystemFacts};
 
 use super::record::{Body, Kind};
+use super::tally::Tally;
 use super::{Merge, Rings, TaskRings};
 use crate::preflight::names_threads_as_the_kernel;
 use crate::proc::Proc;
 use crate::target::hidden;
-use crate::{Error, arch};
+use crate::{Error, Limit, arch};
 
 /// Open events and their rings.
 pub(crate) enum Capture {
@@ -29,7 +30,7 @@ const LISTINGS: usize = 16;
 impl Capture {
     /// Opens the events of the whole machine or, where the host refuses them,
     /// gets ready for those of the target's threads: a clock at `frequency` a
-    /// second, with up to `stack_bytes` of user stack. Recording `may_pause`.
+    /// second, with up to `stack_bytes` of user stack. Recording may pause for the `limit`.
     ///
     /// # Errors
     /// When the host refuses both, or something else is wrong.
@@ -37,20 +38,20 @@ impl Capture {
         facts: SystemFacts,
         frequency: u32,
         stack_bytes: u32,
-        may_pause: bool,
+        limit: Limit,
     ) -> Result<Capture, Error> {
         let machine = if !arch::IS_KNOWN {
             Err(Error::Architecture)
         } else if !names_threads_as_the_kernel() {
             Err(Error::PidNamespace)
         } else {
-            Rings::open(facts, frequency, stack_bytes)
+            Rings::open(facts, frequency, stack_bytes, limit != Limit::None)
         };
         match machine {
             Ok(rings) => Ok(Capture::Machine(rings)),
             Err(refused) if refused.is_refusal() => {
                 let mut rings = TaskRings::open(facts, frequency, stack_bytes, &refused)?;
-                rings.may_pause = may_pause;
+                rings.may_pause = matches!(limit, Limit::All(_));
                 Ok(Capture::Tasks(Box::new(rings)))
             }
             Err(error) => Err(error),
@@ -168,6 +169,38 @@ impl Capture {
         match self {
             Capture::Machine(rings) => rings.pause(pauses),
             Capture::Tasks(rings) => rings.pause(pauses),
+        }
+    }
+
+    /// Has the kernel tally the switches of these threads from `now` on; whether it does.
+    pub(crate) fn begin_tally(&self, now: u64, tids: impl Iterator<Item = u32>) -> bool {
+        match self {
+            Capture::Machine(rings) => rings.begin_tally(now, tids),
+            Capture::Tasks(_) => false,
+        }
+    }
+
+    /// What it tallied by `now`, while it goes on.
+    pub(crate) fn read_tally(&self, now: u64) -> Option<Tally> {
+        match self {
+            Capture::Machine(rings) => rings.read_tally(now),
+            Capture::Tasks(_) => None,
+        }
+    }
+
+    /// Whether the kernel can tally switches.
+    pub(crate) fn can_tally(&self) -> bool {
+        match self {
+            Capture::Machine(rings) => rings.can_tally(),
+            Capture::Tasks(_) => false,
+        }
+    }
+
+    /// What it tallied by `now`. It ends with this.
+    pub(crate) fn end_tally(&self, now: u64) -> Option<Tally> {
+        match self {
+            Capture::Machine(rings) => rings.end_tally(now),
+            Capture::Tasks(_) => None,
         }
     }
 

@@ -69,7 +69,7 @@ impl Continuity {
             Body::Lost { .. } => {
                 self.cpus.entry(cpu).or_default().current = None;
             }
-            Body::Paused => self.cpus.values_mut().for_each(|of| of.current = None),
+            Body::Paused { .. } => self.cpus.values_mut().for_each(|of| of.current = None),
             _ => {}
         }
     }

@@ -89,10 +89,19 @@ impl Merge {
         self.take(cpu, Record { time: now, tid: 0, body: Body::Lost { records: 1 } });
     }
 
-    /// Recording pauses at `now`, or goes on.
-    pub(crate) fn note_pause(&mut self, now: u64, pauses: bool) {
-        let body = if pauses { Body::Paused } else { Body::Resumed };
-        self.take(0, Record { time: now, tid: 0, body });
+    /// Recording pauses at `now`, and the kernel keeps a tally or does not.
+    pub(crate) fn note_pause(&mut self, now: u64, tallied: bool) {
+        self.take(0, Record { time: now, tid: 0, body: Body::Paused { tallied } });
+    }
+
+    /// It goes on at `now`.
+    pub(crate) fn note_end_of_pause(&mut self, now: u64) {
+        self.take(0, Record { time: now, tid: 0, body: Body::Resumed });
+    }
+
+    /// The kernel tallied so many switches.
+    pub(crate) fn note_tallied(&mut self, switches: u64) {
+        self.caused_ns += switches * TALLIED;
     }
 
     /// The threads that were born in the records that wait for their turn.
@@ -140,6 +149,9 @@ impl Merge {
         self.given = self.given.max(before);
     }
 }
+
+/// What the tally of a switch takes where it happens, ns.
+const TALLIED: u64 = 300;
 
 /// What it takes us to read a record of a switch and to make of it what is recorded, ns.
 const TO_READ: u64 = 300;

@@ -105,6 +105,7 @@ pub(crate) struct Rings {
 impl Rings {
     /// Opens all events, disabled: the clock at `frequency` a second, and up to
     /// `stack_bytes` of user stack with a sample; 0 for call chains by frame pointers.
+    /// Recording `may_pause`.
     ///
     /// # Errors
     /// When the host refuses one, with its remedy.
@@ -112,6 +113,7 @@ impl Rings {
         facts: SystemFacts,
         frequency: u32,
         stack_bytes: u32,
+        may_pause: bool,
     ) -> Result<Rings, Error> {
         let tracepoints = Tracepoints {
             switch: tracepoint_id("sched", SWITCH)?,
@@ -157,7 +159,7 @@ impl Rings {
             });
         }
         rings.ring_bytes = ring_bytes;
-        rings.prefer_program();
+        rings.prefer_program(may_pause);
         Ok(rings)
     }
 

@@ -161,7 +161,10 @@ pub enum Body {
     /// The sampling clock was held back.
     Throttled,
     /// By the recorder: switches and what belongs to them are recorded no more.
-    Paused,
+    Paused {
+        /// The kernel tallies them.
+        tallied: bool,
+    },
     /// They are again.
     Resumed,
     /// Nothing we asked for.

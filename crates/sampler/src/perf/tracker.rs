@@ -19,6 +19,7 @@ mod processes;
 mod repeats;
 mod scripts;
 mod stillness;
+mod tallies;
 mod ticks;
 mod wakeups;
 
@@ -242,6 +243,11 @@ impl Tracker {
         self.threads.iter().map(|(tid, thread)| (*tid, thread.pid))
     }
 
+    /// The same, and those that enter with the start of the window.
+    pub(crate) fn tids(&self) -> impl Iterator<Item = u32> {
+        self.threads.keys().chain(self.found.keys()).map(|tid| tid.0)
+    }
+
     /// Whether a thread is of the target.
     pub(crate) fn has(&self, tid: u32) -> bool {
         self.threads.contains_key(&Tid(tid))
@@ -289,7 +295,7 @@ impl Tracker {
                 self.emit(time, Event::Lost { cpu: Cpu(cpu), since: Ns(since), records });
             }
             Body::Throttled => self.emit(time, Event::Throttled { cpu: Cpu(cpu) }),
-            Body::Paused => self.pause(time),
+            Body::Paused { tallied } => self.pause(time, tallied),
             Body::Resumed => self.resume_recording(time),
             Body::Other => {}
             // What follows is about time, and time begins with the window.

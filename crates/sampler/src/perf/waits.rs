@@ -35,8 +35,9 @@ struct Key {
     subject: [u64; 3],
 }
 
+/// What a thread is in the kernel for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Call {
+pub(crate) enum Call {
     Number(u32),
     Unknown,
     Fault,
@@ -159,6 +160,20 @@ impl Waits {
             None => Call::Fault,
         };
         self.site(now, pid, call, pc, arguments, true, define)
+    }
+
+    /// The same of one that was in `call` and may be so no more.
+    pub(crate) fn told(
+        &mut self,
+        now: u64,
+        (pid, space): (Pid, SpaceId),
+        (call, pc, arguments): (Call, u64, [u64; 3]),
+        define: impl FnMut(Event),
+    ) -> Wait {
+        if let Call::Number(number) = call {
+            self.calls.number(space, pc, Some(number), || None);
+        }
+        self.site(now, pid, call, pc, arguments, false, define)
     }
 
     /// The site of threads of `pid` that a signal has stopped.

@@ -4,6 +4,7 @@
 
 use super::{Session, now, our_cpu_ns};
 use crate::Error;
+use crate::perf::Tally;
 use crate::perf::record::{Body, Record};
 use crate::uneven::Uneven;
 
@@ -24,6 +25,8 @@ pub(super) struct Pauses {
     paused: bool,
     /// When that is over, ns; 0 where every switch is recorded.
     until: u64,
+    /// The kernel keeps a tally in this pause.
+    tallied: bool,
     /// The records that are given out are of a pause.
     in_pause: bool,
     uneven: Uneven,
@@ -93,7 +96,7 @@ impl Pauses {
     /// CPU after the other begin to pause, and end it.
     pub(super) fn leave_out(&mut self, record: &Record) -> bool {
         match record.body {
-            Body::Paused => self.in_pause = true,
+            Body::Paused { .. } => self.in_pause = true,
             Body::Resumed => self.in_pause = false,
             _ => {}
         }
@@ -116,19 +119,67 @@ impl Session {
             return Ok(());
         }
         let began = our_cpu_ns();
-        if self.pauses.paused() {
+        if self.pauses.paused() && !self.pauses.tallied {
             self.look_after_pause(round)?;
         }
-        // A pause begins before the first event pauses, and ends after the last.
-        let (paused, before) = (self.pauses.paused(), now()?);
-        let pauses = self.pauses.turn(before, halvings);
+        let (paused, time) = (self.pauses.paused(), now()?);
+        let pauses = self.pauses.turn(time, halvings);
         self.pauses.switches_ns = switches_ns;
-        if paused != pauses {
-            self.rings.pause(pauses)?;
-            self.merge.note_pause(if pauses { before } else { now()? }, pauses);
+        match (paused, pauses) {
+            (false, true) => self.pause(time)?,
+            (true, false) => self.resume()?,
+            _ => {}
         }
         self.pauses.pay(our_cpu_ns().saturating_sub(began), limit);
         Ok(())
+    }
+
+    /// A pause begins before the first event pauses, and behind the beginning of a tally.
+    fn pause(&mut self, time: u64) -> Result<(), Error> {
+        let tids = self.tracker.tids();
+        let tallied = self.rings.begin_tally(time, tids);
+        self.pauses.tallied = tallied;
+        let begins = now()?;
+        self.rings.pause(true)?;
+        self.merge.note_pause(begins, tallied);
+        Ok(())
+    }
+
+    /// It ends after the last event pauses, and with the tally.
+    fn resume(&mut self) -> Result<(), Error> {
+        self.rings.pause(false)?;
+        let ends = now()?;
+        self.merge.note_end_of_pause(ends);
+        if self.pauses.tallied {
+            self.end_tally(ends);
+            self.upkeep.round(&self.proc, &mut self.tracker)?;
+        }
+        Ok(())
+    }
+
+    /// Takes what was tallied in the pause that ends at `time`, if it is.
+    pub(super) fn end_tally(&mut self, time: u64) {
+        if std::mem::take(&mut self.pauses.tallied)
+            && let Some(tally) = self.rings.end_tally(time)
+        {
+            self.merge.note_tallied(tally.switches());
+            self.tracker.note_tally(time.saturating_sub(1), tally);
+        }
+    }
+
+    /// Before a thread ends in a pause that is tallied, what was tallied of it is told. The
+    /// tally is `read` once for all that end in a round.
+    pub(super) fn tell_tally_before(&mut self, record: &Record, read: &mut Option<Tally>) {
+        let Record { time, body: Body::Exit { tid }, .. } = *record else { return };
+        if !self.tracker.is_tallied(tid) || self.tracker.tell_pending_tally(time, tid) {
+            return;
+        }
+        if read.is_none() && self.pauses.tallied {
+            *read = self.rings.read_tally(time);
+        }
+        if let Some(tally) = read {
+            self.tracker.tell_tally(time, tid, tally);
+        }
     }
 
     /// What the threads did in a pause, by the kernel's counts, and what they do at its end.
@@ -180,7 +231,7 @@ mod tests {
         let mut pauses = Pauses::default();
         let bodies = [
             Body::SwitchedIn,
-            Body::Paused,
+            Body::Paused { tallied: true },
             Body::SwitchedIn,
             Body::Exit { tid: 1 },
             Body::Resumed,

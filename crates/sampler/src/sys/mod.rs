@@ -10,7 +10,7 @@ mod period;
 mod pidfd;
 mod priority;
 
-pub(crate) use bpf::{enter_event, event_table, run_at};
+pub(crate) use bpf::{Cell, Table, enter_event, event_table, run_at};
 pub(crate) use gate::Gate;
 pub(crate) use hold::{Held, hold};
 pub(crate) use output::redirect;

@@ -56,6 +56,33 @@ fn refuses_events() -> bool {
     refusal.is_some()
 }
 
+/// Whether this host keeps no tables for us; says so.
+fn refuses_tables() -> bool {
+    let refusal = Cell::new().err().filter(|errno| *errno == Errno::EPERM);
+    if let Some(errno) = refusal {
+        println!("SKIP {}: {errno}", thread::current().name().unwrap_or("test"));
+    }
+    refusal.is_some()
+}
+
+#[test]
+fn a_table_has_what_was_entered_until_it_is_taken_out() {
+    if refuses_tables() {
+        return;
+    }
+    let table = Table::<2, 3>::new(5000).unwrap();
+    let entries: Vec<_> = (0..4000).map(|n| ([n, n + 1], [n, 2 * n, 3 * n])).collect();
+    table.enter(&entries).unwrap();
+    table.enter(&[]).unwrap();
+    let sorted = |mut all: Vec<([u64; 2], [u64; 3])>| (all.sort_unstable(), all).1;
+    assert_eq!(sorted(table.read().unwrap()), entries);
+    assert_eq!(sorted(table.take().unwrap()), entries);
+    assert_eq!(table.take().unwrap(), []);
+    let many: Vec<_> = (0..6000).map(|n| ([n, 0], [n; 3])).collect();
+    assert_eq!(table.enter(&many), Err(Errno::E2BIG));
+    Cell::new().unwrap().set(1).unwrap();
+}
+
 #[test]
 fn a_child_waits_at_its_gate_until_it_may_go() {
     let mut command = Command::new("cat");

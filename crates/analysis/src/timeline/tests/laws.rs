@@ -6,6 +6,7 @@ use whyslow_events::{
     Cpu, CpuSet, Entrance, Event, InMemory, Ns, Off, Pid, Seen, SiteId, StackId, Tid, Wakener,
 };
 
+use crate::analyze::analyze_segments;
 use crate::report::{Functions, Spent};
 use crate::script::{MS, START, Script, header};
 use crate::{Analysis, Column, Detail, Order, State, View, analyze_in};
@@ -81,6 +82,19 @@ fn stack() -> impl Strategy<Value = Option<StackId>> {
         .prop_map(|letter| letter.map(|letter| StackId(letter.into())))
 }
 
+/// Sense and nonsense.
+fn tally() -> impl Strategy<Value = Event> {
+    let ns = || prop_oneof![4 => 0..100 * MS, 1 => any::<u64>(), 1 => Just(u64::MAX)];
+    let told = (tid(), prop::option::of(off()), 0u64..3, ns(), ns());
+    told.prop_map(|(tid, off, times, off_ns, queued_ns)| Event::Tally {
+        tid,
+        off,
+        times,
+        off_ns,
+        queued_ns,
+    })
+}
+
 fn event() -> impl Strategy<Value = Event> {
     let cpu = || (0u32..4).prop_map(Cpu);
     let entrance = prop_oneof![
@@ -106,7 +120,8 @@ fn event() -> impl Strategy<Value = Event> {
             .prop_map(|(tid, cpu, kernel, stack)| Event::Sample { tid, cpu, kernel, stack }),
         1 => tid().prop_map(|tid| Event::Look { tid, site: SiteId('n'.into()), stack: None }),
         1 => tid().prop_map(|tid| Event::Exit { tid }),
-        1 => prop_oneof![Just(Event::Paused), Just(Event::Resumed)],
+        1 => prop_oneof![Just(Event::Paused), Just(Event::Resumed), Just(Event::Tallied)],
+        2 => tally(),
         1 => (tid(), 0..300 * MS)
             .prop_map(|(tid, delay_ns)| Event::RunDelay { tid, delay_ns }),
         2 => (cpu(), any::<bool>()).prop_map(|(cpu, busy)| Event::Occupant { cpu, busy }),
@@ -219,6 +234,22 @@ proptest! {
         events.extend(told.into_iter().map(|(time, event)| (START + time, event)));
         events.push((START + 200 * MS, Event::End { exit: None }));
         holds(events)?;
+    }
+
+    #[test]
+    fn any_events_in_segments(
+        mut told in vec((0..200 * MS, event()), 0..120),
+        segment in 1usize..40,
+    ) {
+        told.sort_by_key(|(time, _)| *time);
+        let mut events = definitions();
+        events.extend(told.into_iter().map(|(time, event)| (START + time, event)));
+        let mut source = InMemory::new(header(2), events);
+        let analysis = analyze_segments(&mut source, Detail::default(), segment);
+        for thread in &analysis.report.ledger.threads {
+            let sum: u64 = thread.states.values().sum();
+            prop_assert_eq!(sum, thread.lifetime_ns, "{:?}", thread);
+        }
     }
 
     #[test]

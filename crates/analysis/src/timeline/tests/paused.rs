@@ -93,6 +93,24 @@ fn waits_of_a_pause_are_not_counted_and_their_time_is() {
 }
 
 #[test]
+fn a_wait_of_a_pause_that_is_lent_its_place_is_not_counted_either() {
+    let analysis = play(&[
+        (0, thread(Entrance::Born)),
+        (0, switch_in()),
+        (2, Event::Paused),
+        (40, counted(12)),
+        (40, Event::Resumed),
+        (42, switch_out(blocked('s'))),
+        (43, wakeup()),
+        (43, switch_in()),
+        (44, switch_out(Off::Dead)),
+        (44, end()),
+    ]);
+    let wait = &analysis.report.waits[0];
+    assert_eq!((wait.count, wait.total_ns), (1, 29 * MS));
+}
+
+#[test]
 fn a_wait_that_nobody_recorded_is_what_a_look_sees_at_its_end() {
     // It has run, and waited before for something else.
     let events = [

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
-use whyslow_events::{Event, InMemory};
+use whyslow_events::{Cpu, Event, InMemory, Off, SiteId, Tid};
 
 use super::super::correct::LONGEST_WAY;
 use super::laws::{counted, counts, script};
 use crate::analyze::analyze_segments;
 use crate::report::States;
-use crate::script::{Script, header};
+use crate::script::{MS, START, Script, header};
 use crate::{Analysis, Detail, View};
 
 fn analyzed(events: &[(u64, Event)], segment: usize) -> Analysis {
@@ -67,6 +67,50 @@ proptest! {
                 prop_assert!(all.abs_diff(parts) <= cuts * longest, "{} {:?} {:?}", state, whole, cut);
             }
         }
+    }
+}
+
+/// The script, and a pause of so many ms with samples and such tallies.
+fn tallied(script: &Script, pause: u64, told: &[(char, u64)]) -> Vec<(u64, Event)> {
+    let begin = script.events();
+    let from = begin.last().map_or(START, |(time, _)| *time);
+    let mut events: Vec<(u64, Event)> = begin[..begin.len() - 1].to_vec();
+    let (tid, cpu) = (Tid(100), Cpu(0));
+    events.push((from, Event::Paused));
+    for ms in 1..pause {
+        events.push((from + ms * MS, Event::Sample { tid, cpu, kernel: false, stack: None }));
+    }
+    let to = from + pause * MS;
+    for (site, ms) in told {
+        let off = Off::Blocked { site: Some(SiteId((*site).into())), uninterruptible: false };
+        let (off, off_ns) = (Some(off), ms * MS);
+        events.push((to, Event::Tally { tid, off, times: 20, off_ns, queued_ns: 0 }));
+    }
+    events.extend([(to, Event::Tallied), (to, Event::Resumed)]);
+    events.push((to, Event::End { exit: None }));
+    events
+}
+
+#[test]
+fn what_a_cut_in_a_pause_left_to_guess_the_tally_makes_up_for() {
+    // A pause like the stretch before it: what is guessed of a part of it is none too much.
+    let script = Script::new(2).thread("main", "##ss#dd###ss#ss#");
+    let events = tallied(&script, 40, &[('s', 15), ('d', 5)]);
+    let whole = analyzed(&events, usize::MAX).report;
+    assert_eq!(whole.ledger.process["sleep"], 21 * MS);
+    assert_eq!(whole.ledger.process["cpu.user"], 28 * MS);
+    let is_told = |(_, event): &&(u64, Event)| {
+        use Event::{Affinity, Sample, SwitchIn, SwitchOut, Thread, Wakeup};
+        let of_thread = matches!(event, Thread { .. } | Affinity { .. } | Wakeup { .. });
+        of_thread || matches!(event, SwitchIn { .. } | SwitchOut { .. } | Sample { .. })
+    };
+    let before_pause = events.iter().take_while(|(_, event)| *event != Event::Paused);
+    let before = before_pause.filter(is_told).count();
+    for segment in before + 1..before + 35 {
+        let cut = analyzed(&events, segment).report;
+        assert!(cut.quality.recent_from_ns.is_some_and(|ns| ns > 16 * MS), "{segment}");
+        assert_eq!(whole.ledger, cut.ledger, "{segment}");
+        assert_eq!(whole.waits, cut.waits, "{segment}");
     }
 }
 

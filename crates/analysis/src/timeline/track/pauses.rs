@@ -3,7 +3,13 @@
 //! several threads did at the same time they did at the same time there, too. The kernel's
 //! counts are of the pause itself, and what is laid agrees with them.
 
+mod align;
+mod tallies;
+
 use whyslow_events::{SiteId, StackId};
+
+pub(in crate::timeline) use tallies::Tally;
+use tallies::{Laid, Tallies};
 
 use super::{
     Counted, Doing, Interval, Occupancy, PREEMPTED, Queue, RUNNING, Track, WAKING, Wait, Waker,
@@ -12,6 +18,9 @@ use super::{
 /// The kernel's count of a running thread may be so far behind, ns: a tick, of the slowest
 /// that kernels have.
 const LAG: u64 = 10_000_000;
+
+/// Sites of whose last waits something is kept, for each thread.
+const SITES: usize = 16;
 
 /// What is carried from pause to pause.
 #[derive(Debug, Default)]
@@ -25,8 +34,9 @@ pub(super) struct Pausing {
     queued: u64,
     /// The kernel's last count of the latter, and ours by then, ns.
     delay: (u64, u64),
-    /// The last wait and the last turn in the run queue that were told of.
-    waited: Option<(Wait, Option<StackId>)>,
+    /// The last waits at different sites, the very last behind, and the last turn in the run
+    /// queue that were told of.
+    waited: Vec<(Wait, Option<StackId>)>,
     turn: Option<(u64, Interval)>,
     /// What it was seen in since then, in a pause.
     seen: Option<(SiteId, Option<StackId>)>,
@@ -40,11 +50,22 @@ pub(super) struct Pausing {
 #[derive(Debug)]
 struct Gap {
     from: u64,
+    /// When the pause began; the gap is older where nothing was told since the pause before.
+    begun: u64,
+    /// What the thread did then; `None` where only what follows tells.
+    before: Option<Doing>,
+    /// It was there then.
+    is_there: bool,
     /// What the thread did before, and for how long, ns.
     pattern: Vec<(u64, Interval)>,
     /// The kernel's counts of its time on the CPU and in the run queue, read since, ns.
     counted: Option<u64>,
     delayed: Option<u64>,
+    /// What the kernel tallied, when it did.
+    tallies: Option<Tallies>,
+    laid: Laid,
+    /// How it waits for a CPU as the pause ends, if it is known to.
+    turn: Option<Doing>,
 }
 
 /// The first thing that is told of a thread after a pause.
@@ -100,20 +121,34 @@ impl Pausing {
                 self.turn = Some((span, interval)).filter(|_| span > 0).or(self.turn);
             }
             Doing::Blocked(wait) => {
-                self.waited = Some((wait, interval.stack));
+                self.remember(wait, interval.stack);
                 self.seen = self.seen.filter(|_| wait.site.is_none() || wait.sketched);
             }
             _ => {}
         }
     }
 
+    fn remember(&mut self, wait: Wait, stack: Option<StackId>) {
+        match self.waited.iter().rposition(|(it, _)| it.site == wait.site) {
+            Some(place) if place + 1 == self.waited.len() => {
+                self.waited[place] = (wait, stack);
+                return;
+            }
+            Some(place) => drop(self.waited.remove(place)),
+            None if self.waited.len() == SITES => drop(self.waited.remove(0)),
+            None => {}
+        }
+        self.waited.push((wait, stack));
+    }
+
     /// A wait that nobody recorded: such as it was seen in, or as the last one.
     fn wait(&self) -> (Doing, Option<StackId>) {
-        let blocked = |wait| Doing::Blocked(Wait { sketched: true, ..wait });
-        let none = Wait { site: None, waker: Waker::Unseen, resumed: false, sketched: true };
-        match (self.seen, self.waited) {
+        let blocked = |wait| Doing::Blocked(Wait { sketched: true, tallied: 0, ..wait });
+        let (site, waker) = (None, Waker::Unseen);
+        let none = Wait { site, waker, resumed: false, sketched: true, tallied: 0 };
+        match (self.seen, self.waited.last()) {
             (Some((site, stack)), _) => (blocked(Wait { site: Some(site), ..none }), stack),
-            (None, Some((wait, stack))) => (blocked(wait), stack),
+            (None, Some((wait, stack))) => (blocked(*wait), *stack),
             (None, None) if self.is_counted => (blocked(none), None),
             // It may have run as well.
             (None, None) => (Doing::Unknown, None),
@@ -142,6 +177,15 @@ impl Gap {
     fn length(&self, kind: Kind) -> u64 {
         let of_kind = self.pattern.iter().filter(|(_, it)| Kind::of(it.doing) == kind);
         of_kind.map(|(length, _)| length).sum()
+    }
+
+    /// There is another pause at `at`, and nothing was told since the last.
+    fn begin_again(&mut self, at: u64) {
+        self.begun = at;
+        self.before = self.turn.take();
+        self.is_there = true;
+        self.tallies = None;
+        self.laid = Laid::default();
     }
 
     /// Time of each kind up to `to`, by the pattern and the kernel's counts, of a thread that
@@ -176,23 +220,34 @@ impl Gap {
 }
 
 impl Track {
-    /// Nothing is told from `time` on. What was told since `since` shows what the thread does.
-    pub(in crate::timeline) fn pause(&mut self, time: u64, since: u64, cpus: &mut Occupancy) {
+    /// Nothing is told from `time` on. What was told since `since` shows what the thread does;
+    /// without, it is born in the pause.
+    pub(in crate::timeline) fn pause(
+        &mut self,
+        time: u64,
+        since: Option<u64>,
+        cpus: &mut Occupancy,
+    ) {
         self.pausing.on = true;
+        let at = self.last.max(time);
         if let Some(gap) = &mut self.pausing.gap {
             // It has done one thing all the time since the last: hardly what it did before.
             if gap.length(Kind::Other) > 0 {
                 gap.pattern.clear();
             }
+            gap.begin_again(at);
         }
         if self.exited.is_some() || self.pausing.gap.is_some() {
             return;
         }
-        let at = self.seen(time);
+        self.seen(time);
+        let is_there = since.is_some();
+        let since = since.unwrap_or(at);
         let first = self.first_since(since);
         for interval in &mut self.thread.intervals[first..] {
             (interval.doing, interval.stack) = self.pausing.told(interval.doing, interval.stack);
         }
+        let before = Some(self.doing);
         if !is_wait(self.doing) {
             self.close(at, cpus);
             self.doing = Doing::Unknown;
@@ -200,7 +255,18 @@ impl Track {
         let pattern = self.pattern(since, at);
         self.cpu = None;
         self.ahead = None;
-        self.pausing.gap = Some(Gap { from: at, pattern, counted: None, delayed: None });
+        self.pausing.gap = Some(Gap {
+            from: at,
+            begun: at,
+            before,
+            is_there,
+            pattern,
+            counted: None,
+            delayed: None,
+            tallies: None,
+            laid: Laid::default(),
+            turn: None,
+        });
     }
 
     /// All is told again.
@@ -240,6 +306,9 @@ impl Track {
     /// It was seen in a wait that was not told of, or in the one that was the last.
     pub(super) fn look_in_pause(&mut self, site: SiteId, stack: Option<StackId>) {
         self.pausing.seen = Some((site, stack));
+        if let Some(tallies) = self.pausing.gap.as_mut().and_then(|gap| gap.tallies.as_mut()) {
+            tallies.last = Some((site, stack));
+        }
         (self.doing, self.stack) = self.pausing.told(self.doing, self.stack);
     }
 
@@ -269,8 +338,9 @@ impl Track {
             }
             (self.doing, self.stack) = (RUNNING, None);
         } else if moved {
-            (self.doing, self.stack) = match next {
-                Next::Arrives if self.pausing.hears => (queued(&gap.pattern), None),
+            (self.doing, self.stack) = match (next, gap.turn) {
+                (Next::Arrives, Some(turn)) => (turn, None),
+                (Next::Arrives, None) if self.pausing.hears => (queued(&gap.pattern), None),
                 _ => self.pausing.wait(),
             };
         }
@@ -286,6 +356,15 @@ impl Track {
 
     /// Lays what it did in the gap up to `to`; false when it waited on.
     fn draw_out(&mut self, gap: &mut Gap, to: u64, cpus: &mut Occupancy) -> bool {
+        if let Some(tallies) = gap.tallies.take() {
+            // The tally tells more, and of all the pause.
+            gap.counted = None;
+            let moved = self.lay_tallied(gap, &tallies, to, cpus);
+            if let Some(delayed) = gap.delayed.take() {
+                self.pausing.delay = (delayed, self.pausing.queued);
+            }
+            return moved;
+        }
         let ([cpu, queue, rest], counted) = gap.shares(to, &self.pausing);
         self.thread.readings.extend(counted);
         let from = std::mem::replace(&mut gap.from, to);
@@ -305,13 +384,18 @@ impl Track {
             let drawn = parts[Kind::of(interval.doing) as usize].next(*length);
             let doing = drawn_out(interval.doing, drawn, *length);
             let (doing, stack) = self.pausing.told(doing, interval.stack);
+            gap.laid.add(doing, drawn);
             self.sketch(drawn, doing, stack);
         }
         let [cpu, queue, rest] = parts.map(Parts::left);
         let (wait, stack) = self.pausing.wait();
-        self.sketch(rest, wait, stack);
-        self.sketch(queue, self.pausing.queue(queue, rest == 0), None);
-        self.sketch(cpu, RUNNING, None);
+        let queued = self.pausing.queue(queue, rest == 0);
+        for (length, doing, stack) in
+            [(rest, wait, stack), (queue, queued, None), (cpu, RUNNING, None)]
+        {
+            gap.laid.add(doing, length);
+            self.sketch(length, doing, stack);
+        }
         if let Some(delayed) = gap.delayed.take() {
             self.pausing.delay = (delayed, self.pausing.queued);
         }
@@ -319,7 +403,8 @@ impl Track {
     }
 
     fn sketch(&mut self, length: u64, doing: Doing, stack: Option<StackId>) {
-        if length == 0 {
+        let counts = matches!(doing, Doing::Blocked(wait) if wait.tallied > 0);
+        if length == 0 && !counts {
             return;
         }
         let before = self.thread.intervals.last().map(|last| last.doing);
@@ -350,7 +435,7 @@ impl Parts {
     }
 
     fn next(&mut self, length: u64) -> u64 {
-        self.seen += length;
+        self.seen = self.seen.saturating_add(length);
         let due = scaled(self.amount, self.seen, self.whole);
         due - std::mem::replace(&mut self.given, due)
     }
@@ -369,7 +454,7 @@ fn drawn_out(doing: Doing, length: u64, before: u64) -> Doing {
             let queue = Queue { saturated: part(saturated), neighbours: part(neighbours) };
             Doing::Runq { preempted, queue }
         }
-        Doing::Blocked(wait) => Doing::Blocked(Wait { sketched: true, ..wait }),
+        Doing::Blocked(wait) => Doing::Blocked(Wait { sketched: true, tallied: 0, ..wait }),
         Doing::OnCpu { .. } => RUNNING,
         other => other,
     }

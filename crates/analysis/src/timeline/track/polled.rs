@@ -114,7 +114,7 @@ impl Track {
         } else {
             let first = part(cpu, at ^ u64::from(polled.tid.0));
             self.advance(from + runq + first, RUNNING, None);
-            let (unseen, stack) = self.polling.waited.unwrap_or((NOWHERE, None));
+            let (unseen, stack) = self.polling.waited.unwrap_or_default();
             self.advance(from + runq + first + wait, Doing::Blocked(unseen), stack);
             self.advance(at, RUNNING, None);
         }
@@ -208,7 +208,8 @@ impl Track {
                 }
                 Doing::Blocked(wait) if interval.stack.is_none() => {
                     if let Some((seen, stack)) = later {
-                        *wait = seen;
+                        let Wait { sketched, tallied, .. } = *wait;
+                        *wait = Wait { sketched, tallied, ..seen };
                         interval.stack = stack;
                     }
                 }
@@ -217,9 +218,6 @@ impl Track {
         }
     }
 }
-
-const NOWHERE: Wait =
-    Wait { site: None, waker: super::Waker::Unseen, resumed: false, sketched: false };
 
 fn is_off(doing: Doing) -> bool {
     matches!(doing, Doing::Blocked(_) | Doing::Stopped | Doing::Unknown)

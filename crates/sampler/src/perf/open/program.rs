@@ -2,6 +2,8 @@
 //! runs it.
 
 mod code;
+mod machine;
+mod tally;
 mod types;
 
 use std::fs;
@@ -13,13 +15,14 @@ use perf_event_open::event::sw::Software;
 use rustc_hash::FxHashMap;
 use whyslow_events::{Fallback, SystemFacts};
 
-use self::code::at_switch;
+use self::tally::Tables;
 pub(crate) use self::types::kernel_types;
 use super::opts::tracepoint_opts;
 use super::{Rings, SMALLEST_RING_BYTES, learn, online_cpus, open_event, redirect_error};
 use crate::Error;
 use crate::error::errno_of;
 use crate::perf::record::Kind;
+use crate::perf::tally::Tally;
 use crate::preflight::run_program_remedy;
 use crate::stir::stir;
 use crate::sys::{enter_event, event_table, redirect, run_at};
@@ -31,18 +34,27 @@ const TYPES: &str = "/sys/kernel/btf/vmlinux";
 pub(super) struct Program {
     /// The event of each CPU.
     table: OwnedFd,
+    /// What it keeps while nothing is told, if that is ever so.
+    tables: Option<Tables>,
     _at_switch: OwnedFd,
 }
 
 impl Program {
-    /// Starts it on all CPUs, of which there are so many at most. Who takes stacks at
-    /// switches opens that event first: the kernel hands a switch to whoever came first.
-    fn start(cpus: u32) -> nix::Result<Program> {
+    /// Starts it on all CPUs, of which there are so many at most; recording `may_pause`. Who
+    /// takes stacks at switches opens that event first: the kernel hands a switch to whoever
+    /// came first.
+    fn start(cpus: u32, may_pause: bool) -> nix::Result<Program> {
         let description = fs::read(TYPES).map_err(|error| errno_of(&error))?;
         let types = kernel_types(&description).ok_or(Errno::ENOENT)?;
         let table = event_table(cpus)?;
-        let at_switch = run_at(types.switch, &at_switch(&types, table.as_raw_fd()))?;
-        Ok(Program { table, _at_switch: at_switch })
+        let tables = if may_pause { Some(Tables::new()?) } else { None };
+        let mut code = code::begin().to_vec();
+        if let Some(tables) = &tables {
+            code.extend(tally::or_else(&types, tables));
+        }
+        code.extend(code::tell(&types, table.as_raw_fd()));
+        let at_switch = run_at(types.switch, &code)?;
+        Ok(Program { table, tables, _at_switch: at_switch })
     }
 
     /// The event into which it writes on a CPU, disabled; its records go into the ring of
@@ -72,7 +84,7 @@ impl Program {
 pub(in crate::perf) fn try_program(facts: SystemFacts) -> nix::Result<()> {
     let cpus = online_cpus().map_err(|error| error.errno().unwrap_or(Errno::EIO))?;
     let cpu = cpus.first().copied().unwrap_or(0);
-    let program = Program::start(cpus.last().map_or(1, |last| last + 1))?;
+    let program = Program::start(cpus.last().map_or(1, |last| last + 1), false)?;
     let event = open_event("bpf-output", Software::BpfOutput, cpu, &tracepoint_opts(Kind::Told, 0))
         .map_err(|error| error.errno().unwrap_or(Errno::EIO))?;
     let exponent = (SMALLEST_RING_BYTES / facts.page_size).max(1).ilog2();
@@ -88,8 +100,8 @@ pub(in crate::perf) fn try_program(facts: SystemFacts) -> nix::Result<()> {
 impl Rings {
     /// Has the program tell of switches. Where the kernel does not run it the tracepoint
     /// tells the same.
-    pub(super) fn prefer_program(&mut self) {
-        if let Err(errno) = self.start_program() {
+    pub(super) fn prefer_program(&mut self, may_pause: bool) {
+        if let Err(errno) = self.start_program(may_pause) {
             self.fallbacks.push(Fallback {
                 wanted: "a program at sched_switch".to_owned(),
                 got: "the tracepoint, which costs more".to_owned(),
@@ -99,9 +111,30 @@ impl Rings {
         }
     }
 
-    fn start_program(&mut self) -> Result<(), Errno> {
+    /// Tallies the switches of these threads from `now` on; whether that can be.
+    pub(crate) fn begin_tally(&self, now: u64, tids: impl Iterator<Item = u32>) -> bool {
+        let tables = self.program.as_ref().and_then(|program| program.tables.as_ref());
+        tables.is_some_and(|tables| tables.begin(now, tids).is_ok())
+    }
+
+    /// What was tallied by `now`, while it goes on.
+    pub(crate) fn read_tally(&self, now: u64) -> Option<Tally> {
+        self.program.as_ref()?.tables.as_ref()?.read(now).ok()
+    }
+
+    /// What was tallied by `now`. It ends with this.
+    pub(crate) fn end_tally(&self, now: u64) -> Option<Tally> {
+        self.program.as_ref()?.tables.as_ref()?.end(now).ok()
+    }
+
+    /// Whether switches can be tallied.
+    pub(crate) fn can_tally(&self) -> bool {
+        self.program.as_ref().is_some_and(|program| program.tables.is_some())
+    }
+
+    fn start_program(&mut self, may_pause: bool) -> Result<(), Errno> {
         let last = self.cpus.iter().map(|events| events.cpu).max().unwrap_or(0);
-        let program = Program::start(last + 1)?;
+        let program = Program::start(last + 1, may_pause)?;
         let kinds = &mut self.kinds;
         let mut open = |cpu, clock| program.open_event(kinds, (cpu, clock));
         let counters: Result<Vec<Counter>, Error> =

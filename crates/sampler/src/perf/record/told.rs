@@ -10,13 +10,18 @@ pub(crate) const LEFT: usize = 12 + 8 * Registers::COUNT;
 const FROZEN_OR_LOCKED: u64 = 0x9000;
 const UNINTERRUPTIBLE: u64 = 0x2;
 
+/// The state bits of a thread that leaves, by those that the program tells.
+pub(crate) fn state_of(bits: u16) -> u64 {
+    let bits = u64::from(bits);
+    bits | if bits & FROZEN_OR_LOCKED == 0 { 0 } else { UNINTERRUPTIBLE }
+}
+
 /// The thread that leaves, and what is told of its switch.
 pub(super) fn told(data: &[u8]) -> Option<(u32, Body)> {
     let mut fields = Fields(data);
     let (previous, next) = (fields.u32()?, fields.u32()?);
-    let (state, segment) = (u64::from(fields.u16()?), fields.u16()?);
-    let frozen = if state & FROZEN_OR_LOCKED == 0 { 0 } else { UNINTERRUPTIBLE };
+    let (state, segment) = (state_of(fields.u16()?), fields.u16()?);
     let registers = Registers::from_ring(values(&mut fields)?);
     let registers = Registers::are_wide(segment).then_some(registers);
-    Some((previous, Body::Switch { previous, state: state | frozen, next, registers }))
+    Some((previous, Body::Switch { previous, state, next, registers }))
 }

@@ -10,6 +10,7 @@ use super::chains::Known;
 use super::glances::Glance;
 use super::preempted::Seen;
 use super::{Doing, Tracker};
+use crate::perf::Tally;
 use crate::perf::interner::UserHalf;
 use crate::perf::waits::Wait;
 
@@ -79,6 +80,7 @@ pub(super) enum Reading {
     Glance(Glance),
     Awake { tid: Tid, start: u64 },
     Gone(Tid),
+    Tallied(Tally),
     Note(Event),
 }
 
@@ -121,6 +123,14 @@ impl Looks {
         self.readings.push_back((time, reading));
     }
 
+    /// A tally of a pause whose end is still to come.
+    pub(super) fn pending_tally(&self) -> Option<&Tally> {
+        self.readings.iter().find_map(|(_, reading)| match reading {
+            Reading::Tallied(tally) => Some(tally),
+            _ => None,
+        })
+    }
+
     /// Whether a first wish is due at `now`.
     fn has_due(&self, now: u64) -> bool {
         self.first.front().is_some_and(|wish| wish.since.saturating_add(LONG_WAIT) <= now)
@@ -154,6 +164,9 @@ impl Tracker {
     /// Looks at threads that have been blocked for long at `now`; `clock`
     /// tells the time after each look.
     pub(crate) fn look(&mut self, now: u64, clock: impl Fn() -> u64) {
+        if self.pauses.is_tallied() {
+            return;
+        }
         if self.glances.is_some() {
             return self.glance(now, &clock);
         }
@@ -289,6 +302,7 @@ impl Tracker {
                 Reading::Glance(glance) => self.place_glance(read, glance),
                 Reading::Awake { tid, start } => self.place_awake(read, tid, start),
                 Reading::Gone(tid) => self.place_gone(read, tid),
+                Reading::Tallied(tally) => self.place_tally(read, tally),
                 Reading::Look { tid, wait, site, stack } => {
                     let thread = self.threads.get(&tid);
                     if thread.is_some_and(|t| t.wait == wait && t.doing == Doing::Waiting) {

@@ -17,6 +17,8 @@ const LONG: u64 = 20_000_000;
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Pauses {
     paused: bool,
+    /// The kernel tallies what it does not tell.
+    tallied: bool,
     /// It did so before, or does.
     any: bool,
 }
@@ -25,12 +27,17 @@ impl Pauses {
     pub(super) fn paused(self) -> bool {
         self.paused
     }
+
+    /// It pauses, and there will be a tally of all that happens.
+    pub(super) fn is_tallied(self) -> bool {
+        self.paused && self.tallied
+    }
 }
 
 impl Tracker {
-    /// Whether recording paused, by all records so far.
+    /// Whether recording paused, by all records so far, and nothing tallies what is done.
     pub(crate) fn paused(&self) -> bool {
-        self.pauses.paused
+        self.pauses.paused && !self.pauses.tallied
     }
 
     /// Whether it has paused at all.
@@ -38,8 +45,8 @@ impl Tracker {
         self.pauses.any
     }
 
-    /// Switches are recorded no more.
-    pub(super) fn pause(&mut self, time: u64) {
+    /// Switches are recorded no more, but may be `tallied`.
+    pub(super) fn pause(&mut self, time: u64, tallied: bool) {
         for on_cpu in self.cpus.values_mut() {
             (on_cpu.current, on_cpu.taken) = (None, None);
             if on_cpu.occupant == Occupant::Own {
@@ -51,11 +58,13 @@ impl Tracker {
             ticks.end_all();
         }
         self.emit(time, Event::Paused);
-        self.pauses = Pauses { paused: true, any: true };
+        self.pauses = Pauses { paused: true, tallied, any: true };
         let exiting = self.threads.iter().filter(|(_, thread)| thread.exiting);
         let exiting: Vec<Tid> = exiting.map(|(tid, _)| *tid).collect();
         exiting.into_iter().for_each(|tid| self.end_in_pause(tid));
-        self.forget_waits();
+        if !tallied {
+            self.forget_waits();
+        }
     }
 
     /// Those that have not lasted for long may end unheard: who is in one has a CPU, for all
@@ -68,11 +77,16 @@ impl Tracker {
         let short: Vec<Tid> = short.map(|(tid, _)| *tid).collect();
         for tid in short {
             self.set(now, tid, Doing::Running);
-            if let Some(thread) = self.threads.get_mut(&tid) {
-                thread.wait += 1;
-                (thread.site, thread.left, thread.waits_in) = (None, None, None);
-                thread.looked_at = Looked::No;
-            }
+            self.forget_wait(tid);
+        }
+    }
+
+    /// What was known of the wait that a thread was in last is of no other.
+    pub(super) fn forget_wait(&mut self, tid: Tid) {
+        if let Some(thread) = self.threads.get_mut(&tid) {
+            thread.wait += 1;
+            (thread.site, thread.left, thread.waits_in) = (None, None, None);
+            thread.looked_at = Looked::No;
         }
     }
 
@@ -140,7 +154,7 @@ mod tests {
             let mut tracker = tracker();
             tell(&mut tracker, 1, switch(0, MAIN));
             tell(&mut tracker, 2, switch(MAIN, 0));
-            tell(&mut tracker, 2 + waited, Body::Paused);
+            tell(&mut tracker, 2 + waited, Body::Paused { tallied: false });
             tell(&mut tracker, 3 + waited, Body::Resumed);
             assert!(!tracker.ran_since(Tid(MAIN), 2) && tracker.ran_since(Tid(MAIN), 1));
             tracker.is_still()
@@ -151,7 +165,7 @@ mod tests {
     #[test]
     fn births_and_ends_are_told_in_a_pause() {
         let mut tracker = tracker();
-        tell(&mut tracker, 1, Body::Paused);
+        tell(&mut tracker, 1, Body::Paused { tallied: false });
         tell(&mut tracker, 2, Body::Fork { pid: MAIN, tid: 11, parent: MAIN });
         assert!(tracker.has(11));
         tell(&mut tracker, 3, Body::Exit { tid: 11 });
