@@ -136,6 +136,7 @@ fn life() -> Vec<Event> {
         Event::Exec { pid: PID, space: SPACE, name: "program".into() },
         Event::Quota { pid: PID, per_second_ns: STEP, periods: 1, throttled_ns: 1 },
         Event::Throttled { cpu: CPU },
+        Event::GroupRan { pid: PID, ran_ns: STEP },
     ]
 }
 

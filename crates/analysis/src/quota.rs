@@ -49,12 +49,15 @@ impl Quotas {
         let limits: FxHashMap<Pid, Option<u64>> =
             pids.map(|pid| (pid, tables.throttled(pid))).collect();
         let ran = ran(&|pid| limits.get(&pid).is_some_and(Option::is_some));
-        let judged = |limit: u64| {
+        let judged = |pid: Pid, limit: u64| {
             let allowed = u128::from(limit) * u128::from(duration) / 1_000_000_000;
+            // Others in the group use it up, too.
+            let ran = ran.max(tables.group_ran(pid));
             let used_up = u128::from(ran) * 100 >= allowed * USED_UP;
             if used_up { Quota::UsedUp } else { Quota::AtTimes }
         };
-        let all = limits.iter().map(|(pid, limit)| (*pid, limit.map_or(Quota::Harmless, judged)));
+        let quota = |pid, limit: Option<u64>| limit.map_or(Quota::Harmless, |it| judged(pid, it));
+        let all = limits.iter().map(|(pid, limit)| (*pid, quota(*pid, *limit)));
         Quotas(all.collect())
     }
 

@@ -61,6 +61,8 @@ struct Quota {
     per_second_ns: u64,
     first_throttled_ns: u64,
     last_throttled_ns: u64,
+    /// What the whole group had run when it was told first and last, ns.
+    ran: Option<[u64; 2]>,
 }
 
 #[derive(Clone, Debug)]
@@ -227,6 +229,12 @@ impl Tables {
             Event::Quota { pid, per_second_ns, throttled_ns, .. } => {
                 self.quota(pid, per_second_ns, throttled_ns);
             }
+            Event::GroupRan { pid, ran_ns } => {
+                let process = self.processes.get_mut(&pid);
+                if let Some(quota) = process.and_then(|process| process.quota.as_mut()) {
+                    quota.ran.get_or_insert([ran_ns; 2])[1] = ran_ns;
+                }
+            }
             Event::Memory { pid, resident_bytes, share_bytes } => {
                 if let Some(process) = self.processes.get_mut(&pid) {
                     process.memory = Some(share_bytes.unwrap_or(resident_bytes));
@@ -248,6 +256,7 @@ impl Tables {
             per_second_ns,
             first_throttled_ns: throttled_ns,
             last_throttled_ns: throttled_ns,
+            ran: None,
         });
         quota.per_second_ns = per_second_ns;
         quota.last_throttled_ns = throttled_ns;
@@ -260,6 +269,12 @@ impl Tables {
         let quota = self.quota_above(pid)?;
         let held = quota.last_throttled_ns > quota.first_throttled_ns;
         (held && quota.per_second_ns > 0).then_some(quota.per_second_ns)
+    }
+
+    /// What the whole group of `pid` ran until it was throttled last, ns; 0 where nobody tells.
+    pub(crate) fn group_ran(&self, pid: Pid) -> u64 {
+        let ran = self.quota_above(pid).and_then(|quota| quota.ran);
+        ran.map_or(0, |[first, last]| last.saturating_sub(first))
     }
 
     /// The CPU time per second that a quota leaves to `pid`, reached or not.

@@ -459,4 +459,12 @@ pub enum Event {
     /// The tallies of the pause that lasts are told: who was there when it began and has none
     /// has gone on doing what it did then.
     Tallied,
+    /// What all that is in the control group of `Quota` ran so far, others than the target
+    /// included.
+    GroupRan {
+        /// A process in the group.
+        pid: Pid,
+        /// CPU time since the group was made, ns.
+        ran_ns: u64,
+    },
 }

@@ -1,6 +1,7 @@
 //! `/proc`: processes, threads, and the limits of their control groups.
 //! The root can be another folder, for tests.
 
+use std::collections::HashMap;
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -9,7 +10,7 @@ use nix::sys::time::TimeValLike;
 use nix::time::{ClockId, clock_getcpuclockid, clock_gettime};
 use procfs::FromRead;
 use procfs::process::{Process, Schedstat, Stat, Task};
-use whyslow_events::{Cpu, CpuSet};
+use whyslow_events::{Cpu, CpuSet, Event, Pid};
 
 use crate::inspect::Call;
 
@@ -263,6 +264,22 @@ pub(crate) struct Quota {
     pub(crate) periods: u64,
     /// Total throttled time, ns.
     pub(crate) throttled_ns: u64,
+    /// CPU time of all that is in the group, ns; `None` where it is not counted.
+    pub(crate) ran_ns: Option<u64>,
+}
+
+impl Quota {
+    /// What there is to tell of the group of `pid`, of which `known` is what was told before.
+    pub(crate) fn news(self, pid: Pid, known: &mut HashMap<Pid, Quota>) -> Vec<Event> {
+        let Quota { per_second_ns, periods, throttled_ns, ran_ns } = self;
+        let told = |quota: Quota| Quota { ran_ns: None, ..quota };
+        if known.insert(pid, self).map(told) == Some(told(self)) {
+            return vec![];
+        }
+        let quota = Event::Quota { pid, per_second_ns, periods, throttled_ns };
+        let ran = ran_ns.map(|ran_ns| Event::GroupRan { pid, ran_ns });
+        [Some(quota), ran].into_iter().flatten().collect()
+    }
 }
 
 /// The tightest quota of the groups that `/proc/PID/cgroup` names, or of one
@@ -318,6 +335,9 @@ fn read_quota(group: &Path, unified: bool) -> Option<Quota> {
         throttled_ns: field("throttled_time")
             .or_else(|| field("throttled_usec").map(|us| us.saturating_mul(1000)))
             .unwrap_or(0),
+        ran_ns: field("usage_usec")
+            .map(|us| us.saturating_mul(1000))
+            .or_else(|| number("cpuacct.usage")),
     })
 }
 
@@ -382,11 +402,12 @@ mod tests {
     #[test]
     fn the_tightest_quota_above_a_process_counts() {
         let root = tempfile::tempdir().unwrap();
-        let stat = "nr_periods 9\nnr_throttled 4\nthrottled_usec 7\n";
+        let stat = "usage_usec 30\nnr_periods 9\nnr_throttled 4\nthrottled_usec 7\n";
         group(root.path(), "a", &[("cpu.max", "50000 100000\n"), ("cpu.stat", stat)]);
         group(root.path(), "a/b", &[("cpu.max", "max 100000\n"), ("cpu.stat", stat)]);
         let found = quota("0::/a/b\n", root.path()).unwrap();
-        let expect = Quota { per_second_ns: 500_000_000, periods: 4, throttled_ns: 7000 };
+        let ran_ns = Some(30_000);
+        let expect = Quota { per_second_ns: 500_000_000, periods: 4, throttled_ns: 7000, ran_ns };
         assert_eq!(found, expect);
         assert_eq!(quota("0::/elsewhere\n", root.path()), None);
     }
@@ -402,9 +423,28 @@ mod tests {
                 ("cpu.cfs_quota_us", "20000\n"),
                 ("cpu.cfs_period_us", "100000\n"),
                 ("cpu.stat", stat),
+                ("cpuacct.usage", "30\n"),
             ],
         );
         let found = quota("5:memory:/x\n4:cpu:/box\n", root.path()).unwrap();
-        assert_eq!(found, Quota { per_second_ns: 200_000_000, periods: 4, throttled_ns: 7 });
+        let ran_ns = Some(30);
+        let expect = Quota { per_second_ns: 200_000_000, periods: 4, throttled_ns: 7, ran_ns };
+        assert_eq!(found, expect);
+    }
+
+    #[test]
+    fn what_a_group_ran_is_told_when_it_was_throttled_again() {
+        let quota = |throttled_ns, ran_ns| Quota {
+            per_second_ns: 1,
+            periods: throttled_ns,
+            throttled_ns,
+            ran_ns: Some(ran_ns),
+        };
+        let pid = Pid(7);
+        let mut known = HashMap::new();
+        assert_eq!(quota(0, 5).news(pid, &mut known).len(), 2);
+        assert_eq!(quota(0, 9).news(pid, &mut known), []);
+        let news = quota(1, 12).news(pid, &mut known);
+        assert_eq!(news.last(), Some(&Event::GroupRan { pid, ran_ns: 12 }));
     }
 }

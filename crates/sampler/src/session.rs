@@ -174,7 +174,7 @@ impl Session {
         let list = || threads_of(&proc, &what, child.as_ref(), options.inherit);
         rings.follow(list, newest, now, &mut merge)?;
         if let Some(pid) = list().first() {
-            rings.check_looks(*pid);
+            rings.check_looks(&proc, *pid);
         }
         let fallbacks = rings.fallbacks().iter().cloned().chain(unread).chain(traced_by).collect();
         Ok(Session {

@@ -77,6 +77,9 @@ const TELLING: &[(&[&str], State)] = &[
     (
         &[
             "pipe_",
+            // From 6.15 on.
+            "anon_pipe_",
+            "fifo_pipe_",
             "unix_",
             "wait_for_partner",
             "eventfd_",

@@ -189,7 +189,9 @@ fn frames_tell_where_call_and_object_do_not() {
     let read = call("read", Object::Unseen);
     check(&read, &["schedule", "io_schedule", "folio_wait_bit_common"], State::IoDisk);
     check(&read, &["schedule", "sk_wait_data", "tcp_recvmsg"], State::IoNetwork);
-    check(&read, &["schedule", "pipe_read"], State::IoIpc);
+    for pipe in ["pipe_read", "anon_pipe_read", "fifo_pipe_read"] {
+        check(&read, &["schedule", pipe], State::IoIpc);
+    }
     check(&read, &["unix_stream_read_generic"], State::IoIpc);
     check(&read, &["wait_woken", "n_tty_read"], State::IoTerminal);
     for entry in [Entry::UnknownSyscall, Entry::Unseen] {

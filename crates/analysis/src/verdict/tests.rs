@@ -97,8 +97,14 @@ fn a_quota_starves() {
     // Others have the CPUs at times, which changes nothing.
     let busy = spinner().foreign(0, &repeat("-fff", 40)).foreign(1, &repeat("f", 40));
     check(&under_quota(busy.clone(), 250_000_000), Class::CpuStarved, "quota");
-    // Had it not been for them, there was more to get.
-    check(&under_quota(busy, 500_000_000), Class::CpuStarved, "neighbours");
+    // Had it not been for them, there was more to get, ...
+    let roomy = under_quota(busy, 500_000_000);
+    check(&roomy, Class::CpuStarved, "neighbours");
+    // ... unless they are in the group, too.
+    let ran = |ran_ns| Event::GroupRan { pid: Pid(100), ran_ns };
+    let shared = |last| roomy.clone().at(1, ran(7)).at(39_000_000, ran(last));
+    check(&shared(20_000_000), Class::CpuStarved, "quota");
+    check(&shared(10_000_000), Class::CpuStarved, "neighbours");
 }
 
 #[test]

@@ -1,9 +1,8 @@
 //! Where the records come from: the events of the whole machine, or those of
 //! the target's own threads.
 
-use std::fs::{self, File};
+use std::fs::File;
 
-use nix::errno::Errno;
 use perf_event_open::sample::Sampler;
 use rustc_hash::FxHashSet;
 use whyslow_events::{Capabilities, Fallback, SystemFacts};
@@ -11,8 +10,9 @@ use whyslow_events::{Capabilities, Fallback, SystemFacts};
 use super::record::{Body, Kind};
 use super::tally::Tally;
 use super::{Merge, Rings, TaskRings};
-use crate::error::errno_of;
 use crate::preflight::names_threads_as_the_kernel;
+use crate::proc::Proc;
+use crate::target::hidden;
 use crate::{Error, Limit, arch};
 
 /// Open events and their rings.
@@ -118,14 +118,13 @@ impl Capture {
         }
     }
 
-    /// Notes whether the thread `tid` can be looked at, where causes come from
+    /// Notes whether the process `pid` can be looked at, where causes come from
     /// looks.
-    pub(crate) fn check_looks(&mut self, tid: u32) {
+    pub(crate) fn check_looks(&mut self, proc: &Proc, pid: u32) {
         if let Capture::Tasks(rings) = self
-            && let Err(error) = fs::read(format!("/proc/{tid}/syscall"))
-            && matches!(errno_of(&error), Errno::EPERM | Errno::EACCES)
+            && let Some(why) = hidden(proc, pid, "no causes of waits")
         {
-            rings.cannot_look(errno_of(&error));
+            rings.cannot_look(why);
         }
     }
 

@@ -28,7 +28,7 @@ use super::record::Kind;
 use super::threads::Threads;
 use crate::Error;
 use crate::error::errno_of;
-use crate::preflight::{RING_REMEDY, open_event_remedy, tracepoint_id};
+use crate::preflight::{RING_REMEDY, Refused, open_event_remedy, tracepoint_id};
 use crate::sys::{redirect, set_period};
 
 /// Ring memory of one CPU: at 200,000 switches a second some 300 ms of records.
@@ -363,7 +363,12 @@ where
 {
     Counter::new(event, (Proc::ALL, Cpu(cpu)), opts).map_err(|error| {
         let errno = errno_of(&error);
-        Error::OpenEvent { event: name, cpu, errno, remedy: open_event_remedy(errno) }
+        Error::OpenEvent {
+            event: name,
+            cpu,
+            errno,
+            remedy: open_event_remedy(Refused::Others, errno),
+        }
     })
 }
 

@@ -28,7 +28,7 @@ use super::open::{
 use super::record::Kind;
 use crate::Error;
 use crate::error::errno_of;
-use crate::preflight::open_event_remedy;
+use crate::preflight::{Refused, open_event_remedy};
 use crate::sys::redirect;
 
 /// Ring memory of one CPU at most: what is recorded without privilege is less.
@@ -128,16 +128,9 @@ impl TaskRings {
     }
 
     /// Blocked threads do not tell what they wait for.
-    pub(super) fn cannot_look(&mut self, errno: Errno) {
+    pub(super) fn cannot_look(&mut self, why: Fallback) {
         self.can_look = false;
-        self.fallbacks.push(Fallback {
-            wanted: "looks at blocked threads".to_owned(),
-            got: "no causes of waits".to_owned(),
-            errno: format!("{errno:?}"),
-            remedy: "start the program with whyslow record -- CMD, set kernel.yama.ptrace_scope \
-                     to 0, or grant CAP_SYS_PTRACE"
-                .to_owned(),
-        });
+        self.fallbacks.push(why);
     }
 
     /// Stops recording; what is in the rings stays there to be read.
@@ -182,7 +175,7 @@ fn open(
             Err(error) if errno_of(&error) == Errno::ESRCH => break,
             Err(error) => {
                 let errno = errno_of(&error);
-                let remedy = open_event_remedy(errno);
+                let remedy = open_event_remedy(Refused::Others, errno);
                 return Err(Error::OpenEvent { event: "a thread's clock", cpu, errno, remedy });
             }
         };
@@ -241,7 +234,7 @@ fn map(holder: &Counter, cpu: u32, bytes: &mut u64, page_size: u64) -> Result<Sa
 }
 
 fn no_perf(errno: Errno) -> Error {
-    Error::NoPerf { errno, remedy: open_event_remedy(errno) }
+    Error::NoPerf { errno, remedy: open_event_remedy(Refused::All, errno) }
 }
 
 fn fallback(refused: &Error) -> Fallback {

@@ -4,8 +4,8 @@ use nix::errno::Errno;
 
 use super::host::{Access, Readings};
 use super::{
-    Capability, HOST_REMEDY, OPEN_FILES_REMEDY, PROC_REMEDY, RING_REMEDY, grant, grant_program,
-    refused_remedy,
+    Capability, HOST_REMEDY, OPEN_FILES_REMEDY, PROC_REMEDY, RING_REMEDY, Refused, TYPES_REMEDY,
+    USER_NAMESPACE_REMEDY, grant, hidden_remedy, no_program_remedy, refused_remedy,
 };
 use crate::arch;
 
@@ -207,20 +207,22 @@ fn perf(readings: &Readings, opened: Opened, program: &str) -> Check {
     let id = "perf events";
     let paranoid =
         readings.paranoid.map_or_else(|| "not known".to_owned(), |paranoid| paranoid.to_string());
-    let (found, errno) = match (opened.machine, opened.own) {
+    let (found, refused, errno) = match (opened.machine, opened.own) {
         (Err(_), Ok(())) if !readings.is_known_architecture() => {
             return missing(id, "of one's own programs alone", arch::REMEDY);
         }
         (Ok(()), _) => {
             return good(id, format!("can be opened; kernel.perf_event_paranoid is {paranoid}"));
         }
-        (Err(errno), Ok(())) => ("of one's own programs alone, others refused", errno),
-        (Err(_), Err(errno)) => ("refused", errno),
+        (Err(errno), Ok(())) => {
+            ("of one's own programs alone, others refused", Refused::Others, errno)
+        }
+        (Err(_), Err(errno)) => ("refused", Refused::All, errno),
     };
     missing(
         id,
         format!("{found}: {errno:?}; kernel.perf_event_paranoid is {paranoid}"),
-        refused_remedy(errno, readings, program),
+        refused_remedy((refused, errno), readings, program),
     )
 }
 
@@ -234,8 +236,8 @@ fn capabilities(readings: &Readings, program: &str) -> Check {
     }
     let absent = absent.join(", ");
     if !readings.initial_user_namespace {
-        let remedy = "run outside the user namespace, with the capabilities of the host";
-        return missing(id, format!("without {absent} outside this user namespace"), remedy);
+        let finding = format!("without {absent} outside this user namespace");
+        return missing(id, finding, USER_NAMESPACE_REMEDY);
     }
     let ignored = if readings.no_new_privileges { "; those of files are ignored here" } else { "" };
     missing(id, format!("without {absent}{ignored}"), grant(readings, program))
@@ -318,9 +320,9 @@ fn open_files(readings: &Readings) -> Check {
 
 fn ptrace(readings: &Readings) -> Check {
     let id = "ptrace scope";
-    let remedy = "grant CAP_SYS_PTRACE with the others, start the program with `whyslow record \
-                  --`, or: sysctl kernel.yama.ptrace_scope=0";
+    let remedy = hidden_remedy(readings.ptrace_scope);
     match readings.ptrace_scope {
+        Some(3..) => missing(id, "no process may be looked at", remedy),
         _ if readings.can(Capability::SysPtrace) => good(id, "any process may be looked at"),
         None | Some(..=0) => good(id, "one's own processes may be looked at"),
         Some(1) => missing(id, "only descendants may be looked at", remedy),
@@ -366,9 +368,6 @@ fn user_namespace(readings: &Readings) -> Check {
     )
 }
 
-/// Where the kernel does not describe its types.
-const TYPES_REMEDY: &str = "use a kernel with CONFIG_DEBUG_INFO_BTF";
-
 fn btf(readings: &Readings) -> Check {
     let id = "BTF";
     match readings.btf {
@@ -381,19 +380,7 @@ fn btf(readings: &Readings) -> Check {
 fn switch_program(readings: &Readings, opened: Opened, program: &str) -> Check {
     let id = "switch program";
     let Err(errno) = opened.program else { return good(id, "runs in the kernel") };
-    let remedy = match errno {
-        _ if !readings.is_known_architecture() => arch::REMEDY.to_owned(),
-        _ if !readings.btf => TYPES_REMEDY.to_owned(),
-        Errno::EPERM | Errno::EACCES if !readings.initial_user_namespace => {
-            "run outside the user namespace".to_owned()
-        }
-        Errno::EPERM | Errno::EACCES => format!(
-            "grant CAP_BPF with the others: {}; or run as root; in a container, its seccomp \
-             profile must allow bpf",
-            grant_program(readings, program)
-        ),
-        _ => "use a kernel from 5.18 on".to_owned(),
-    };
+    let remedy = no_program_remedy(errno, readings, program);
     let finding = format!("does not run: {errno:?}; switches cost the target a third more");
     note(id, finding, &remedy)
 }

@@ -115,6 +115,13 @@ impl Readings {
         counts && self.capabilities >> capability.number() & 1 == 1
     }
 
+    /// Whether the paranoid level is above those of the kernel proper: where a distribution
+    /// has added one (Debian's 3, Ubuntu's 4), `CAP_PERFMON` does not count there.
+    #[must_use]
+    pub fn needs_admin(&self) -> bool {
+        self.paranoid.is_some_and(|level| level > 2)
+    }
+
     /// Whether registers and stacks of this architecture are known to us.
     #[must_use]
     pub fn is_known_architecture(&self) -> bool {

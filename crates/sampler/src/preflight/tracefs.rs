@@ -8,7 +8,7 @@ use nix::errno::Errno;
 use nix::mount::{MsFlags, mount};
 
 use super::host::{Readings, Roots};
-use super::{MOUNT_REMEDY, grant, program};
+use super::{MOUNT_REMEDY, USER_NAMESPACE_REMEDY, grant, program};
 use crate::Error;
 use crate::error::errno_of;
 
@@ -51,7 +51,13 @@ pub(crate) fn tracepoint_id(system: &str, name: &str) -> Result<u64, Error> {
     let remedy = match errno {
         Errno::EACCES | Errno::EPERM => {
             let readings = Readings::of(&Roots::default());
-            format!("grant the capabilities: {}; or run as root", grant(&readings, &program()))
+            match readings.initial_user_namespace {
+                true => format!(
+                    "grant the capabilities: {}; or run as root",
+                    grant(&readings, &program())
+                ),
+                false => USER_NAMESPACE_REMEDY.to_owned(),
+            }
         }
         _ => MOUNT_REMEDY.to_owned(),
     };

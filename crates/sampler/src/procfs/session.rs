@@ -17,7 +17,7 @@ use crate::session::{
     Ended, Options, Progress, Readers, Stop, begin_window, comm_of, header, nanoseconds, now,
     our_cpu_ns,
 };
-use crate::target::{Attached, Child, What, attach, check, spawn, traced};
+use crate::target::{Attached, Child, What, attach, check, hidden, spawn, traced};
 use crate::{Error, Limit, arch, system_facts};
 
 /// We ask at least so often whether to stop.
@@ -54,6 +54,12 @@ impl Session {
             What::Launch(argv) => Some(spawn(argv)?),
             What::Attach(_) => None,
         };
+        let first = match &what {
+            What::Attach(pids) => pids.first().copied(),
+            What::Launch(_) => child.as_ref().map(Child::pid),
+        };
+        let in_place = "the functions of the kernel they sleep in";
+        fallbacks.extend(first.and_then(|pid| hidden(&proc, pid, in_place)));
         let readers = (options.stack_bytes > 0).then_some(readers);
         let header = Header {
             capabilities: Capabilities {
@@ -267,6 +273,9 @@ impl Session {
         self.poller.look_at_all()?;
         let end = now()?;
         self.poller.count_all(end);
+        for refusal in self.poller.stacks.refusals() {
+            self.poller.emit(end, Event::Fallback(refusal));
+        }
         let reads = self.poller.stacks.reads();
         self.poller.emit(end, Event::ScriptReads(reads));
         let (profiler_cpu_ns, events) = (our_cpu_ns(), self.poller.looks());

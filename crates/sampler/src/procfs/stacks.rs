@@ -6,8 +6,8 @@ use std::fmt;
 use std::rc::Rc;
 
 use whyslow_events::{
-    Event, Frame, Pid, ReadScripts, ScriptFrame, ScriptRead, ScriptReads, SpaceId, StackEnd,
-    StackId, StackMemory, SymbolKey, Tid, Unwind, UserRegisters,
+    Event, Fallback, Frame, Pid, ReadScripts, ScriptFrame, ScriptRead, ScriptReads, SpaceId,
+    StackEnd, StackId, StackMemory, SymbolKey, Tid, Unwind, UserRegisters,
 };
 
 use super::poller::Poller;
@@ -58,6 +58,11 @@ impl Stacks {
     pub(super) fn forget(&mut self, pid: Pid, space: SpaceId) {
         self.numbers.forget(space);
         self.places.retain(|(of, ..), _| *of != pid);
+    }
+
+    /// Why calls of interpreted programs could not be read.
+    pub(super) fn refusals(&self) -> Vec<Fallback> {
+        self.readers.as_ref().map(|readers| readers.scripts.refusals()).unwrap_or_default()
     }
 
     /// How reads of interpreted stacks went.

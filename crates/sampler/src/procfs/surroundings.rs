@@ -41,12 +41,8 @@ impl Surroundings {
             }
         }
         for pid in processes.iter().take(PROCESSES) {
-            if let Some(quota) = proc.quota(pid.0)
-                && self.quotas.insert(*pid, quota) != Some(quota)
-            {
-                let Quota { per_second_ns, periods, throttled_ns } = quota;
-                events.push(Event::Quota { pid: *pid, per_second_ns, periods, throttled_ns });
-            }
+            let quota = proc.quota(pid.0);
+            events.extend(quota.into_iter().flat_map(|it| it.news(*pid, &mut self.quotas)));
         }
         events
     }

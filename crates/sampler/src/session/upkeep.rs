@@ -108,11 +108,10 @@ impl Upkeep {
         self.read_threads(proc, tracker, due)?;
         let processes: Vec<Pid> = tracker.processes().take(PROCESSES).collect();
         for pid in processes {
-            if let Some(quota) = proc.quota(pid.0)
-                && self.quotas.insert(pid, quota) != Some(quota)
-            {
-                let Quota { per_second_ns, periods, throttled_ns } = quota;
-                tracker.note_at(now()?, Event::Quota { pid, per_second_ns, periods, throttled_ns });
+            if let Some(quota) = proc.quota(pid.0) {
+                let time = now()?;
+                let news = quota.news(pid, &mut self.quotas);
+                news.into_iter().for_each(|event| tracker.note_at(time, event));
             }
             let seen = self.young.entry(pid).or_insert(Some(due));
             if seen.is_some_and(|seen| due.saturating_sub(seen) >= GROWN)

@@ -1,6 +1,6 @@
 //! Finding what a running target consists of.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::BufReader;
 use std::path::PathBuf;
 
@@ -12,7 +12,9 @@ use whyslow_events::{Fallback, Off, Seen};
 
 use super::maps::executable;
 use crate::Error;
+use crate::error::errno_of;
 use crate::perf::Mapping;
+use crate::preflight::look_remedy;
 use crate::proc::{Proc, is_kernel_thread};
 
 /// A process of the target as it was found.
@@ -69,7 +71,7 @@ fn check_one(proc: &Proc, pid: u32) -> Result<(), Error> {
     let path = proc.path(pid, "maps");
     match File::open(&path) {
         Ok(_) => Ok(()),
-        Err(error) => Err(Error::Proc { path, errno: crate::error::errno_of(&error) }),
+        Err(error) => Err(Error::Proc { path, errno: errno_of(&error) }),
     }
 }
 
@@ -86,6 +88,18 @@ pub(crate) fn traced(proc: &Proc, pids: &[u32]) -> Option<Fallback> {
     })
 }
 
+/// What it means that the kernel does not show in which calls the threads of the process
+/// `pid` wait: `got` in place of looks at them.
+pub(crate) fn hidden(proc: &Proc, pid: u32, got: &str) -> Option<Fallback> {
+    let errno = errno_of(&fs::read(proc.path(pid, "syscall")).err()?);
+    matches!(errno, Errno::EPERM | Errno::EACCES).then(|| Fallback {
+        wanted: "looks at blocked threads".to_owned(),
+        got: got.to_owned(),
+        errno: format!("{errno:?}"),
+        remedy: look_remedy(),
+    })
+}
+
 /// `/proc` may hide what is another user's (`hidepid`).
 fn not_there(proc: &Proc, pid: u32) -> Error {
     let number = i32::try_from(pid).ok().filter(|number| *number > 0);
@@ -99,7 +113,7 @@ fn proc_error(path: PathBuf, error: &ProcError) -> Error {
     let errno = match error {
         ProcError::PermissionDenied(_) => Errno::EACCES,
         ProcError::NotFound(_) => Errno::ESRCH,
-        ProcError::Io(error, _) => crate::error::errno_of(error),
+        ProcError::Io(error, _) => errno_of(error),
         _ => Errno::EIO,
     };
     Error::Proc { path, errno }

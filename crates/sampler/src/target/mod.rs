@@ -6,7 +6,7 @@ pub(crate) mod maps;
 
 use std::ffi::OsString;
 
-pub(crate) use attach::{Attached, attach, check, seen, traced};
+pub(crate) use attach::{Attached, attach, check, hidden, seen, traced};
 pub(crate) use launch::{Child, spawn};
 
 /// What to record.

@@ -23,6 +23,7 @@ use crate::Error;
 use crate::error::errno_of;
 use crate::perf::record::Kind;
 use crate::perf::tally::Tally;
+use crate::preflight::run_program_remedy;
 use crate::stir::stir;
 use crate::sys::{enter_event, event_table, redirect, run_at};
 
@@ -105,7 +106,7 @@ impl Rings {
                 wanted: "a program at sched_switch".to_owned(),
                 got: "the tracepoint, which costs more".to_owned(),
                 errno: format!("{errno:?}"),
-                remedy: remedy(errno).to_owned(),
+                remedy: run_program_remedy(errno),
             });
         }
     }
@@ -144,12 +145,5 @@ impl Rings {
         }
         self.program = Some(program);
         Ok(())
-    }
-}
-
-fn remedy(errno: Errno) -> &'static str {
-    match errno {
-        Errno::EPERM | Errno::EACCES => "run as root, or with CAP_BPF and CAP_PERFMON",
-        _ => "a kernel that describes its types (CONFIG_DEBUG_INFO_BTF), 5.18 or later",
     }
 }

@@ -65,6 +65,30 @@ fn an_ordinary_user_is_told_the_least_to_grant() {
     assert_eq!(check(&diagnosis, "ptrace scope").status, Status::Missing);
 }
 
+/// Debian's kernels refuse all to all at 3, as seen on 5.10, 6.1 and 7.3.
+#[test]
+fn at_a_level_of_the_distribution_capabilities_are_not_enough() {
+    const LOWER: &str = "sysctl kernel.perf_event_paranoid=2 ";
+    let remedies = |readings: &Readings, own| {
+        let refused = Err(Errno::EACCES);
+        let opened = Opened { machine: refused, own, program: refused, ..Opened::ALL };
+        let diagnosis = diagnose(readings, opened, PROGRAM, true);
+        ["perf events", "switch program"].map(|id| check(&diagnosis, id).remedy.clone().unwrap())
+    };
+    let refused = Err(Errno::EACCES);
+    let nobody = Readings { btf: true, ..host(&status("0000000000000000", ""), "3\n") };
+    let [perf, _] = remedies(&nobody, refused);
+    assert!(perf.starts_with(LOWER) && perf.contains("setcap cap_perfmon,"), "{perf}");
+    // CAP_PERFMON, CAP_BPF, and the rest that is wanted.
+    let granted = Readings { capabilities: 0x00c4_0008_0004, ..nobody.clone() };
+    for remedy in remedies(&granted, refused) {
+        assert!(remedy.starts_with(LOWER) && !remedy.contains("setcap"), "{remedy}");
+    }
+    // The kernel proper knows no level above 2: there they are.
+    let [perf, _] = remedies(&nobody, Ok(()));
+    assert!(perf.starts_with("grant the capabilities: setcap cap_perfmon,"), "{perf}");
+}
+
 #[test]
 fn events_of_ones_own_processes_are_a_tier_of_their_own() {
     let readings = host(&status("0000000000000000", ""), "2\n");
@@ -86,6 +110,30 @@ fn without_memory_for_a_ring_there_is_no_perf() {
     let ring = check(&diagnosis, "ring memory");
     assert_eq!(ring.status, Status::Missing);
     assert!(ring.finding.contains("EPERM") && ring.remedy.is_some(), "{ring:?}");
+}
+
+/// As Yama has it (Documentation/admin-guide/LSM/Yama.rst), and 6.8 did.
+#[test]
+fn what_helps_against_yama_depends_on_its_scope() {
+    let found = |scope, capabilities: &str| {
+        let readings =
+            Readings { ptrace_scope: Some(scope), ..host(&status(capabilities, ""), "2\n") };
+        let diagnosis = diagnose(&readings, Opened::ALL, PROGRAM, true);
+        let found = check(&diagnosis, "ptrace scope");
+        (found.status, found.remedy.clone().unwrap_or_default())
+    };
+    let (nobody, root) = ("0000000000000000", "000001ffffffffff");
+    assert!(found(1, nobody).1.contains("whyslow record --"));
+    let (status, remedy) = found(2, nobody);
+    assert_eq!(status, Status::Missing);
+    assert!(remedy.contains("CAP_SYS_PTRACE") && !remedy.contains("record --"), "{remedy}");
+    assert_eq!(found(2, root).0, Status::Good);
+    // Root, too, and until the next boot.
+    for user in [nobody, root] {
+        let (status, remedy) = found(3, user);
+        assert_eq!(status, Status::Missing);
+        assert!(remedy.contains("boot") && !remedy.contains("CAP_SYS_PTRACE"), "{remedy}");
+    }
 }
 
 #[test]
@@ -138,6 +186,14 @@ fn a_container_is_told_of_its_filter() {
     assert_eq!(seccomp.status, Status::Missing);
     assert_eq!(seccomp.finding, "a filter, which refuses perf_event_open (EPERM)");
     assert!(seccomp.remedy.as_ref().unwrap().contains("perf_event_open"));
+    // Who has every capability is not told to grant them.
+    let root = host(&status("000001ffffffffff", more), "2\n");
+    let refused = diagnose(&root, Opened::no_perf(Errno::EPERM), PROGRAM, false);
+    for id in ["perf events", "switch program"] {
+        let remedy = check(&refused, id).remedy.as_ref().unwrap();
+        let named = remedy.contains("seccomp") || remedy.contains("BTF");
+        assert!(named && !remedy.contains("setcap"), "{id}: {remedy}");
+    }
     // The kernel's own word for the paranoid level.
     let level = diagnose(&readings, Opened::no_perf(Errno::EACCES), PROGRAM, false);
     assert_eq!(check(&level, "seccomp").status, Status::Good);
@@ -162,12 +218,17 @@ fn the_program_at_switches_is_worth_a_note_and_no_more() {
     let found = check(&diagnosis, "switch program");
     assert_eq!(found.status, Status::Note);
     assert!(found.finding.contains("EPERM"), "{found:?}");
-    let remedy = found.remedy.as_ref().unwrap();
-    let grant = "setcap cap_perfmon,cap_sys_ptrace,cap_syslog,cap_bpf+ep /usr/bin/whyslow; or run";
-    assert!(remedy.contains(grant), "{remedy}");
     let remedy = |errno, readings: &Readings| {
         check(&without(errno, readings), "switch program").remedy.clone().unwrap()
     };
+    let nobody = Readings { capabilities: 0, ..readings.clone() };
+    let grant = "setcap cap_perfmon,cap_sys_ptrace,cap_syslog,cap_bpf+ep /usr/bin/whyslow; or run";
+    let found = remedy(Errno::EPERM, &nobody);
+    assert!(found.contains(grant), "{found}");
+    // Who has it all is not told to grant it.
+    assert!(remedy(Errno::EPERM, &readings).starts_with("lockdown"));
+    let old = Readings { kernel: "5.10.0-46-amd64".to_owned(), ..nobody };
+    assert_eq!(remedy(Errno::EACCES, &old), "use a kernel from 5.18 on");
     let no_types = Readings { btf: false, ..readings.clone() };
     assert!(remedy(Errno::ENOENT, &no_types).contains("CONFIG_DEBUG_INFO_BTF"));
     let inside = Readings { initial_user_namespace: false, ..readings.clone() };

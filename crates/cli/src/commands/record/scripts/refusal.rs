@@ -51,7 +51,8 @@ pub(super) fn unsupported(python: &Python, why: Unsupported) -> Fallback {
         Unsupported::Unreadable => refusal(
             &name(python),
             "its memory cannot be read",
-            "it ended too soon, or reading it needs root or CAP_SYS_PTRACE",
+            "it ended too soon, or reading it needs root or CAP_SYS_PTRACE, and \
+             kernel.yama.ptrace_scope below 3",
         ),
     }
 }
