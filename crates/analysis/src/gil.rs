@@ -201,7 +201,8 @@ fn sure(
                 _ => continue,
             };
             if !held.looked {
-                let told = outside(&[held.start..held.end], pauses);
+                let span = held.start..held.end;
+                let told = outside(std::slice::from_ref(&span), pauses);
                 sure.extend(told.into_iter().map(|span| (span, with)));
             }
         }

@@ -138,7 +138,7 @@ mod tests {
     }
 
     fn ns(thread_ns: u64) -> Amount {
-        Amount { thread_ns, share: Share::of(thread_ns, [2, 2]) }
+        Amount { thread_ns, share: Share::of(thread_ns as f64, [2, 2]) }
     }
 
     /// Threads with a sample each, by what they ran and where; others without; what each

@@ -250,10 +250,13 @@ impl Builder {
         threads.sort_unstable_by_key(|thread| thread.number);
         let last = threads.iter().map(|thread| thread.end).max().unwrap_or(self.now);
         let end = self.now.max(last);
-        let start = std::mem::replace(&mut self.from, end);
         if let Some(since) = self.paused.filter(|_| self.is_tallied) {
-            self.tallied.push((since.max(start), end));
+            self.note_tallied(since, end);
         }
+        // The program may have been over before that was.
+        self.tallied.retain(|pause| pause.0 < end);
+        self.tallied.iter_mut().for_each(|pause| pause.1 = pause.1.min(end));
+        let start = std::mem::replace(&mut self.from, end);
         self.taken = 0;
         Timeline {
             start,
@@ -267,6 +270,14 @@ impl Builder {
             strangers: self.strangers,
             contradictions: self.contradictions,
             spare: std::mem::take(&mut self.spare),
+        }
+    }
+
+    /// A pause of the segment, behind the one before.
+    fn note_tallied(&mut self, since: u64, to: u64) {
+        let since = since.max(self.from).max(self.tallied.last().map_or(0, |last| last.1));
+        if since < to {
+            self.tallied.push((since, to));
         }
     }
 
@@ -325,7 +336,7 @@ impl Builder {
         if std::mem::take(&mut self.is_tallied)
             && let Some(since) = since
         {
-            self.tallied.push((since.max(self.from), time));
+            self.note_tallied(since, time);
         }
         self.told_since = time;
         for track in self.live.values_mut() {
