@@ -11,11 +11,11 @@ use clap::builder::{PathBufValueParser, TypedValueParser};
 use clap::{Args, ColorChoice, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use whyslow_analysis::{Detail, View};
-use whyslow_sampler::{Engine, Limit};
+use whyslow_sampler::Engine;
 
 pub(crate) use format::{Format, OutputFile};
 use order::OrderArgs;
-use quantity::{parse_duration, parse_limit, parse_positive_duration, parse_stack_size};
+use quantity::{parse_duration, parse_percent, parse_positive_duration, parse_stack_size};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -102,12 +102,11 @@ pub(crate) struct RecordArgs {
     #[arg(short = 'D', long, value_name = "TIME", value_parser = parse_duration)]
     pub delay: Option<Duration>,
 
-    /// What recording may cost, such as 2% of one CPU, or none: stacks, samples and looks
-    /// are thinned for it, and where that is not enough, switches are recorded for a part
-    /// of the time. Without this, switches alone may cost 1%, where the kernel tallies
-    /// those that are not recorded
-    #[arg(long, value_name = "PERCENT", value_parser = parse_limit)]
-    pub max_overhead: Option<Limit>,
+    /// What recording may cost, such as 2% of one CPU: stacks, samples and looks are
+    /// thinned for it, and where that is not enough, switches are recorded for a part of
+    /// the time
+    #[arg(long, value_name = "PERCENT", value_parser = parse_percent)]
+    pub max_overhead: Option<u32>,
 
     /// Leave child processes out
     #[arg(long)]
@@ -319,9 +318,8 @@ mod tests {
         let limit =
             |text| record(&["-p", "1", "--max-overhead", text]).map(|args| args.max_overhead);
         assert_eq!(record(&["-p", "1"]).unwrap().max_overhead, None);
-        assert_eq!(limit("2%").unwrap(), Some(Limit::All(20_000)));
-        assert_eq!(limit("0.5").unwrap(), Some(Limit::All(5_000)));
-        assert_eq!(limit("none").unwrap(), Some(Limit::None));
+        assert_eq!(limit("2%").unwrap(), Some(20_000));
+        assert_eq!(limit("0.5").unwrap(), Some(5_000));
         for wrong in ["0", "-1", "101", "%", "x", "nan"] {
             assert!(limit(wrong).is_err(), "{wrong}");
         }

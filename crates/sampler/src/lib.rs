@@ -29,5 +29,5 @@ pub use preflight::host::{Access, Readings, Roots};
 pub use preflight::{Capability, examine};
 pub use proc::command_line;
 pub use recorder::{Engine, Recorder};
-pub use session::{Ended, Limit, Options, Progress, Readers, Session, Stop};
+pub use session::{Ended, Options, Progress, Readers, Session, Stop};
 pub use target::What;

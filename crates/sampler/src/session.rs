@@ -49,18 +49,6 @@ const BEHIND: usize = 50_000;
 /// Time between two looks which CPUs are on, ns. To go off and on takes about as long.
 const CPUS: u64 = 50_000_000;
 
-/// What recording may cost, in millionths of one CPU.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Limit {
-    /// Whatever it does.
-    None,
-    /// The records of switches alone may cost so much. Where they cost more they are recorded
-    /// for a part of the time; only where the kernel can tally them meanwhile.
-    Switches(u32),
-    /// All of it; detail is thinned for it.
-    All(u32),
-}
-
 /// How to record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
@@ -78,8 +66,8 @@ pub struct Options {
     pub delay: Duration,
     /// Stop each thread while its calls are read, one at a time.
     pub precise: bool,
-    /// What recording may cost.
-    pub max_overhead: Limit,
+    /// What recording may cost, in millionths of one CPU; detail is thinned for it.
+    pub max_overhead: Option<u32>,
     /// The version of whyslow, for the header.
     pub tool_version: String,
     /// The command line to keep in the recording, secrets removed.
@@ -157,8 +145,8 @@ impl Session {
             check(&proc, pids)?;
             traced_by = traced(&proc, pids);
         }
-        let limit = options.max_overhead;
-        let mut rings = Capture::open(facts, options.frequency, options.stack_bytes, limit)?;
+        let may_pause = options.max_overhead.is_some();
+        let mut rings = Capture::open(facts, options.frequency, options.stack_bytes, may_pause)?;
         // Takes its time; nothing is recorded yet. Without frames there is no use for it.
         let kernel = match rings.is_of_tasks() {
             true => KernelCalls::default(),
@@ -246,13 +234,7 @@ impl Session {
     ) -> Result<Option<ExitStatus>, Error> {
         let start = self.header.start.0;
         let duration = self.options.duration.map(nanoseconds);
-        self.rein = match self.options.max_overhead {
-            Limit::None => None,
-            Limit::Switches(limit) => {
-                self.rings.can_tally().then(|| Rein::of_switches(limit, self.costs(start)))
-            }
-            Limit::All(limit) => Some(Rein::new(limit, self.costs(start))),
-        };
+        self.rein = self.options.max_overhead.map(|limit| Rein::new(limit, self.costs(start)));
         let mut batch = vec![];
         // The command was made before: it has the priority that its user gave it.
         let _preferred = prefer();
@@ -434,9 +416,7 @@ impl Session {
             self.tracker.note(end, Event::KernelCpu { tid: None, cpu_ns });
         }
         self.tracker.note_script_reads(end);
-        if let Some(mut rein) = self.rein.take()
-            && rein.is_worth_saying()
-        {
+        if let Some(mut rein) = self.rein.take() {
             self.tracker.note(end, Event::Thinned(rein.said(self.costs(end))));
         }
         let overhead = Event::Overhead { profiler_cpu_ns: our_cpu_ns(), events: self.merge.read };

@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use whyslow_sampler::Limit;
-
 /// Longest time that can be asked for: a year.
 const LONGEST_SECONDS: f64 = 366.0 * 24.0 * 3600.0;
 
@@ -63,21 +61,18 @@ pub(crate) fn parse_stack_size(text: &str) -> Result<u32, String> {
     bytes.map(|bytes| bytes - bytes % WORD).ok_or_else(expected)
 }
 
-/// Reads `2%`, `0.5%` or `2`, in millionths, or `none`.
+/// Reads `2%`, `0.5%` or `2`, in millionths.
 ///
 /// # Errors
-/// When it is neither a percentage above 0 and up to 100, nor that.
-pub(crate) fn parse_limit(text: &str) -> Result<Limit, String> {
-    if text == "none" {
-        return Ok(Limit::None);
-    }
-    let expected = || "expected a percentage such as 2% or 0.5%, at most 100%, or none".to_owned();
+/// When it is no percentage above 0 and up to 100.
+pub(crate) fn parse_percent(text: &str) -> Result<u32, String> {
+    let expected = || "expected a percentage such as 2% or 0.5%, at most 100%".to_owned();
     let number: f64 = text.strip_suffix('%').unwrap_or(text).parse().map_err(|_| expected())?;
     // Not a number is in no range.
     if !(0.0001..=100.0).contains(&number) {
         return Err(expected());
     }
-    Ok(Limit::All((number * 1e4).round() as u32))
+    Ok((number * 1e4).round() as u32)
 }
 
 const EXPECTED: &str = "expected a time such as 10s, 500ms, 1.5s or 2m";

@@ -12,7 +12,7 @@ use anyhow::Context;
 use whyslow_analysis::analyze_in;
 use whyslow_events::EventSource;
 use whyslow_events::recording::Reader;
-use whyslow_sampler::{Ended, Limit, Options, Readers, Recorder, Stop, What, system_facts};
+use whyslow_sampler::{Ended, Options, Readers, Recorder, Stop, What, system_facts};
 use whyslow_symbols::Symbolizer;
 
 use crate::ahead::Ahead;
@@ -27,9 +27,6 @@ use crate::symbols::Symbolized;
 use interrupts::Interrupts;
 use scripts::Scripts;
 use sink::Sink;
-
-/// What the records of switches may cost where the user says nothing, in millionths of a CPU.
-const SWITCHES: u32 = 10_000;
 
 /// Profiles a program and prints what it waits for.
 ///
@@ -90,7 +87,7 @@ fn options(args: &RecordArgs, what: &What) -> Options {
         duration: args.duration,
         delay: args.delay.unwrap_or_default(),
         precise: args.precise,
-        max_overhead: args.max_overhead.unwrap_or(Limit::Switches(SWITCHES)),
+        max_overhead: args.max_overhead,
         tool_version: env!("CARGO_PKG_VERSION").to_owned(),
         command: if args.show_secrets { command } else { redact(&command) },
     }

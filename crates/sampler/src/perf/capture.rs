@@ -13,7 +13,7 @@ use super::{Merge, Rings, TaskRings};
 use crate::preflight::names_threads_as_the_kernel;
 use crate::proc::Proc;
 use crate::target::hidden;
-use crate::{Error, Limit, arch};
+use crate::{Error, arch};
 
 /// Open events and their rings.
 pub(crate) enum Capture {
@@ -30,7 +30,7 @@ const LISTINGS: usize = 16;
 impl Capture {
     /// Opens the events of the whole machine or, where the host refuses them,
     /// gets ready for those of the target's threads: a clock at `frequency` a
-    /// second, with up to `stack_bytes` of user stack. Recording may pause for the `limit`.
+    /// second, with up to `stack_bytes` of user stack. Recording `may_pause`.
     ///
     /// # Errors
     /// When the host refuses both, or something else is wrong.
@@ -38,20 +38,20 @@ impl Capture {
         facts: SystemFacts,
         frequency: u32,
         stack_bytes: u32,
-        limit: Limit,
+        may_pause: bool,
     ) -> Result<Capture, Error> {
         let machine = if !arch::IS_KNOWN {
             Err(Error::Architecture)
         } else if !names_threads_as_the_kernel() {
             Err(Error::PidNamespace)
         } else {
-            Rings::open(facts, frequency, stack_bytes, limit != Limit::None)
+            Rings::open(facts, frequency, stack_bytes, may_pause)
         };
         match machine {
             Ok(rings) => Ok(Capture::Machine(rings)),
             Err(refused) if refused.is_refusal() => {
                 let mut rings = TaskRings::open(facts, frequency, stack_bytes, &refused)?;
-                rings.may_pause = matches!(limit, Limit::All(_));
+                rings.may_pause = may_pause;
                 Ok(Capture::Tasks(Box::new(rings)))
             }
             Err(error) => Err(error),
@@ -185,14 +185,6 @@ impl Capture {
         match self {
             Capture::Machine(rings) => rings.read_tally(now),
             Capture::Tasks(_) => None,
-        }
-    }
-
-    /// Whether the kernel can tally switches.
-    pub(crate) fn can_tally(&self) -> bool {
-        match self {
-            Capture::Machine(rings) => rings.can_tally(),
-            Capture::Tasks(_) => false,
         }
     }
 

@@ -18,7 +18,7 @@ use crate::session::{
     our_cpu_ns,
 };
 use crate::target::{Attached, Child, What, attach, check, hidden, spawn, traced};
-use crate::{Error, Limit, arch, system_facts};
+use crate::{Error, arch, system_facts};
 
 /// We ask at least so often whether to stop.
 const PATIENCE: Duration = Duration::from_millis(100);
@@ -166,10 +166,7 @@ impl Session {
         sink: &mut dyn FnMut(&Timed) -> io::Result<()>,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Ended, Error> {
-        let allowed = match self.options.max_overhead {
-            Limit::All(limit) => limit,
-            Limit::None | Limit::Switches(_) => ALLOWED,
-        };
+        let allowed = self.options.max_overhead.unwrap_or(ALLOWED);
         let mut pace = Pace::new(now()?, our_cpu_ns(), self.options.frequency, allowed);
         match self.record(&mut pace, stop, sink, progress) {
             Ok(exit) => self.finish(exit, &pace, sink),
@@ -279,7 +276,7 @@ impl Session {
         let reads = self.poller.stacks.reads();
         self.poller.emit(end, Event::ScriptReads(reads));
         let (profiler_cpu_ns, events) = (our_cpu_ns(), self.poller.looks());
-        if let Limit::All(_) = self.options.max_overhead {
+        if self.options.max_overhead.is_some() {
             let thinned = pace.thinned(end, profiler_cpu_ns);
             self.poller.emit(end, Event::Thinned(thinned));
         }

@@ -14,9 +14,6 @@ const TOO_MUCH: u64 = 2;
 pub(super) const LAST_STEP: u32 = 6;
 /// The time in which switches are recorded is halved so often at most.
 const MOST_HALVINGS: u32 = 9;
-/// Where only switches have a limit, and cost more, they are to cost so many tenths of it: who
-/// has this done without having asked for it is to notice nothing.
-const GENTLE: u64 = 4;
 /// Where that is done, detail is halved so often at least.
 const STEP_WITH_SWITCHES: u32 = 2;
 /// Rounds are doubled so often at most.
@@ -37,9 +34,6 @@ const MILLION: u64 = 1_000_000;
 #[derive(Debug)]
 pub(super) struct Rein {
     limit: u64,
-    /// The limit is for the cost of switches alone, and as long as that is below it nothing is
-    /// thinned.
-    only_switches: bool,
     step: u32,
     halvings: u32,
     rounds: u64,
@@ -47,7 +41,6 @@ pub(super) struct Rein {
     debt: u64,
     begun: Costs,
     compared: Costs,
-    has_thinned: bool,
     /// Time, and by steps how much of it there was of each detail, ns.
     kept: Kept,
 }
@@ -95,26 +88,14 @@ impl Rein {
         let kept = Kept::default();
         Rein {
             limit: limit.into(),
-            only_switches: false,
             step: 0,
             halvings: 0,
             rounds: 0,
             debt: 0,
             begun: now,
             compared: now,
-            has_thinned: false,
             kept,
         }
-    }
-
-    /// The same, which is kept to only where switches alone cost more.
-    pub(super) fn of_switches(limit: u32, now: Costs) -> Self {
-        Rein { only_switches: true, ..Rein::new(limit, now) }
-    }
-
-    /// Whether anything was thinned, or was to be.
-    pub(super) fn is_worth_saying(&self) -> bool {
-        !self.only_switches || self.has_thinned
     }
 
     /// In millionths of one CPU.
@@ -154,10 +135,6 @@ impl Rein {
             return false;
         }
         self.keep(now);
-        if self.only_switches {
-            self.compared = now;
-            return self.keep_switches_below(of_switches);
-        }
         let cost = now.since(self.compared);
         let allowed = |time: u64| self.limit * time / MILLION;
         let spent = (self.debt + now.spent(self.compared)).saturating_sub(allowed(passed));
@@ -177,20 +154,6 @@ impl Rein {
             self.halvings = of_time;
         }
         (self.step, self.halvings) != before
-    }
-
-    /// The same where switches alone have a limit.
-    fn keep_switches_below(&mut self, cost: u64) -> bool {
-        let before = self.halvings;
-        let aim = self.limit * GENTLE / 10;
-        if cost > if before > 0 { aim } else { self.limit } {
-            self.halvings = (before + halvings(cost, aim)).min(MOST_HALVINGS);
-        } else if cost < aim / EASY {
-            self.halvings = before.saturating_sub(1);
-        }
-        self.step = if self.halvings > 0 { STEP_WITH_SWITCHES } else { 0 };
-        self.has_thinned |= self.halvings > 0;
-        self.halvings != before
     }
 
     /// Thins by so many halvings, where to leave out switches `helps` or does not: what else
@@ -304,26 +267,6 @@ mod tests {
         assert!((240_000..=260_000).contains(&said.samples), "{said:?}");
         let (rein, _) = with_switches(60, 1);
         assert_eq!((rein.step(), rein.halvings()), (0, 0));
-    }
-
-    #[test]
-    fn where_only_switches_have_a_limit_nothing_else_has() {
-        let after = |others: u64, switches: u64| {
-            let mut now = Costs::default();
-            let mut rein = Rein::of_switches(2 * PERCENT, now);
-            for _ in 0..500 {
-                now.time += SOON;
-                let cost = (SOON * switches / 1000) >> rein.halvings();
-                now.ours += SOON * others / 100 + cost;
-                now.switches += cost;
-                rein.compare(now);
-            }
-            (rein.step(), rein.halvings(), rein.is_worth_saying())
-        };
-        assert_eq!(after(60, 19), (0, 0, false));
-        // 2.1 % is below 0.8 % with a quarter.
-        assert_eq!(after(0, 21), (STEP_WITH_SWITCHES, 2, true));
-        assert_eq!(after(60, 300), (STEP_WITH_SWITCHES, 6, true));
     }
 
     #[test]

@@ -127,11 +127,6 @@ impl Rings {
         self.program.as_ref()?.tables.as_ref()?.end(now).ok()
     }
 
-    /// Whether switches can be tallied.
-    pub(crate) fn can_tally(&self) -> bool {
-        self.program.as_ref().is_some_and(|program| program.tables.is_some())
-    }
-
     fn start_program(&mut self, may_pause: bool) -> Result<(), Errno> {
         let last = self.cpus.iter().map(|events| events.cpu).max().unwrap_or(0);
         let program = Program::start(last + 1, may_pause)?;
