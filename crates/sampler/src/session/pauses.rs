@@ -16,6 +16,10 @@ const CYCLE: u64 = 400_000_000;
 const LONGEST_CYCLE: u64 = 10_000_000_000;
 /// That is one part in so many of what recording may cost, if that can be.
 const COST_PART: u64 = 8;
+/// A tally of a switch costs one part in so many of its records, and all tallies together may
+/// cost such a part of what recording may.
+const TALLY_PART: u64 = 7;
+const TALLIES_PART: u64 = 2;
 /// In a pause there is a round after so long, ns.
 const ROUND: u64 = 100_000_000;
 
@@ -23,7 +27,8 @@ const ROUND: u64 = 100_000_000;
 #[derive(Debug, Default)]
 pub(super) struct Pauses {
     paused: bool,
-    /// When that is over, ns; 0 where every switch is recorded.
+    /// When that has begun and when it is over, ns; 0 where every switch is recorded.
+    since: u64,
     until: u64,
     /// The kernel keeps a tally in this pause.
     tallied: bool,
@@ -73,6 +78,7 @@ impl Pauses {
     fn turn(&mut self, now: u64, halvings: u32) -> bool {
         let cycle = self.cycle.max(CYCLE);
         let stretch = cycle >> halvings;
+        self.since = now;
         self.paused = !self.paused && halvings > 0;
         self.until = match (halvings, self.paused) {
             (0, _) => 0,
@@ -83,6 +89,15 @@ impl Pauses {
             }
         };
         self.paused
+    }
+
+    /// Whether tallies cost little, where switches have cost so much by `now` since the
+    /// stretch began, or since the `start`.
+    fn may_tally(&self, switches_ns: u64, now: u64, start: u64, limit: u64) -> bool {
+        let spent = switches_ns.saturating_sub(self.switches_ns);
+        let passed = now.saturating_sub(self.since.max(start)).max(1);
+        let cost = spent.saturating_mul(MILLION) / passed / TALLY_PART;
+        cost <= limit / TALLIES_PART
     }
 
     /// The last turn took so many ns of CPU time, where recording may take `limit` millionths.
@@ -123,10 +138,12 @@ impl Session {
             self.look_after_pause(round)?;
         }
         let (paused, time) = (self.pauses.paused(), now()?);
+        let start = self.header.start.0;
+        let may_tally = self.pauses.may_tally(switches_ns, time, start, limit);
         let pauses = self.pauses.turn(time, halvings);
         self.pauses.switches_ns = switches_ns;
         match (paused, pauses) {
-            (false, true) => self.pause(time)?,
+            (false, true) => self.pause(time, may_tally)?,
             (true, false) => self.resume()?,
             _ => {}
         }
@@ -135,9 +152,8 @@ impl Session {
     }
 
     /// A pause begins before the first event pauses, and behind the beginning of a tally.
-    fn pause(&mut self, time: u64) -> Result<(), Error> {
-        let tids = self.tracker.tids();
-        let tallied = self.rings.begin_tally(time, tids);
+    fn pause(&mut self, time: u64, may_tally: bool) -> Result<(), Error> {
+        let tallied = may_tally && self.rings.begin_tally(time, self.tracker.tids());
         self.pauses.tallied = tallied;
         let begins = now()?;
         self.rings.pause(true)?;
@@ -217,6 +233,19 @@ mod tests {
         lengths.dedup();
         assert_eq!(lengths.len(), 500, "none twice");
         assert!(lengths[499] > 2 * lengths[0]);
+    }
+
+    #[test]
+    fn a_tally_is_kept_where_it_costs_little() {
+        let mut pauses = Pauses::default();
+        // Of 100 ns records of switches cost 20, their tallies 3.
+        let may = |pauses: &Pauses, percent: u64| {
+            pauses.may_tally(pauses.switches_ns + 20, 1100, 1000, percent * MILLION / 100)
+        };
+        assert!(may(&pauses, 6) && !may(&pauses, 4));
+        pauses.turn(1050, 1);
+        pauses.switches_ns = 70;
+        assert!(may(&pauses, 12) && !may(&pauses, 10));
     }
 
     #[test]
