@@ -133,7 +133,7 @@ fn those_of_an_ordinary_user_as_well() {
     a_limit_holds_and_time_agrees(Tier::Ordinary);
 }
 
-/// It reads what another process writes some ms later, and sleeps, in turn for so many
+/// It reads what another process writes somewhat later, and sleeps, in turn for so many
 /// seconds; then how often, and how long each took it in seconds.
 const TAKES_TURNS: &str = "
 import os, sys, time
@@ -146,7 +146,7 @@ if child := os.fork():
         os.write(there[1], b'x')
         os.read(back[0], 1)
         read = now()
-        time.sleep(0.001 + times % 3 * 0.001)
+        time.sleep(0.0001 + times % 3 * 0.0001)
         times, waited, slept = times + 1, waited + read - begun, slept + now() - read
     os.close(there[1])
     os.waitpid(child, 0)
@@ -154,7 +154,7 @@ if child := os.fork():
 else:
     os.close(there[1])
     while os.read(there[0], 1):
-        time.sleep(0.003)
+        time.sleep(0.0003)
         os.write(back[1], b'x')
 ";
 
@@ -163,29 +163,30 @@ fn what_is_not_recorded_is_tallied_for_what_and_how_often() {
     let Some(cell) = Cell::new(Mode::Launch, Tier::Privileged) else { return };
     let mut command = cell.command(cell.case.path("whyslow"));
     let files = ["-q", "-o", "r.whyslow", "-o", "r.json"];
-    command.args(cell.record(&[&files[..], &["--max-overhead", "0.02%"]].concat()));
+    command.args(cell.record(&[&files[..], &["--max-overhead", "1%"]].concat()));
     command.args(["--", "/usr/bin/python3", "-c", TAKES_TURNS, "4"]);
     let finished = Process::start(command).finish().ended_with(0);
     let told: Vec<f64> =
         finished.stdout().split_whitespace().map(|it| it.parse().unwrap()).collect();
     let [pid, times, waited, slept] = told[..] else { panic!("{told:?}") };
-    if count(&cell, |event| matches!(event, Event::Tallied)) == 0.0 {
+    let report = cell.report();
+    if report["engine"]["fallbacks"].to_string().contains("a program at sched_switch") {
         println!("SKIP what_is_not_recorded_is_tallied: the kernel runs no program of ours");
         return;
     }
-    let report = cell.report();
+    assert!(count(&cell, |event| matches!(event, Event::Tallied)) > 0.0);
     let recorded = count(&cell, |event| matches!(event, Event::SwitchIn { .. }));
     assert!(recorded < 3.0 * times, "{recorded} of {times} times four");
     let threads = report["ledger"]["threads"].as_array().unwrap();
     let of = |thread: &&Value| thread["tid"].as_f64() == Some(pid);
     let states = &threads.iter().find(of).unwrap()["states"];
     let state = |key: &str| states[key].as_f64().unwrap_or(0.0) / 1e9;
-    let wall = report["window"]["duration_ns"].as_f64().unwrap() / 1e9;
+    let (reads, sleeps) = (state("io.ipc"), state("sleep"));
     // What it takes to call, and to get a CPU again, the program counts as well.
-    for (key, own) in [("io.ipc", waited), ("sleep", slept)] {
-        let off = (own - state(key)) / wall;
-        assert!((-0.002..0.05).contains(&off), "{key} {own} {states}");
-    }
+    assert!((0.4 * waited..1.01 * waited).contains(&reads), "{waited} {states}");
+    assert!((0.4 * slept..1.01 * slept).contains(&sleeps), "{slept} {states}");
+    let (part, own) = (reads / (reads + sleeps), waited / (waited + slept));
+    assert!((part - own).abs() < 0.05, "{part} {own}");
     let counted: f64 = waits(&report, "io.ipc").filter_map(|wait| wait["count"].as_f64()).sum();
     let of_both = 2.0 * times;
     assert!((counted - of_both).abs() < 0.02 * of_both, "{counted} {times}");

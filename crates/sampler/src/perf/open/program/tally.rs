@@ -19,7 +19,7 @@ use crate::sys::{Cell, Table};
 
 /// Threads that are tallied at most, and what they go off for.
 const THREADS: u32 = 8_192;
-const SITES: u32 = 16_384;
+const SITES: u32 = 32_768;
 
 /// Numbers of the kernel's functions (`enum bpf_func_id`, linux/bpf.h).
 const LOOK_UP: i32 = 1;
@@ -87,19 +87,25 @@ impl Tables {
     /// What was tallied by `now`, while it goes on.
     ///
     /// # Errors
-    /// What the kernel says.
+    /// `E2BIG` where not all had room.
     pub(super) fn read(&self, now: u64) -> nix::Result<Tally> {
-        Ok(summed(now, self.sites.read()?, self.threads.read()?))
+        Ok(summed(now, all(self.sites.read()?)?, self.threads.read()?))
     }
 
     /// Tallies them no more; what was tallied by `now`.
     ///
     /// # Errors
-    /// What the kernel says.
+    /// As [`Self::read`].
     pub(super) fn end(&self, now: u64) -> nix::Result<Tally> {
         self.on.set(0)?;
-        Ok(summed(now, self.sites.take()?, self.threads.take()?))
+        let (sites, threads) = (self.sites.take()?, self.threads.take()?);
+        Ok(summed(now, all(sites)?, threads))
     }
+}
+
+/// What is in a table that was full may not be all.
+fn all<T>(entries: Vec<T>) -> nix::Result<Vec<T>> {
+    if entries.len() < SITES as usize { Ok(entries) } else { Err(Errno::E2BIG) }
 }
 
 fn summed(now: u64, sites: Vec<(Site, Sum)>, threads: Vec<([u64; 1], Left)>) -> Tally {
@@ -283,6 +289,12 @@ mod tests {
         assert_eq!(tally(&[], [500, 0, 0, how, 0, 0, 0, 0, 0, 500, 0]), Tally::default());
         let back = tally(&[], [500, 60, 0, how, 0, 0, 0, 0, 0, 560, 0]);
         assert_eq!((back.stays[0].why, back.stays[0].off_ns), (Why::Before, 60));
+    }
+
+    #[test]
+    fn a_table_that_was_full_tells_nothing() {
+        assert_eq!(all(vec![(); SITES as usize]), Err(Errno::E2BIG));
+        assert_eq!(all(vec![1, 2]), Ok(vec![1, 2]));
     }
 
     #[test]
