@@ -55,6 +55,9 @@ const IP: u32 = 8;
 const R8: u32 = 16;
 const R15: u32 = 23;
 
+/// No such call (asm-generic/errno.h): the result of one until there is one.
+const ENOSYS: i32 = 38;
+
 impl Registers {
     /// How many there are in a record.
     pub const COUNT: usize = 7;
@@ -90,8 +93,7 @@ impl Registers {
     /// code stores −ENOSYS as the result until there is one.
     #[must_use]
     pub fn in_syscall(&self) -> bool {
-        const ENOSYS: u64 = 38;
-        self.result == ENOSYS.wrapping_neg()
+        self.result == i64::from(-ENOSYS).cast_unsigned()
     }
 }
 
@@ -100,11 +102,15 @@ impl Registers {
 pub(crate) struct CallInFrame;
 
 impl CallInFrame {
+    const NUMBER: i16 = 120;
     /// What it has as long as there is no result, and where: see [`Registers::in_syscall`].
-    pub(crate) const NO_RESULT: i32 = -38;
-    pub(crate) const RESULT: i16 = 80;
+    pub(crate) const NO_RESULT: i32 = -ENOSYS;
+    pub(crate) const RESULT: i16 = Registers::IN_FRAME[0];
     /// Its number, where it returns to, its first three arguments.
-    pub(crate) const PARTS: [i16; 5] = [120, 128, 112, 104, 96];
+    pub(crate) const PARTS: [i16; 5] = {
+        let [_, dx, si, di, _, _, ip] = Registers::IN_FRAME;
+        [Self::NUMBER, ip, di, si, dx]
+    };
 }
 
 /// All general registers of a 64-bit program, as unwinding wants them.

@@ -13,34 +13,28 @@ pub(super) struct Weight {
 /// time has its weight: the time of each pause is given to the stretch behind it, and to as
 /// much of the one before.
 pub(super) fn weights(start: u64, end: u64, pauses: &[(u64, u64)]) -> Vec<Weight> {
-    let mut borders = vec![start, end];
-    let mut given = vec![];
-    for (index, &(from, to)) in pauses.iter().enumerate() {
-        let after = pauses.get(index + 1).map_or(end, |next| next.0);
-        let since = index.checked_sub(1).map_or(start, |last| pauses[last].1);
-        let before = match after - to {
-            0 => from - since,
-            length => length.min(from - since),
-        };
-        let told = before + (after - to);
-        let part = if told == 0 { 0.0 } else { (to - from) as f64 / told as f64 };
-        given.push((from - before, after, part));
-        borders.extend([from - before, from, to, after]);
-    }
-    borders.sort_unstable();
-    borders.dedup();
-    let weight = |at: u64| {
-        let told = |given: &&(u64, u64, f64)| (given.0..given.1).contains(&at);
-        let more: f64 = given.iter().filter(told).map(|given| given.2).sum();
-        let paused = pauses.iter().zip(&given).find(|((from, to), _)| (*from..*to).contains(&at));
-        match paused {
-            // Nothing is told that could stand for it.
-            Some((_, (.., part))) => f64::from(u8::from(*part == 0.0)),
-            None => 1.0 + more,
+    let mut weights: Vec<Weight> = vec![];
+    let mut until = |until: u64, weight: f64| {
+        if until > weights.last().map_or(start, |last| last.until) {
+            weights.push(Weight { until, weight });
         }
     };
-    let stretches = borders.windows(2);
-    stretches.map(|pair| Weight { until: pair[1], weight: weight(pair[0]) }).collect()
+    // What the stretch stands for of the pause before it, to its own length.
+    let (mut since, mut more) = (start, 0.0);
+    for (index, &(from, to)) in pauses.iter().enumerate() {
+        let after = pauses.get(index + 1).map_or(end, |next| next.0) - to;
+        let stretch = from - since;
+        let before = if after == 0 { stretch } else { after.min(stretch) };
+        let told = before + after;
+        let part = if told == 0 { 0.0 } else { (to - from) as f64 / told as f64 };
+        until(from - before, 1.0 + more);
+        until(from, 1.0 + more + part);
+        // Where nothing is told that could stand for it, it counts as it is drawn.
+        until(to, if told == 0 { 1.0 } else { 0.0 });
+        (since, more) = (to, part);
+    }
+    until(end, 1.0 + more);
+    weights
 }
 
 #[cfg(test)]

@@ -13,6 +13,13 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
+    /// Of one thread: the stays, and how long it has had a CPU if it has left one, ns.
+    pub(crate) fn of(&self, tid: u32) -> (Vec<Stay>, Option<u64>) {
+        let stays = self.stays.iter().copied().filter(|stay| stay.tid == tid);
+        let ran = self.ran.iter().find(|(of, _)| *of == tid).map(|(_, ran)| *ran);
+        (stays.collect(), ran)
+    }
+
     /// Switches of the target that were tallied.
     pub(crate) fn switches(&self) -> u64 {
         self.stays.iter().map(|stay| stay.times).sum()

@@ -194,7 +194,7 @@ impl Session {
             *read = self.rings.read_tally(time);
         }
         if let Some(tally) = read {
-            self.tracker.tell_tally(time, tid, tally);
+            self.tracker.tell_tally(time, tid, tally.of(tid));
         }
     }
 

@@ -1,6 +1,6 @@
 //! A thread leaves its CPU: why, and where it waits.
 
-use whyslow_events::{Cpu, Event, Off, StackId, Tid};
+use whyslow_events::{Cpu, Event, Off, SpaceId, StackId, Tid};
 
 use super::chains::{Known, Taken};
 use super::repeats::Repeat;
@@ -63,10 +63,7 @@ impl Tracker {
         let begun = self
             .waits
             .begin(time, (pid, space), &registers, kernel.as_deref(), |event| new.push(event));
-        if !new.is_empty() {
-            self.report_space(time, space);
-            new.into_iter().for_each(|event| self.emit(time, event));
-        }
+        self.define_sites(time, space, new);
         if let Some(thread) = self.threads.get_mut(&tid) {
             thread.site = Some(begun.site);
         }
@@ -83,6 +80,14 @@ impl Tracker {
             self.looks.want(time, tid, wait, begun.wants_look, known);
         }
         (off, stack)
+    }
+
+    /// Reports sites of a space that were not met before.
+    pub(super) fn define_sites(&mut self, time: u64, space: SpaceId, new: Vec<Event>) {
+        if !new.is_empty() {
+            self.report_space(time, space);
+            new.into_iter().for_each(|event| self.emit(time, event));
+        }
     }
 
     /// What was recorded of the thread that leaves its CPU next.

@@ -230,12 +230,8 @@ impl Tracker {
         let space = self.processes.get(&pid)?.space;
         let mut new = vec![];
         let found = self.waits.look(now, (pid, space), tid.0, |event| new.push(event));
-        if !new.is_empty() {
-            // In the order of the stream, not of the clock.
-            let time = self.now;
-            self.report_space(time, space);
-            new.into_iter().for_each(|event| self.emit(time, event));
-        }
+        // In the order of the stream, not of the clock.
+        self.define_sites(self.now, space, new);
         found
     }
 

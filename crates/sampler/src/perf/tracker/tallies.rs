@@ -20,22 +20,23 @@ impl Tracker {
     }
 
     /// Tells what was tallied of a thread that ends at `time`.
-    pub(crate) fn tell_tally(&mut self, time: u64, tid: u32, tally: &Tally) {
-        let own = tally.stays.iter().filter(|stay| stay.tid == tid);
-        own.for_each(|stay| self.tell_stay(time, *stay));
+    pub(crate) fn tell_tally(
+        &mut self,
+        time: u64,
+        tid: u32,
+        (stays, ran): (Vec<Stay>, Option<u64>),
+    ) {
+        stays.into_iter().for_each(|stay| self.tell_stay(time, stay));
         // Who has not left a CPU ran all the time.
-        let ran = tally.ran.iter().find(|(of, _)| *of == tid).map_or(1, |(_, ran)| *ran);
-        self.emit(time, Event::TalliedCpu { tid: Tid(tid), cpu_ns: ran });
+        self.emit(time, Event::TalliedCpu { tid: Tid(tid), cpu_ns: ran.unwrap_or(1) });
     }
 
     /// The same of a tally that was read at the pause's end, which is still to come; false
     /// where there is none.
     pub(crate) fn tell_pending_tally(&mut self, time: u64, tid: u32) -> bool {
         let Some(tally) = self.looks.pending_tally() else { return false };
-        let stays = tally.stays.iter().copied().filter(|stay| stay.tid == tid).collect();
-        let ran = tally.ran.iter().copied().filter(|(of, _)| *of == tid).collect();
-        let own = Tally { stays, ran, ends: vec![] };
-        self.tell_tally(time, tid, &own);
+        let own = tally.of(tid);
+        self.tell_tally(time, tid, own);
         true
     }
 
@@ -102,10 +103,7 @@ impl Tracker {
         let mut new = vec![];
         let wait =
             self.waits.told(now, (pid, space), (call, pc, arguments), |event| new.push(event));
-        if !new.is_empty() {
-            self.report_space(now, space);
-            new.into_iter().for_each(|event| self.emit(now, event));
-        }
+        self.define_sites(now, space, new);
         Some((Some(Off::Blocked { site: Some(wait.site), uninterruptible }), wait.wants_look))
     }
 }
@@ -196,7 +194,7 @@ mod tests {
             tell(&mut tracker, 30, Body::Exit { tid: MAIN });
             told(&mut tracker)
         };
-        let of_the_living = ends(|tracker, tally| tracker.tell_tally(30, MAIN, &tally));
+        let of_the_living = ends(|tracker, tally| tracker.tell_tally(30, MAIN, tally.of(MAIN)));
         assert!(
             matches!(
                 of_the_living[..],
