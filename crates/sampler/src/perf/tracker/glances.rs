@@ -23,6 +23,10 @@ const LAST_GLANCES: u64 = 100_000_000;
 /// With more than one part in so many of the time spent in waits that nobody
 /// saw, looks are to come sooner.
 const UNSEEN_PART: u64 = 20;
+/// For so long at first, ns, less may be unseen, and looks may cost more: a short recording
+/// has few waits, and each that is put down to the wrong cause counts.
+const AT_FIRST: u64 = 3_000_000_000;
+const UNSEEN_PART_AT_FIRST: u64 = 100;
 /// Over so long, ns: whether one wait was seen is chance.
 const SPELL: u64 = 10_000_000;
 /// For so long at first, ns: looks that come sooner leave less unseen, and that is no
@@ -32,8 +36,10 @@ const HUNGER: u64 = 100_000_000;
 const LONGEST_HUNGER: u64 = 128 * HUNGER;
 /// Looks take one part in so many of a CPU while many waits end unseen.
 const COST_PART: u64 = 16;
+const COST_PART_AT_FIRST: u64 = 8;
 /// As far as they come no closer than this, ns.
 const CLOSEST: u64 = 300_000;
+const CLOSEST_AT_FIRST: u64 = 150_000;
 /// A wait that lasts so long is looked at once more and closely, ns: it may be a stop, by a
 /// signal or a debugger, in whatever call the thread was in. Shorter stops are rare.
 const CLOSELY: u64 = 10_000_000;
@@ -65,6 +71,8 @@ pub(super) struct Glances {
     /// How many threads the next round passes over.
     turn: usize,
     last_round: u64,
+    /// Until when it is the first time.
+    first_until: u64,
     /// Time in waits that ended unseen, since the spell began.
     missed: u64,
     spell: u64,
@@ -81,13 +89,18 @@ pub(super) struct Glances {
 impl Glances {
     /// A round begins at `now`, by when we have used `cpu`.
     fn begin_round(&mut self, now: u64, cpu: u64) {
+        if self.last_round == 0 {
+            self.first_until = now + AT_FIRST;
+            self.get_hungry(now);
+        }
         self.last_round = now;
         let cost = cpu.saturating_sub(std::mem::replace(&mut self.cpu, cpu));
         self.cost = (3 * self.cost + cost) / 4;
         let passed = now.saturating_sub(self.spell);
         if passed >= SPELL {
             self.spell = now;
-            if std::mem::take(&mut self.missed) * UNSEEN_PART > passed {
+            let part = if self.is_first() { UNSEEN_PART_AT_FIRST } else { UNSEEN_PART };
+            if std::mem::take(&mut self.missed) * part > passed {
                 self.get_hungry(now);
             }
         }
@@ -104,8 +117,16 @@ impl Glances {
         self.hungry_until = now + self.hunger;
     }
 
+    fn is_first(&self) -> bool {
+        self.last_round < self.first_until
+    }
+
     fn looks_again_after(&self) -> Option<u64> {
-        let mean = (self.cost * COST_PART).max(CLOSEST);
+        let (part, closest) = match self.is_first() {
+            true => (COST_PART_AT_FIRST, CLOSEST_AT_FIRST),
+            false => (COST_PART, CLOSEST),
+        };
+        let mean = (self.cost * part).max(closest);
         (self.last_round < self.hungry_until).then(|| self.uneven.around(mean))
     }
 }
@@ -317,5 +338,24 @@ mod tests {
         glances.missed = SPELL;
         glances.begin_round(sated * MS, 0);
         assert_eq!(glances.hungry_until, sated * MS + HUNGER);
+    }
+
+    #[test]
+    fn at_first_looks_come_soon_and_hardly_anything_may_be_unseen() {
+        // One part in fifty ends unseen.
+        let after = |begin: u64| {
+            let mut glances = Glances::default();
+            glances.begin_round(MS, 0);
+            (begin..begin + 200).for_each(|at| {
+                glances.begin_round(at * MS, 0);
+                glances.missed += MS / 50;
+            });
+            glances.looks_again_after()
+        };
+        let mut glances = Glances::default();
+        glances.begin_round(MS, 0);
+        assert!(glances.looks_again_after().is_some());
+        assert!(after(2).is_some_and(|soon| soon < CLOSEST));
+        assert_eq!(after(AT_FIRST / MS + 2), None);
     }
 }
