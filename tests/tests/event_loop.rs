@@ -3,7 +3,7 @@
 
 use std::{env, fs, path::Path, process::Command};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{
     case::{Case, needs_root, skip},
@@ -179,6 +179,28 @@ fn a_loop_that_runs_already_is_known_and_a_person_is_told() {
     let again = case.run(&["report", "--json", "r.whyslow"]).ended_with(0);
     let again: Value = serde_json::from_slice(&again.stdout).unwrap();
     assert_eq!(again["event_loops"][0], found, "a replay says the same");
+}
+
+#[test]
+fn what_blocks_a_loop_is_named_without_perf_events_too() {
+    needs_root!();
+    let case = Case::new();
+    let ready = case.path("ready").display().to_string();
+    let mut process = Process::shell(&format!("exec python3 {PROGRAM} sleep 60 > {ready}"));
+    case.until_line(&mut process, "ready");
+    let pid = process.pid();
+    let recorded = ["record", "-q", "--engine", "procfs", "-o", "r.json", "-d", "2s", "-p", &pid];
+    case.run(&recorded).ended_with(0);
+    let report = sound(case.json("r.json"));
+    let found = only(&report);
+    assert_eq!(found["blocked"], true, "{found:#}");
+    let stall = &found["stalls"][0];
+    assert_eq!(stall["where"], "nap (event_loop.py:18)", "{found:#}");
+    assert_eq!((&stall["callback"], &stall["call"]), (&json!("handler"), &json!("time.sleep")));
+    let prescription = &report["prescription"];
+    assert_eq!(prescription["antipatterns"][0]["id"], "blocking-call-in-event-loop");
+    assert_eq!(prescription["model"], "asyncio", "threads do not help a loop: {prescription:#}");
+    assert!(prescription["predicted"].is_null(), "one task alone gains nothing: {prescription:#}");
 }
 
 #[test]

@@ -15,6 +15,8 @@ mod uvloop;
 #[cfg(test)]
 mod tests;
 
+use std::ops::Range;
+
 use whyslow_events::{Object, StackId, TcpRole};
 
 use crate::account::Account;
@@ -42,12 +44,26 @@ const AGAIN: usize = 2;
 pub(crate) struct Looped<'a> {
     calls: Calls<'a>,
     row: EventLoop,
+    /// Its rounds that are known from end to end, on the events' clock.
+    rounds: Vec<Range<u64>>,
 }
 
 impl Looped<'_> {
     /// Whether it is one that runs Python.
     pub(crate) fn is_python(&self) -> bool {
         self.calls.kind() != Kind::Native
+    }
+
+    /// How many of what began at these times come in one round of the loop, each for a task
+    /// of its own: in nearly all rounds no more. `None` where no round is known.
+    pub(crate) fn at_once(&self, begun: &[u64]) -> Option<u64> {
+        const NEARLY_ALL: usize = 90;
+        let within = |round: &Range<u64>| begun.iter().filter(|time| round.contains(time)).count();
+        let mut counts: Vec<u64> =
+            self.rounds.iter().map(|round| within(round) as u64).filter(|it| *it > 0).collect();
+        counts.sort_unstable();
+        let tasks = self.row.concurrency.as_ref().and_then(|it| it.tasks).unwrap_or(u64::MAX);
+        (!counts.is_empty()).then(|| percentile(&counts, NEARLY_ALL).min(tasks))
     }
 
     /// What part of a loop in Python runs in a stack; `None` of other loops.
@@ -106,7 +122,8 @@ fn event_loop<'a>(
         stalls: stalls::stalls(&calls, thread, accounts, &long, frames),
         concurrency: concurrency(tables, thread, &polls),
     };
-    Some(Looped { calls, row })
+    let rounds = rounds.seen.iter().filter(|round| round.told).map(|round| round.span.clone());
+    Some(Looped { calls, row, rounds: rounds.collect() })
 }
 
 fn away(rounds: &Rounds) -> Away {

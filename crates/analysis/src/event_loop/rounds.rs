@@ -18,6 +18,8 @@ const GLIMPSE: u64 = 100_000;
 pub(super) struct Round {
     /// On the events' clock.
     pub(super) span: Range<u64>,
+    /// The loop told when it began: it is one round, and no less.
+    pub(super) told: bool,
     /// Names of the tasks that were seen in it, the longest first.
     pub(super) tasks: Vec<(u64, String)>,
 }
@@ -79,11 +81,11 @@ impl Rounds {
         let ends = others.first().map_or(span.end, |next| next.since);
         match (first.last(), others.is_empty()) {
             // Nobody looked: one round, as far as we know.
-            (None, true) => self.push(span.clone(), Vec::new()),
-            (None, false) => self.push(span.start..waited.max(span.start), Vec::new()),
+            (None, true) => self.push(span.clone(), None),
+            (None, false) => self.push(span.start..waited.max(span.start), None),
             (Some(last), _) => {
                 let tasks = first.iter().flat_map(|round| round.tasks.clone()).collect();
-                self.push(filled(span.start..last.until, ends), tasks);
+                self.push(filled(span.start..last.until, ends), Some(tasks));
             }
         }
         self.tell(others, span.end);
@@ -111,7 +113,7 @@ impl Rounds {
         for (start, end, interval) in inside {
             if matches!(interval.doing, Doing::Blocked(_)) && calls.calls_back(interval.stack) {
                 self.away += end - start;
-                self.push(start..end, Vec::new());
+                self.push(start..end, None);
             }
         }
     }
@@ -119,14 +121,17 @@ impl Rounds {
     fn tell(&mut self, told: &[Told], end: u64) {
         for (index, round) in told.iter().enumerate() {
             let next = told.get(index + 1).map_or(end, |next| next.since);
-            self.push(filled(round.since..round.until, next), round.tasks.clone());
+            self.push(filled(round.since..round.until, next), Some(round.tasks.clone()));
         }
     }
 
-    fn push(&mut self, span: Range<u64>, mut tasks: Vec<(u64, String)>) {
+    /// A round with these tasks, if the loop told of it.
+    fn push(&mut self, span: Range<u64>, tasks: Option<Vec<(u64, String)>>) {
+        let told = tasks.is_some();
+        let mut tasks = tasks.unwrap_or_default();
         tasks.sort_by_key(|(seen, _)| std::cmp::Reverse(*seen));
         if !span.is_empty() {
-            self.seen.push(Round { span, tasks });
+            self.seen.push(Round { span, told, tasks });
         }
     }
 }

@@ -8,7 +8,7 @@ use whyslow_events::{
 };
 
 use crate::analyze;
-use crate::report::EventLoop;
+use crate::report::{EventLoop, Report};
 use crate::script::{GIL, MS, START, futex, header, tcp};
 
 const PID: Pid = Pid(100);
@@ -74,8 +74,8 @@ fn definitions() -> Vec<(u64, Event)> {
     events.into_iter().map(|event| (START, event)).collect()
 }
 
-/// The loops in a drawing, with what was seen of them: when, and since when, in ms.
-fn loops(drawing: &str, turns: &[(u64, u64)]) -> Vec<EventLoop> {
+/// What is said of a drawing, with what was seen of its loop: when, and since when, in ms.
+fn report(drawing: &str, turns: &[(u64, u64)]) -> Report {
     let (tid, cpu) = (TID, Cpu(0));
     let mut events = definitions();
     let enter = Event::Thread { tid, pid: PID, name: "app".to_owned(), entrance: Entrance::Born };
@@ -109,7 +109,11 @@ fn loops(drawing: &str, turns: &[(u64, u64)]) -> Vec<EventLoop> {
     events.extend(turns.iter().map(saw));
     events.sort_by_key(|(time, _)| *time);
     events.push((START + drawing.len() as u64 * MS, Event::End { exit: None }));
-    analyze(&mut InMemory::new(header(1), events)).report.event_loops
+    analyze(&mut InMemory::new(header(1), events)).report
+}
+
+fn loops(drawing: &str, turns: &[(u64, u64)]) -> Vec<EventLoop> {
+    report(drawing, turns).event_loops
 }
 
 fn only(drawing: &str, turns: &[(u64, u64)]) -> EventLoop {
@@ -185,6 +189,23 @@ fn a_callback_that_waits_is_in_one_round_though_no_poll_bounds_it() {
     let found = only(&format!("pp{}", "s".repeat(120)), &[]);
     assert_eq!((found.iterations, found.blocked, found.away.max_ns), (1, true, 120 * MS));
     assert_eq!(found.stalls[0].call.as_deref(), Some("time.sleep"));
+}
+
+#[test]
+fn as_many_calls_can_be_awaited_at_a_time_as_come_in_one_round() {
+    const ROUNDS: u64 = 20;
+    let workers = |calls: u64| {
+        let round = "#ssssssssss".repeat(calls as usize);
+        let length = round.len() as u64;
+        let turns: Vec<(u64, u64)> =
+            (0..ROUNDS).map(|turn| ((turn + 1) * length - 3, turn * length)).collect();
+        let prescription = report(&round.repeat(ROUNDS as usize), &turns).prescription.unwrap();
+        assert_eq!(prescription.model, "asyncio");
+        assert_eq!(prescription.antipatterns[0].id, "blocking-call-in-event-loop");
+        prescription.predicted.map(|it| it.workers)
+    };
+    // There are three tasks, and nothing to gain for one alone.
+    assert_eq!([1, 2, 3, 5].map(workers), [None, Some(2), Some(3), Some(3)]);
 }
 
 #[test]

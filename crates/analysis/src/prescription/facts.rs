@@ -79,6 +79,9 @@ pub(super) struct EventLoop {
     pub(super) computes: Option<String>,
     /// Where it waits most.
     pub(super) blocks: Option<Repeats>,
+    /// So many of these waits came in one round of the loop, if that is known: as many tasks
+    /// could wait at a time.
+    pub(super) at_once: Option<u64>,
 }
 
 /// The function that computes most.

@@ -181,7 +181,7 @@ impl Look<'_, '_> {
         }
         let event_loop =
             calls.in_loop().then(|| self.event_loop(computed, &blocking, calls, frames));
-        let (from, to) = self.extent(&waits, calls);
+        let (from, to) = self.extent([&waits, &blocking], calls);
         let mut worker = Worker {
             from,
             to,
@@ -196,7 +196,7 @@ impl Look<'_, '_> {
 
     /// From the first to the last instant of its work: in the thread that a
     /// launched program begins with, the interpreter starts and imports before.
-    fn extent(&self, waits: &Waits<'_>, calls: &mut Calls<'_>) -> (u64, u64) {
+    fn extent(&self, waits: [&Waits<'_>; 2], calls: &mut Calls<'_>) -> (u64, u64) {
         let Thread { start, end, samples, .. } = self.thread;
         let root = self.inputs.tables.header.target.pids.first();
         if self.attached || root.is_none_or(|root| root.0 != self.thread.tid.0) {
@@ -207,9 +207,9 @@ impl Look<'_, '_> {
             .filter(|sample| sample.stack.is_some_and(|stack| calls.kind(stack) >= Kind::Own));
         let first = own.next().map(|sample| sample.time);
         let last = own.next_back().map(|sample| sample.time).or(first);
-        let repeated = waits.extent();
-        let from = first.into_iter().chain(repeated.as_ref().map(|it| it.start)).min();
-        let to = last.into_iter().chain(repeated.as_ref().map(|it| it.end)).max();
+        let repeated = || waits.iter().filter_map(|waits| waits.extent());
+        let from = first.into_iter().chain(repeated().map(|it| it.start)).min();
+        let to = last.into_iter().chain(repeated().map(|it| it.end)).max();
         match (from, to) {
             (Some(from), Some(to)) => (from.max(*start), to.min(*end)),
             _ => (*start, *end),
@@ -260,11 +260,13 @@ impl Look<'_, '_> {
             }
         }
         let all: u64 = computed.iter().map(|(_, ns)| ns).sum();
+        let most = blocking.most();
         EventLoop {
             cpu_ns: (all as f64 * callbacks as f64 / known.max(1) as f64) as u64,
             blocked_ns: blocking.total(),
             computes: heaviest.and_then(|(_, stack)| calls.innermost(stack)),
-            blocks: blocking.most().map(|most| most.repeats(frames)),
+            at_once: most.as_ref().and_then(|most| calls.at_once(&most.begun)),
+            blocks: most.map(|most| most.repeats(frames)),
         }
     }
 }

@@ -30,6 +30,8 @@ pub(super) struct Work {
     pub(super) starved: f64,
     /// Pieces it is made of, where waits tell.
     pub(super) pieces: Option<u64>,
+    /// So many of them can go on at a time, where that is known.
+    pub(super) at_once: Option<u64>,
     /// How often it computes after a wait: a piece may wait more than once.
     pub(super) wakes: f64,
     /// The longest wait.
@@ -175,7 +177,7 @@ impl Model {
             Some(pieces) => pieces.div_ceil(workers) as f64 / pieces.max(1) as f64,
             None => 1.0 / hands,
         };
-        let overlapped = (waits - work.device) * rounds + work.device;
+        let overlapped = ((waits - work.device) * rounds + work.device).max(work.longest);
         let shared = if parallel > 1.0 { SHARED } else { SLACK };
         let (computing, waiting) = (most * SLACK + divided * shared, overlapped * SLACK);
         // A worker with several threads computes in one while others wait.
@@ -205,6 +207,7 @@ impl Model {
     pub(super) fn best(self, work: &Work, machine: Machine, begun: bool) -> Prediction {
         let cpus = machine.cpus.ceil().max(1.0) as u64;
         let bound = work.pieces.map_or(cpus, |pieces| pieces.max(1)).min(self.costs().most);
+        let bound = work.at_once.map_or(bound, |most| bound.min(most.max(1)));
         let predict = |workers| self.with(work, workers, machine, begun);
         // Each candidate makes one round of the pieces less than the one before.
         let mut rounds = bound;

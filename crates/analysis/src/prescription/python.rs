@@ -124,6 +124,7 @@ fn sequential_work(
         device: (worker.disk_ns as f64).min(waits),
         starved,
         pieces: repeats.map(|repeats| repeats.count),
+        at_once: None,
         wakes: repeats.map_or(0.0, |_| worker.wait_count as f64),
         longest: repeats.map_or(0.0, |repeats| repeats.longest_ns as f64),
         hands: 0.0,
@@ -312,6 +313,7 @@ fn shared_work(facts: &Facts<'_>, processes: &[&Process]) -> Work {
         device: sum(|it| it.disk_ns),
         starved: 0.0,
         pieces: None,
+        at_once: None,
         wakes: 0.0,
         longest: 0.0,
         hands: workers().count() as f64,
@@ -397,6 +399,7 @@ fn in_loop(
         device: (worker.disk_ns as f64).min(blocks),
         starved: 0.0,
         pieces: blocked.map(|repeats| repeats.count),
+        at_once: event_loop.at_once,
         wakes: blocked.map_or(0.0, |repeats| repeats.count as f64),
         longest: blocked.map_or(0.0, |repeats| repeats.longest_ns as f64),
         hands: 0.0,
@@ -413,10 +416,20 @@ fn in_loop(
 /// The blocking calls of a loop, made its own.
 fn awaited(facts: &Facts<'_>, main: &Process, work: &Work) -> Prescription {
     let machine = Machine { cpus: facts.cpus, lockless: main.free_threaded };
-    let prediction = Model::Asyncio.best(work, machine, true);
-    let because = "await the asynchronous form of these calls, or asyncio.to_thread, \
-                   if other tasks have something to do meanwhile";
+    let because = match work.at_once {
+        Some(0 | 1) => {
+            "await the asynchronous form of these calls, or asyncio.to_thread, for the sake of \
+             other tasks: no two of these calls were due at a time"
+        }
+        _ => {
+            "await the asynchronous form of these calls, or asyncio.to_thread, \
+             if other tasks have something to do meanwhile"
+        }
+    };
     let mut prescription = prescribed("asyncio", vec![because.to_owned(), measured(main, work)]);
-    prescription.predicted = Some(predicted(facts, main, &prediction));
+    if work.at_once.is_none_or(|most| most > 1) {
+        let prediction = Model::Asyncio.best(work, machine, true);
+        prescription.predicted = Some(predicted(facts, main, &prediction));
+    }
     prescription
 }

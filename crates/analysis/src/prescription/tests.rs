@@ -244,7 +244,7 @@ fn looped(cpu_ns: u64, blocked: Option<Worker>) -> Worker {
     let blocks = blocked.and_then(|worker| worker.repeats);
     let blocked_ns = blocks.as_ref().map_or(0, |repeats| repeats.total_ns);
     let computes = Some("handle (a.py:3)".to_owned());
-    let event_loop = Some(EventLoop { cpu_ns, blocked_ns, computes, blocks });
+    let event_loop = Some(EventLoop { cpu_ns, blocked_ns, computes, blocks, at_once: None });
     Worker { cpu_ns, wait_ns: blocked_ns, to: 10 * S, event_loop, ..Worker::default() }
 }
 
@@ -262,6 +262,15 @@ fn a_loop_that_blocks_should_await() {
     assert_eq!((it.model.as_str(), ids(&it)), ("asyncio", vec!["blocking-call-in-event-loop"]));
     let [low, high] = speedup(&it);
     assert!(low > 1.5 && high <= 2.01, "{low} {high}");
+}
+
+#[test]
+fn the_longest_wait_is_no_shorter_for_being_shared() {
+    let mut blocked = waits(36, S / 12, 0);
+    blocked.repeats.as_mut().unwrap().longest_ns = 5 * S / 24;
+    let it = judge(Class::IoBound, 3 * S, 2.0, vec![python(1.0, vec![looped(MS, Some(blocked))])]);
+    let [low, high] = speedup(&it);
+    assert!(low < high && high < 15.0, "three seconds, and no less than 0.2: {low} {high}");
 }
 
 #[test]

@@ -6,8 +6,8 @@ use std::fmt;
 use std::rc::Rc;
 
 use whyslow_events::{
-    Event, Fallback, Frame, Pid, ReadScripts, ScriptFrame, ScriptRead, ScriptReads, SpaceId,
-    StackEnd, StackId, StackMemory, SymbolKey, Tid, Unwind, UserRegisters,
+    Event, Fallback, Frame, LoopTurn, Pid, ReadScripts, ScriptFrame, ScriptRead, ScriptReads,
+    SpaceId, StackEnd, StackId, StackMemory, SymbolKey, Tid, Unwind, UserRegisters,
 };
 
 use super::poller::Poller;
@@ -68,6 +68,11 @@ impl Stacks {
     /// How reads of interpreted stacks went.
     pub(super) fn reads(&self) -> ScriptReads {
         self.reads
+    }
+
+    /// What was noted by the event loop of the thread whose calls were read last.
+    fn loop_turn(&mut self) -> Option<LoopTurn> {
+        self.readers.as_mut()?.scripts.loop_turn()
     }
 
     fn native(&mut self, pid: Pid, tid: Tid, space: SpaceId, call: InCall) -> Option<UserHalf> {
@@ -177,6 +182,7 @@ impl Poller {
     ) -> Option<Rc<[ScriptFrame]>> {
         let mut new = vec![];
         let script = self.stacks.script(of, tid, blocked, |event| new.push(event));
+        new.extend(self.stacks.loop_turn().map(|turn| Event::LoopTurn { tid, turn }));
         new.into_iter().for_each(|event| self.emit(time, event));
         script
     }

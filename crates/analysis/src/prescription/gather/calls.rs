@@ -47,6 +47,11 @@ impl<'a> Calls<'a> {
         self.looped.is_some_and(Looped::is_python)
     }
 
+    /// How many of what its event loop was kept by from these times on could go on at a time.
+    pub(super) fn at_once(&self, begun: &[u64]) -> Option<u64> {
+        self.looped?.at_once(begun)
+    }
+
     pub(super) fn kind(&mut self, stack: StackId) -> Kind {
         if let Some(kind) = self.kinds.get(&stack) {
             return *kind;

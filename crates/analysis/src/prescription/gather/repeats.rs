@@ -27,10 +27,11 @@ pub(super) struct Waits<'a> {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Place {
     lengths: Vec<u64>,
+    /// When each began.
+    pub(super) begun: Vec<u64>,
     total: u64,
     longest: u64,
     stack: Option<StackId>,
-    first: u64,
 }
 
 impl<'a> Waits<'a> {
@@ -55,10 +56,9 @@ impl<'a> Waits<'a> {
             Some(_) if wait.sketched => {}
             // The rest of a wait that a gap in the records cut in two.
             Some(last) if wait.resumed => *last += length,
-            Some(_) => place.lengths.push(length),
-            None => {
-                place.first = span.start;
+            _ => {
                 place.lengths.push(length);
+                place.begun.push(span.start);
             }
         }
         if length >= place.longest && !(wait.sketched && place.stack.is_some()) {
@@ -81,7 +81,7 @@ impl<'a> Waits<'a> {
     /// The place where it waits most. Waits without a known Python call are
     /// taken to be at the place of the same system call where most are.
     pub(super) fn most(&self) -> Option<Place> {
-        let total = |place: &&Place| (place.total, place.first);
+        let total = |place: &&Place| (place.total, place.begun.first().copied());
         let mut called: FxHashMap<&Call, &Place> = FxHashMap::default();
         for ((call, script), place) in &self.by_place {
             if script.is_some() {
@@ -102,6 +102,7 @@ impl Place {
     fn with(&self, others: &Place) -> Place {
         let mut both = self.clone();
         both.lengths.extend(&others.lengths);
+        both.begun.extend(&others.begun);
         both.total += others.total;
         both.longest = both.longest.max(others.longest);
         both
