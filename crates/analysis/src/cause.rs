@@ -149,7 +149,9 @@ const FUTEX_LOCKS: [u32; 2] = [6, 13];
 fn futex(object: &Object, gil: bool) -> Told {
     match object {
         _ if gil => Told::Sure(State::LockGil),
-        Object::Futex { operation, .. } if FUTEX_LOCKS.contains(operation) => {
+        Object::Futex { operation, .. } | Object::SharedFutex { operation, .. }
+            if FUTEX_LOCKS.contains(operation) =>
+        {
             Told::Sure(State::LockUser)
         }
         _ => Told::Handover,

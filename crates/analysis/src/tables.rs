@@ -325,7 +325,9 @@ impl Tables {
     /// Whether it is a futex that is waited on there.
     pub(crate) fn is_futex(&self, site: Option<SiteId>) -> bool {
         let site = site.and_then(|site| self.sites.get(&site));
-        site.is_some_and(|site| matches!(site.object, Object::Futex { .. }))
+        site.is_some_and(|site| {
+            matches!(site.object, Object::Futex { .. } | Object::SharedFutex { .. })
+        })
     }
 
     /// The interpreter lock of `pid` that `address` lies in.

@@ -96,7 +96,7 @@ impl Facts<'_> {
 
     /// Time of threads that have something to do.
     fn at_work(&self) -> f64 {
-        let away = [State::Idle, State::Sleep, State::SyncThread];
+        let away = [State::Idle, State::Sleep, State::SyncThread, State::Child];
         let away: u64 = away.iter().map(|state| self.threads[*state]).sum();
         (self.threads.total() - away).max(1) as f64
     }

@@ -74,7 +74,7 @@ pub enum Object {
     PidFd,
     /// `io_uring`.
     IoUring,
-    /// A POSIX or System V message queue or semaphore.
+    /// A POSIX or System V message queue.
     Queue,
     /// Any other anonymous inode, by its kernel name.
     Anonymous(String),
@@ -101,6 +101,19 @@ pub enum Object {
     SelfPipe,
     /// An `io_uring` that owes no answer: nothing that was asked of it is outstanding.
     EmptyRing,
+    /// A futex in memory that several processes may share.
+    SharedFutex {
+        /// Inode of what is mapped there.
+        inode: u64,
+        /// Where in it, in bytes.
+        offset: u64,
+        /// As of any [`Object::Futex`].
+        operation: u32,
+        /// As of any [`Object::Futex`].
+        expected: u32,
+    },
+    /// A System V set of semaphores, by its number.
+    Semaphores(u64),
 }
 
 impl Object {
@@ -149,6 +162,10 @@ impl fmt::Display for Object {
             Object::Queue => f.write_str("queue"),
             Object::Anonymous(name) => f.write_str(name),
             Object::Futex { address, .. } => write!(f, "futex {address:#x}"),
+            Object::SharedFutex { inode, offset, .. } => {
+                write!(f, "shared futex {inode}+{offset:#x}")
+            }
+            Object::Semaphores(number) => write!(f, "semaphores {number}"),
             Object::Set { members, .. } if members.is_empty() => f.write_str("timer"),
             Object::Set { members, complete } => fmt_set(f, members, *complete),
         }

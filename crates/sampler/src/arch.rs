@@ -195,8 +195,10 @@ pub(crate) enum Subject {
     Select,
     /// Address, operation, expected value.
     Futex,
-    /// A message queue, semaphore or the like.
+    /// A message queue.
     Queue,
+    /// The first argument is the number of a set of semaphores.
+    Semaphores,
     /// The first argument is an `io_uring` descriptor.
     IoUring,
 }
@@ -210,9 +212,8 @@ pub(crate) fn subject_of(number: u32) -> Subject {
         S::ppoll => Subject::Poll,
         S::pselect6 => Subject::Select,
         S::futex => Subject::Futex,
-        S::msgrcv | S::msgsnd | S::semop | S::semtimedop | S::mq_timedreceive | S::mq_timedsend => {
-            Subject::Queue
-        }
+        S::msgrcv | S::msgsnd | S::mq_timedreceive | S::mq_timedsend => Subject::Queue,
+        S::semop | S::semtimedop => Subject::Semaphores,
         S::io_uring_enter => Subject::IoUring,
         S::read
         | S::write

@@ -37,7 +37,8 @@ const SELDOM: u64 = 20;
 /// Who waits on and who wakes each futex of the recording.
 #[derive(Debug, Default)]
 pub(crate) struct Handovers {
-    uses: FxHashMap<(Pid, What), Use>,
+    /// By process, where one has it for itself.
+    uses: FxHashMap<(Option<Pid>, What), Use>,
     parked: FxHashMap<StackId, Option<Parked>>,
     /// Of each process, where nobody tells who wakes.
     guessed: FxHashMap<Pid, Guessed>,
@@ -47,7 +48,18 @@ pub(crate) struct Handovers {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum What {
     Futex(u64),
+    /// Inode and offset, whichever process waits there.
+    Shared(u64, u64),
+    Semaphores(u64),
     Parked(Option<(CodeId, u32)>),
+}
+
+impl What {
+    /// The process whose threads alone use it, if it is one of `pid`'s own.
+    fn of(self, pid: Pid) -> (Option<Pid>, What) {
+        let own = !matches!(self, What::Shared(..) | What::Semaphores(_));
+        (own.then_some(pid), self)
+    }
 }
 
 /// All waits of a process on futexes.
@@ -105,7 +117,7 @@ impl Handovers {
         // Who ended a wait is only guessed then: of many that are woken at once each
         // would seem to have woken the next.
         let unheard = !tables.header.capabilities.wakeups;
-        let mut waits: FxHashMap<(Pid, What), Vec<Waited>> = FxHashMap::default();
+        let mut waits: FxHashMap<(Option<Pid>, What), Vec<Waited>> = FxHashMap::default();
         for thread in &timeline.threads {
             self.add_limits(tables, thread);
             let mut begun = open.get(&thread.number).copied().unwrap_or(0);
@@ -116,7 +128,7 @@ impl Handovers {
                 let Some((what, varies)) = self.what(tables, wait.site, interval.stack) else {
                     continue;
                 };
-                let key = (thread.pid, what);
+                let key = what.of(thread.pid);
                 let used = self.uses.entry(key).or_default();
                 used.varies |= varies;
                 used.queue |= interval.stack.is_some_and(|stack| {
@@ -148,7 +160,11 @@ impl Handovers {
         }
     }
 
-    fn count_turns(&mut self, timeline: &Timeline, waits: FxHashMap<(Pid, What), Vec<Waited>>) {
+    fn count_turns(
+        &mut self,
+        timeline: &Timeline,
+        waits: FxHashMap<(Option<Pid>, What), Vec<Waited>>,
+    ) {
         let lives: FxHashMap<u32, (u64, u64)> =
             timeline.threads.iter().map(|it| (it.number, (it.start, it.end))).collect();
         for (key, waits) in waits {
@@ -173,7 +189,7 @@ impl Handovers {
     fn add_limits(&mut self, tables: &Tables, thread: &Thread) {
         for wait in &thread.limited {
             let Some((what, _)) = self.what(tables, Some(wait.site), wait.stack) else { continue };
-            let used = self.uses.entry((thread.pid, what)).or_default();
+            let used = self.uses.entry(what.of(thread.pid)).or_default();
             match wait.limit {
                 Limit::Endless => used.endless += 1,
                 Limit::Spared => used.spared += 1,
@@ -195,7 +211,7 @@ impl Handovers {
             (Some(Parked::Own), _) => None,
             (Some(Parked::At(line)), _) => Some((What::Parked(line), true)),
             (None | Some(Parked::Condition | Parked::Lock), futex) => {
-                futex.map(|(address, expected)| (What::Futex(address), expected != CONTENDED))
+                futex.map(|(what, expected)| (what, expected != Some(CONTENDED)))
             }
         }
     }
@@ -223,11 +239,9 @@ impl Handovers {
         let what = match parked {
             Some(Parked::Own | Parked::Lock) => return State::LockUser,
             Some(Parked::At(line)) => Some(What::Parked(line)),
-            None | Some(Parked::Condition) => {
-                site.and_then(|site| Some(What::Futex(futex(tables, site)?.0)))
-            }
+            None | Some(Parked::Condition) => site.and_then(|site| Some(futex(tables, site)?.0)),
         };
-        let used = what.and_then(|what| self.uses.get(&(pid, what)));
+        let used = what.and_then(|what| self.uses.get(&what.of(pid)));
         match used {
             Some(used) if used.is_timer() => State::Sleep,
             Some(used) if used.is_lock() => State::LockUser,
@@ -304,10 +318,14 @@ fn magnitude(ns: u64) -> i32 {
     (ns.max(1) as f64).log(ALIKE) as i32
 }
 
-/// Its address, and the value that the wait expects.
-fn futex(tables: &Tables, site: SiteId) -> Option<(u64, u32)> {
+/// A futex, or what is used as one, and the value that the wait expects, if it does.
+fn futex(tables: &Tables, site: SiteId) -> Option<(What, Option<u32>)> {
     match tables.sites.get(&site)?.object {
-        Object::Futex { address, expected, .. } => Some((address, expected)),
+        Object::Futex { address, expected, .. } => Some((What::Futex(address), Some(expected))),
+        Object::SharedFutex { inode, offset, expected, .. } => {
+            Some((What::Shared(inode, offset), Some(expected)))
+        }
+        Object::Semaphores(number) => Some((What::Semaphores(number), None)),
         _ => None,
     }
 }

@@ -51,7 +51,12 @@ pub(super) fn written(object: &Object) -> Option<State> {
         Object::SignalFd | Object::Inotify | Object::EmptyRing => State::Idle,
         Object::PidFd => State::Child,
         Object::IoUring | Object::Socket(_) | Object::Anonymous(_) => State::IoOther,
-        Object::None | Object::Unseen | Object::Futex { .. } | Object::Set { .. } => return None,
+        Object::None
+        | Object::Unseen
+        | Object::Futex { .. }
+        | Object::SharedFutex { .. }
+        | Object::Semaphores(_)
+        | Object::Set { .. } => return None,
     })
 }
 

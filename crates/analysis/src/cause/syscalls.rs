@@ -15,6 +15,7 @@ pub(super) enum Rule {
     Likely(State),
     /// What is watched tells.
     Polls,
+    /// Who wakes tells, as of a futex.
     Futex,
 }
 
@@ -24,7 +25,7 @@ pub(super) fn rule(name: &str) -> Option<Rule> {
 }
 
 const RULES: &[(&[&str], Rule)] = &[
-    (&["futex", "futex_wait", "futex_waitv"], Rule::Futex),
+    (&["futex", "futex_wait", "futex_waitv", "semop", "semtimedop"], Rule::Futex),
     (
         &["poll", "ppoll", "select", "pselect6", "epoll_wait", "epoll_pwait", "epoll_pwait2"],
         Rule::Polls,
@@ -66,10 +67,7 @@ const RULES: &[(&[&str], Rule)] = &[
         Rule::Is(State::Idle),
     ),
     (&["flock", "fcntl"], Rule::Is(State::LockKernel)),
-    (
-        &["semop", "semtimedop", "msgrcv", "msgsnd", "mq_timedsend", "mq_timedreceive"],
-        Rule::Is(State::IoIpc),
-    ),
+    (&["msgrcv", "msgsnd", "mq_timedsend", "mq_timedreceive"], Rule::Is(State::IoIpc)),
     (&["io_getevents", "io_pgetevents", "io_submit"], Rule::Is(State::IoDisk)),
     (&["io_uring_enter"], Rule::Likely(State::IoOther)),
     (&["exit", "exit_group"], Rule::Is(State::IoOther)),

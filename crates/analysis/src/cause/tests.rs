@@ -100,7 +100,6 @@ fn calls_that_tell_by_themselves() {
         ("rt_sigtimedwait", State::Idle),
         ("flock", State::LockKernel),
         ("fcntl", State::LockKernel),
-        ("semtimedop", State::IoIpc),
         ("mq_timedreceive", State::IoIpc),
         ("io_getevents", State::IoDisk),
         ("io_uring_enter", State::IoOther),
@@ -169,6 +168,11 @@ fn futexes() {
     check(&futex(13), &[], State::LockUser);
     assert_eq!(judge(Some(&futex(9)), &[], false), Cause::Handover);
     assert_eq!(judge(Some(&futex(11)), &[], false), Cause::Handover);
+    let shared = |operation| Object::SharedFutex { inode: 7, offset: 8, operation, expected: 2 };
+    check(&call("futex", shared(6)), &[], State::LockUser);
+    assert_eq!(judge(Some(&call("futex", shared(9))), &[], false), Cause::Handover);
+    let semaphores = call("semtimedop", Object::Semaphores(3));
+    assert_eq!(judge(Some(&semaphores), &[], false), Cause::Handover);
     assert_eq!(judge(Some(&futex(9)), &[], true), Cause::State(State::LockGil));
     assert_eq!(judge(Some(&call("futex", Object::Unseen)), &[], false), Cause::Handover);
 }

@@ -224,9 +224,11 @@ fn call(calls: &Calls<'_>, site: SiteId, state: State) -> Option<String> {
         (State::LockGil, ..) => None,
         (State::Sleep, ..) if calls.kind() != Kind::Native => Some("time.sleep".to_owned()),
         (_, Entry::Fault, _) => Some("page fault".to_owned()),
-        (_, Entry::Syscall(name), Object::None | Object::Unseen | Object::Futex { .. }) => {
-            Some(name.clone())
-        }
+        (
+            _,
+            Entry::Syscall(name),
+            Object::None | Object::Unseen | Object::Futex { .. } | Object::SharedFutex { .. },
+        ) => Some(name.clone()),
         (_, Entry::Syscall(name), object) => Some(format!("{name} {object}")),
         (_, Entry::UnknownSyscall | Entry::Unseen | Entry::Stopped, _) => None,
     }

@@ -1,5 +1,7 @@
 //! One small program for each verdict.
 
+mod convoys;
+
 use whyslow_events::{
     Capabilities, Entry, Event, Frame, Header, InMemory, Mode, Object, Pid, Site, SiteId, SpaceId,
     StackEnd, StackId, SymbolKey, Tid, Wakener,
@@ -7,7 +9,7 @@ use whyslow_events::{
 
 use crate::analyze;
 use crate::report::{Class, Report};
-use crate::script::{MS, Script, function as frame, futex, header};
+use crate::script::{MS, Script, function as frame, header};
 
 /// `doing` over and over, `columns` in all.
 fn repeat(doing: &str, columns: usize) -> String {
@@ -216,61 +218,6 @@ fn a_crowd_that_waits_outside_does_not_hide_that_the_cpus_are_used_up() {
     close(report.verdict.share, 1.0);
     // With a CPU more nobody would be in the queue.
     check(&crowd(3, "r##nnnnnnnnn"), Class::IoBound, "network");
-}
-
-fn convoy(held: char) -> Script {
-    let mut script = Script::new(4).thread("main", &repeat("q", 40));
-    for offset in 0..4 {
-        let row = repeat(&format!("{held}lll"), 44);
-        let row = row.chars().skip((4 - offset) % 4).take(40).collect::<String>();
-        script = script.thread(&format!("worker-{offset}"), &row);
-    }
-    script
-}
-
-#[test]
-fn a_convoy_is_lock_bound_while_the_holder_computes() {
-    let report = check(&convoy('#'), Class::LockBound, "user");
-    close(report.verdict.share, 1.0);
-}
-
-#[test]
-fn a_convoy_waits_for_its_lock_however_many_threads_are_idle() {
-    let pool = (0..8).fold(convoy('#'), |script, _| script.thread("pool", &repeat("q", 40)));
-    check(&pool, Class::LockBound, "user");
-}
-
-#[test]
-fn a_convoy_is_lock_bound_while_the_holder_sleeps() {
-    check(&convoy('s'), Class::LockBound, "user");
-}
-
-#[test]
-fn a_semaphore_whose_waiters_wake_each_other_is_a_lock() {
-    let mut script = Script::new(4);
-    for offset in 0..4 {
-        let row = repeat("#qqq", 44).chars().skip((4 - offset) % 4).take(40).collect::<String>();
-        script = script.thread(&format!("worker-{offset}"), &row);
-    }
-    let report = check(&script, Class::LockBound, "user");
-    assert_eq!(report.waits[0].state, "lock.user");
-}
-
-#[test]
-fn a_counter_that_passes_the_locked_value_is_no_lock() {
-    // `l` and `q` on one futex: the value it expects varies.
-    let counter = Site {
-        pid: Pid(100),
-        entry: Entry::Syscall("futex".to_owned()),
-        pc: 0,
-        object: futex(0x1000, 3),
-    };
-    let script = Script::new(2)
-        .thread("main", "#lllllqqqqq#")
-        .thread("worker", "############")
-        .at(1, Event::Site { id: SiteId('q'.into()), site: counter });
-    let report = script.run().report;
-    assert_eq!(report.ledger.process["sync.thread"], 10_000_000);
 }
 
 #[test]

@@ -10,6 +10,7 @@ mod limits;
 mod process;
 mod rings;
 mod sets;
+mod shared;
 mod sockets;
 
 use whyslow_events::{Event, Object, Pid};
@@ -22,6 +23,7 @@ use crate::arch::CODE_BEFORE;
 use crate::proc::Proc;
 use ends::Held;
 use kept::Kept;
+use shared::Shared;
 use sockets::SocketTables;
 
 /// An event loop wakes itself through one object or a few: more than these are connections.
@@ -33,6 +35,7 @@ pub(crate) struct Inspector {
     proc: Proc,
     sockets: SocketTables,
     kept: Kept,
+    shared: Shared,
 }
 
 impl Inspector {
@@ -93,6 +96,12 @@ impl Inspector {
             false => self.proc.clock_ahead(pid),
         };
         limits::timespec(bytes)?.checked_add_signed(ahead.checked_neg()?).map(Limit::Until)
+    }
+
+    /// Inode and offset of memory that the process may share with others; `None` where it
+    /// has it for itself.
+    pub(crate) fn shared(&mut self, pid: u32, address: u64) -> Option<(u64, u64)> {
+        self.shared.at(&self.proc, pid, address)
     }
 
     /// The bytes of code that end at `pc`.

@@ -276,12 +276,18 @@ impl Waits {
             Subject::Poll if blocked_now || b == 0 => self.inspector.poll(pid.0, a, b),
             Subject::Select if blocked_now || a == 0 => self.inspector.select(pid.0, a, [b, c]),
             Subject::Poll | Subject::Select => Object::Unseen,
-            Subject::Futex => Object::Futex {
-                address: a,
-                operation: futex_operation(b),
-                expected: futex_expected(c),
-            },
+            Subject::Futex => {
+                let (operation, expected) = (futex_operation(b), futex_expected(c));
+                let shared = if b & PRIVATE == 0 { self.inspector.shared(pid.0, a) } else { None };
+                match shared {
+                    Some((inode, offset)) => {
+                        Object::SharedFutex { inode, offset, operation, expected }
+                    }
+                    None => Object::Futex { address: a, operation, expected },
+                }
+            }
             Subject::Queue => Object::Queue,
+            Subject::Semaphores => Object::Semaphores(a),
             Subject::IoUring if blocked_now => self.inspector.ring(pid.0, a),
             Subject::IoUring => Object::IoUring,
         }
@@ -304,7 +310,11 @@ impl Waits {
             Subject::Fd => FD_BELIEVED.max(many),
             Subject::Poll | Subject::Select => FD_BELIEVED.max(many).max(dear),
             Subject::Epoll => EPOLL_BELIEVED.max(many).max(dear),
-            Subject::None | Subject::Futex | Subject::Queue | Subject::IoUring => u64::MAX,
+            Subject::None
+            | Subject::Futex
+            | Subject::Queue
+            | Subject::Semaphores
+            | Subject::IoUring => u64::MAX,
         };
         believed.saturating_mul(1 << self.saved.min(MOST_SAVED))
     }
@@ -330,12 +340,19 @@ fn is_told(object: &Object) -> bool {
 fn identify(subject: Subject, [a, b, c]: [u64; 3]) -> [u64; 3] {
     match subject {
         Subject::None => [0; 3],
-        Subject::Fd | Subject::Epoll | Subject::Queue | Subject::IoUring => [a, 0, 0],
+        Subject::Fd | Subject::Epoll | Subject::Queue | Subject::Semaphores | Subject::IoUring => {
+            [a, 0, 0]
+        }
         Subject::Poll => [a, b, 0],
         Subject::Select => [a, b, c],
-        Subject::Futex => [a, futex_operation(b).into(), futex_expected(c).into()],
+        Subject::Futex => {
+            [a, b & PRIVATE | u64::from(futex_operation(b)), futex_expected(c).into()]
+        }
     }
 }
+
+/// `FUTEX_PRIVATE_FLAG`: no other process waits there (linux/futex.h).
+const PRIVATE: u64 = 0x80;
 
 /// The operation without `FUTEX_PRIVATE_FLAG` and `FUTEX_CLOCK_REALTIME` (linux/futex.h).
 fn futex_operation(argument: u64) -> u32 {
