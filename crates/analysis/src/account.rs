@@ -324,12 +324,12 @@ impl Evidence {
     fn inside(&self, tables: &Tables, state: State, wait: Wait, pid: Pid) -> bool {
         // Who ended it is only guessed without wakeups. Known is whose children
         // are waited for, who holds the other end of a pipe, and that a lock is
-        // the program's own.
+        // the program's own, or an event, which has no name for others.
         if !tables.header.capabilities.wakeups {
             match state {
                 State::Child => return tables.has_child(pid),
                 State::LockUser => return true,
-                _ if wait.site.is_some_and(|it| tables.inside.contains(&it)) => return true,
+                _ if wait.site.is_some_and(|site| tables.is_inside(site)) => return true,
                 _ => {}
             }
         }

@@ -322,6 +322,12 @@ impl Tables {
             || self.gil_at(pid, address).is_some()
     }
 
+    /// Whether only the program itself ends what is waited on there, as far as its object tells.
+    pub(crate) fn is_inside(&self, site: SiteId) -> bool {
+        let event = |site: &Site| matches!(site.object, Object::EventFd);
+        self.inside.contains(&site) || self.sites.get(&site).is_some_and(event)
+    }
+
     /// Whether it is a futex that is waited on there.
     pub(crate) fn is_futex(&self, site: Option<SiteId>) -> bool {
         let site = site.and_then(|site| self.sites.get(&site));

@@ -1,6 +1,6 @@
 //! Engines that hear of no wakeup.
 
-use whyslow_events::Capabilities;
+use whyslow_events::{Capabilities, Entry, Object, Site};
 
 use super::*;
 
@@ -150,6 +150,11 @@ fn a_pipe_whose_other_end_is_known_to_be_inside_is_no_matter_of_who_ran() {
     let known = Event::Inside { site: SiteId('p'.into()) };
     let [pipe, sleep] = reads_beside_a_sleeper('p', Some(known));
     assert!(pipe < 0.1 && sleep > 0.5, "{pipe} {sleep}");
+    // An event has no name by which another program could find it.
+    let (id, entry) = (SiteId('p'.into()), Entry::Syscall("read".to_owned()));
+    let site = Site { pid: Pid(100), entry, pc: 1, object: Object::EventFd };
+    let [event, sleep] = reads_beside_a_sleeper('p', Some(Event::Site { id, site }));
+    assert!(event < 0.1 && sleep > 0.5, "{event} {sleep}");
 }
 
 #[test]
