@@ -3,9 +3,9 @@
 //! holds both wakes its own event loop.
 
 use std::collections::HashSet;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use whyslow_events::{Entry, Object, Pid, Site};
 
@@ -23,14 +23,38 @@ const ACCESS: u32 = 0o3;
 const READ_ONLY: u32 = 0;
 const WRITE_ONLY: u32 = 1;
 
-/// Whether another of the target's `processes` holds the other end.
+/// Whether others of the target's `processes` hold the other end, or those of all pipes that
+/// are watched.
 pub(super) fn inside(proc: &Proc, site: &Site, processes: impl Iterator<Item = Pid>) -> bool {
-    let (Object::Pipe(inode), Entry::Syscall(call)) = (&site.object, &site.entry) else {
+    let Entry::Syscall(call) = &site.entry else { return false };
+    let reads = ["read", "poll", "select"].iter().any(|name| call.contains(name));
+    let wanted = if reads { WRITE_ONLY } else { READ_ONLY };
+    let mut pipes = pipes(&site.object);
+    if pipes.is_empty() {
         return false;
+    }
+    for pid in processes.filter(|pid| *pid != site.pid).take(PROCESSES) {
+        let held = Held::by(proc, pid.0);
+        pipes.retain(|inode| !held.modes(proc, pid.0, *inode).any(|mode| mode == wanted));
+        if pipes.is_empty() {
+            return true;
+        }
+    }
+    false
+}
+
+/// The pipes that are waited on, if it is for nothing else.
+fn pipes(object: &Object) -> Vec<u64> {
+    let pipe = |object: &Object| match object {
+        Object::Pipe(inode) => Some(Some(*inode)),
+        Object::SelfPipe | Object::EventFd => Some(None),
+        _ => None,
     };
-    let wanted = if call.contains("read") { WRITE_ONLY } else { READ_ONLY };
-    let mut others = processes.filter(|pid| *pid != site.pid).take(PROCESSES);
-    others.any(|pid| holds(proc, pid.0, *inode, wanted))
+    let all: Option<Vec<Option<u64>>> = match object {
+        Object::Set { members, complete: true } => members.iter().map(pipe).collect(),
+        single => pipe(single).map(|pipe| vec![pipe]),
+    };
+    all.unwrap_or_default().into_iter().flatten().collect()
 }
 
 /// What a process has open, read once.
@@ -53,9 +77,19 @@ impl Held {
 
     /// Whether these are both ends of a pipe.
     pub(super) fn both_of_pipe(&self, proc: &Proc, pid: u32, inode: u64) -> bool {
-        let links = self.links.iter().map(|(name, target)| (name, target));
-        let held: Vec<u32> = modes(proc, pid, links, inode).collect();
+        let held: Vec<u32> = self.modes(proc, pid, inode).collect();
         [READ_ONLY, WRITE_ONLY].iter().all(|access| held.contains(access))
+    }
+
+    /// How those of the process's descriptors that lead to a pipe may be used.
+    fn modes(&self, proc: &Proc, pid: u32, inode: u64) -> impl Iterator<Item = u32> {
+        let wanted = PathBuf::from(format!("pipe:[{inode}]"));
+        self.links.iter().filter(move |(_, target)| *target == wanted).filter_map(
+            move |(name, _)| {
+                let info = proc.path(pid, "fdinfo").join(name);
+                mode(&fs::read_to_string(info).ok()?)
+            },
+        )
     }
 
     /// The socket that is the other of a pair, if the process holds both. `socketpair` numbers
@@ -77,24 +111,6 @@ fn links(proc: &Proc, pid: u32) -> impl Iterator<Item = (OsString, PathBuf)> {
         let target = fs::read_link(entry.path()).ok()?;
         Some((entry.file_name(), target))
     })
-}
-
-/// How those of the process's descriptors that lead to a pipe may be used.
-fn modes<N: AsRef<OsStr>, P: AsRef<Path>>(
-    proc: &Proc,
-    pid: u32,
-    links: impl Iterator<Item = (N, P)>,
-    inode: u64,
-) -> impl Iterator<Item = u32> {
-    let wanted = PathBuf::from(format!("pipe:[{inode}]"));
-    links.filter(move |(_, target)| target.as_ref() == wanted).filter_map(move |(name, _)| {
-        let info = proc.path(pid, "fdinfo").join(name.as_ref());
-        mode(&fs::read_to_string(info).ok()?)
-    })
-}
-
-fn holds(proc: &Proc, pid: u32, inode: u64, access: u32) -> bool {
-    modes(proc, pid, links(proc, pid), inode).any(|mode| mode == access)
 }
 
 /// `flags: 0100001` of `/proc/PID/fdinfo/FD`, octal.
@@ -134,8 +150,21 @@ mod tests {
         std::os::unix::fs::symlink("pipe:[55]", fd.join("3")).unwrap();
         fs::write(fdinfo.join("3"), "pos:\t0\nflags:\t0100001\n").unwrap();
         let proc = Proc::at(root.path());
-        assert!(holds(&proc, 7, 55, WRITE_ONLY));
-        assert!(!holds(&proc, 7, 55, READ_ONLY));
-        assert!(!holds(&proc, 7, 56, WRITE_ONLY) && !holds(&proc, 8, 55, WRITE_ONLY));
+        let inside = |call: &str, object: Object, by: u32| {
+            let entry = Entry::Syscall(call.to_owned());
+            inside(
+                &proc,
+                &Site { pid: Pid(by), entry, pc: 1, object },
+                [Pid(7), Pid(8)].into_iter(),
+            )
+        };
+        assert!(inside("read", Object::Pipe(55), 8) && !inside("write", Object::Pipe(55), 8));
+        assert!(!inside("read", Object::Pipe(56), 8) && !inside("read", Object::Pipe(55), 7));
+        let set = |members: &[Object]| Object::Set { members: members.to_vec(), complete: true };
+        let own = [Object::SelfPipe, Object::Pipe(55)];
+        assert!(inside("epoll_wait", set(&own), 8) && !inside("poll", set(&own[..1]), 8));
+        for other in [Object::Pipe(56), Object::TimerFd] {
+            assert!(!inside("poll", set(&[Object::Pipe(55), other]), 8));
+        }
     }
 }
