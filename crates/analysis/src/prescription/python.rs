@@ -415,19 +415,16 @@ fn in_loop(
 
 /// The blocking calls of a loop, made its own.
 fn awaited(facts: &Facts<'_>, main: &Process, work: &Work) -> Prescription {
-    let machine = Machine { cpus: facts.cpus, lockless: main.free_threaded };
-    let because = match work.at_once {
-        Some(0 | 1) => {
-            "await the asynchronous form of these calls, or asyncio.to_thread, for the sake of \
-             other tasks: no two of these calls were due at a time"
-        }
-        _ => {
-            "await the asynchronous form of these calls, or asyncio.to_thread, \
-             if other tasks have something to do meanwhile"
-        }
+    let due = match work.at_once {
+        None => "how many of them could wait at a time is not known",
+        Some(0 | 1) => "for the sake of other tasks, as no two of these calls were due at a time",
+        Some(_) => "if other tasks have something to do meanwhile",
     };
-    let mut prescription = prescribed("asyncio", vec![because.to_owned(), measured(main, work)]);
-    if work.at_once.is_none_or(|most| most > 1) {
+    let because =
+        format!("await the asynchronous form of these calls, or asyncio.to_thread: {due}");
+    let mut prescription = prescribed("asyncio", vec![because, measured(main, work)]);
+    if work.at_once.is_some_and(|most| most > 1) {
+        let machine = Machine { cpus: facts.cpus, lockless: main.free_threaded };
         let prediction = Model::Asyncio.best(work, machine, true);
         prescription.predicted = Some(predicted(facts, main, &prediction));
     }

@@ -244,7 +244,8 @@ fn looped(cpu_ns: u64, blocked: Option<Worker>) -> Worker {
     let blocks = blocked.and_then(|worker| worker.repeats);
     let blocked_ns = blocks.as_ref().map_or(0, |repeats| repeats.total_ns);
     let computes = Some("handle (a.py:3)".to_owned());
-    let event_loop = Some(EventLoop { cpu_ns, blocked_ns, computes, blocks, at_once: None });
+    let at_once = blocks.as_ref().map(|repeats| repeats.count);
+    let event_loop = Some(EventLoop { cpu_ns, blocked_ns, computes, blocks, at_once });
     Worker { cpu_ns, wait_ns: blocked_ns, to: 10 * S, event_loop, ..Worker::default() }
 }
 
@@ -262,6 +263,16 @@ fn a_loop_that_blocks_should_await() {
     assert_eq!((it.model.as_str(), ids(&it)), ("asyncio", vec!["blocking-call-in-event-loop"]));
     let [low, high] = speedup(&it);
     assert!(low > 1.5 && high <= 2.01, "{low} {high}");
+}
+
+#[test]
+fn nothing_is_promised_of_calls_of_which_nobody_knows_how_many_could_wait_at_a_time() {
+    for at_once in [None, Some(1)] {
+        let mut worker = looped(MS, Some(waits(10, S / 2, 0)));
+        worker.event_loop.as_mut().unwrap().at_once = at_once;
+        let it = judge(Class::IoBound, 10 * S, 2.0, vec![python(1.0, vec![worker])]);
+        assert_eq!((it.model.as_str(), &it.predicted), ("asyncio", &None));
+    }
 }
 
 #[test]
