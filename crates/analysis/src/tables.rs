@@ -63,6 +63,8 @@ struct Quota {
     last_throttled_ns: u64,
     /// What the whole group had run when it was told first and last, ns.
     ran: Option<[u64; 2]>,
+    /// Where it is set.
+    file: Option<String>,
 }
 
 #[derive(Clone, Debug)]
@@ -235,6 +237,12 @@ impl Tables {
                     quota.ran.get_or_insert([ran_ns; 2])[1] = ran_ns;
                 }
             }
+            Event::QuotaFile { pid, path } => {
+                let process = self.processes.get_mut(&pid);
+                if let Some(quota) = process.and_then(|process| process.quota.as_mut()) {
+                    quota.file = Some(path);
+                }
+            }
             Event::Memory { pid, resident_bytes, share_bytes } => {
                 if let Some(process) = self.processes.get_mut(&pid) {
                     process.memory = Some(share_bytes.unwrap_or(resident_bytes));
@@ -256,6 +264,7 @@ impl Tables {
             per_second_ns,
             first_throttled_ns: throttled_ns,
             last_throttled_ns: throttled_ns,
+            file: None,
             ran: None,
         });
         quota.per_second_ns = per_second_ns;
@@ -280,6 +289,11 @@ impl Tables {
     /// The CPU time per second that a quota leaves to `pid`, reached or not.
     pub(crate) fn allowed(&self, pid: Pid) -> Option<u64> {
         Some(self.quota_above(pid)?.per_second_ns).filter(|ns| *ns > 0)
+    }
+
+    /// Where that is set, if it is known.
+    pub(crate) fn quota_file(&self, pid: Pid) -> Option<&str> {
+        self.quota_above(pid)?.file.as_deref()
     }
 
     fn quota_above(&self, pid: Pid) -> Option<&Quota> {

@@ -467,4 +467,11 @@ pub enum Event {
         /// CPU time since the group was made, ns.
         ran_ns: u64,
     },
+    /// Where `Quota` is set.
+    QuotaFile {
+        /// A process in the group.
+        pid: Pid,
+        /// The path, as the recorder sees it.
+        path: String,
+    },
 }

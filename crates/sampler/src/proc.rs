@@ -256,8 +256,10 @@ pub(crate) fn cpu_list(text: &str) -> Vec<Cpu> {
 }
 
 /// CPU quota of a control group.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Quota {
+    /// Where it is set.
+    pub(crate) file: PathBuf,
     /// CPU time allowed in a second, ns.
     pub(crate) per_second_ns: u64,
     /// Periods in which the group was throttled.
@@ -271,14 +273,19 @@ pub(crate) struct Quota {
 impl Quota {
     /// What there is to tell of the group of `pid`, of which `known` is what was told before.
     pub(crate) fn news(self, pid: Pid, known: &mut HashMap<Pid, Quota>) -> Vec<Event> {
-        let Quota { per_second_ns, periods, throttled_ns, ran_ns } = self;
-        let told = |quota: Quota| Quota { ran_ns: None, ..quota };
-        if known.insert(pid, self).map(told) == Some(told(self)) {
+        let Quota { per_second_ns, periods, throttled_ns, ran_ns, .. } = self;
+        let path = self.file.to_string_lossy().into_owned();
+        let told = |quota: &Quota| Quota { ran_ns: None, ..quota.clone() };
+        let before = known.get(&pid).map(told);
+        if before.as_ref() == Some(&told(&self)) {
             return vec![];
         }
         let quota = Event::Quota { pid, per_second_ns, periods, throttled_ns };
         let ran = ran_ns.map(|ran_ns| Event::GroupRan { pid, ran_ns });
-        [Some(quota), ran].into_iter().flatten().collect()
+        let file = before.is_none_or(|before| before.file != self.file);
+        let file = file.then_some(Event::QuotaFile { pid, path });
+        known.insert(pid, self);
+        [Some(quota), ran, file].into_iter().flatten().collect()
     }
 }
 
@@ -301,9 +308,10 @@ fn quota(groups: &str, root: &Path) -> Option<Quota> {
         for mount in mounts {
             for group in Path::new(path.trim_start_matches('/')).ancestors() {
                 let found = read_quota(&root.join(mount).join(group), unified);
-                if let Some(found) = found
-                    && tightest.is_none_or(|other| found.per_second_ns < other.per_second_ns)
-                {
+                let tighter = |found: &Quota| {
+                    tightest.as_ref().is_none_or(|it| found.per_second_ns < it.per_second_ns)
+                };
+                if let Some(found) = found.filter(tighter) {
                     tightest = Some(found);
                 }
             }
@@ -316,8 +324,9 @@ fn read_quota(group: &Path, unified: bool) -> Option<Quota> {
     let number = |file: &str| -> Option<u64> {
         fs::read_to_string(group.join(file)).ok()?.trim().parse().ok()
     };
+    let file = group.join(if unified { "cpu.max" } else { "cpu.cfs_quota_us" });
     let (quota_us, period_us) = if unified {
-        let text = fs::read_to_string(group.join("cpu.max")).ok()?;
+        let text = fs::read_to_string(&file).ok()?;
         let (quota, period) = text.trim().split_once(' ')?;
         (quota.parse().ok()?, period.parse().ok()?)
     } else {
@@ -330,6 +339,7 @@ fn read_quota(group: &Path, unified: bool) -> Option<Quota> {
             .find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.trim().parse().ok())
     };
     Some(Quota {
+        file,
         per_second_ns: quota_us.checked_mul(1_000_000_000)?.checked_div(period_us)?,
         periods: field("nr_throttled").unwrap_or(0),
         throttled_ns: field("throttled_time")
@@ -407,7 +417,9 @@ mod tests {
         group(root.path(), "a/b", &[("cpu.max", "max 100000\n"), ("cpu.stat", stat)]);
         let found = quota("0::/a/b\n", root.path()).unwrap();
         let ran_ns = Some(30_000);
-        let expect = Quota { per_second_ns: 500_000_000, periods: 4, throttled_ns: 7000, ran_ns };
+        let file = root.path().join("a/cpu.max");
+        let per_second_ns = 500_000_000;
+        let expect = Quota { file, per_second_ns, periods: 4, throttled_ns: 7000, ran_ns };
         assert_eq!(found, expect);
         assert_eq!(quota("0::/elsewhere\n", root.path()), None);
     }
@@ -428,13 +440,16 @@ mod tests {
         );
         let found = quota("5:memory:/x\n4:cpu:/box\n", root.path()).unwrap();
         let ran_ns = Some(30);
-        let expect = Quota { per_second_ns: 200_000_000, periods: 4, throttled_ns: 7, ran_ns };
+        let file = root.path().join("cpu/box/cpu.cfs_quota_us");
+        let per_second_ns = 200_000_000;
+        let expect = Quota { file, per_second_ns, periods: 4, throttled_ns: 7, ran_ns };
         assert_eq!(found, expect);
     }
 
     #[test]
     fn what_a_group_ran_is_told_when_it_was_throttled_again() {
         let quota = |throttled_ns, ran_ns| Quota {
+            file: PathBuf::from("cpu.max"),
             per_second_ns: 1,
             periods: throttled_ns,
             throttled_ns,
@@ -442,7 +457,8 @@ mod tests {
         };
         let pid = Pid(7);
         let mut known = HashMap::new();
-        assert_eq!(quota(0, 5).news(pid, &mut known).len(), 2);
+        let news = quota(0, 5).news(pid, &mut known);
+        assert_eq!(news.last(), Some(&Event::QuotaFile { pid, path: "cpu.max".to_owned() }));
         assert_eq!(quota(0, 9).news(pid, &mut known), []);
         let news = quota(1, 12).news(pid, &mut known);
         assert_eq!(news.last(), Some(&Event::GroupRan { pid, ran_ns: 12 }));

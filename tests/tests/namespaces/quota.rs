@@ -65,5 +65,7 @@ fn who_used_up_a_quota_is_starved_by_it() {
     for engine in ["auto", "procfs"] {
         let report = record(&case, engine, &spinner.pid());
         assert_eq!(verdict(&report), ("cpu-starved", "quota"), "{engine} {}", report["bottleneck"]);
+        let because = report["prescription"]["because"][0].as_str().unwrap();
+        assert!(because.contains(&group.0.display().to_string()), "{engine} {because}");
     }
 }

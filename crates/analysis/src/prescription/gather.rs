@@ -50,6 +50,7 @@ pub(super) fn facts<'a>(inputs: &Inputs<'a>, frames: &Frames) -> Facts<'a> {
     Facts {
         wall_ns: timeline.duration(),
         cpus: cpus(tables, timeline),
+        quota_file: quota_file(tables),
         verdict: inputs.verdict,
         shares: inputs.shares,
         processes: processes(inputs, frames, attached),
@@ -64,6 +65,11 @@ fn cpus(tables: &Tables, timeline: &Timeline) -> f64 {
     let pids = tables.processes.keys();
     let quotas = pids.filter_map(|pid| tables.allowed(*pid)).map(|ns| ns as f64 / 1e9);
     quotas.fold(usable, f64::min)
+}
+
+fn quota_file(tables: &Tables) -> Option<&str> {
+    let limited = tables.processes.keys().filter_map(|pid| Some((tables.allowed(*pid)?, *pid)));
+    tables.quota_file(limited.min()?.1)
 }
 
 fn hot(hot: &[report::Hot], pieces: &[(Key, Amount)]) -> Option<Hot> {

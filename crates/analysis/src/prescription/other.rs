@@ -151,12 +151,11 @@ fn starved(facts: &Facts<'_>) -> Prescription {
     let cpus = format!("{:.1}", facts.cpus);
     let cpus = cpus.trim_end_matches(".0");
     let (model, because) = match quota {
-        true => (
-            "raise-quota",
-            format!(
-                "it could have computed for {wanted} more, but its quota of {cpus} CPUs was used up"
-            ),
-        ),
+        true => {
+            let file = facts.quota_file.map_or(String::new(), |file| format!(" ({file})"));
+            let used = format!("its quota of {cpus} CPUs was used up{file}");
+            ("raise-quota", format!("it could have computed for {wanted} more, but {used}"))
+        }
         false => (
             "more-cpus",
             format!("it was ready to compute for {wanted}, while others had its {cpus} CPUs"),

@@ -45,7 +45,8 @@ fn facts<'a>(
 ) -> Facts<'a> {
     let hot = Some(Hot { function: "f (a.c:1)".into(), alone: 0.6, whole: 0.8 });
     let lock = Wait { what: "futex, g (a.c:2)".into(), count: 9, total_ns: 3 * wall_ns };
-    Facts { wall_ns, cpus, verdict, shares, processes, hot, lock: Some(lock) }
+    let quota_file = Some("/sys/fs/cgroup/a/cpu.max");
+    Facts { wall_ns, cpus, quota_file, verdict, shares, processes, hot, lock: Some(lock) }
 }
 
 fn python(held: f64, workers: Vec<Worker>) -> Process {
@@ -403,5 +404,7 @@ fn the_starved_want_cpus_or_a_higher_quota() {
         let it = prescription(&facts(&verdict, &shares, 10 * S, 0.5, processes));
         assert_eq!(it.model, model);
         assert_eq!(speedup(&it), [1.0, 2.0]);
+        let file = it.because[0].ends_with(" was used up (/sys/fs/cgroup/a/cpu.max)");
+        assert_eq!(file, model == "raise-quota", "{:?}", it.because);
     }
 }
