@@ -167,11 +167,14 @@ impl Builder {
             Event::LoopTurn { tid, turn } => {
                 self.with(*tid, |track, _| track.turn(time, turn.clone()));
             }
-            Event::RunDelay { tid, delay_ns } if self.hears => {
-                self.with(*tid, |track, _| track.delayed_in_pause(*delay_ns));
-            }
             Event::RunDelay { tid, delay_ns } => {
-                self.with(*tid, |track, _| track.delayed(time, *delay_ns));
+                let hears = self.hears;
+                self.with(*tid, |track, _| {
+                    track.delayed_in_pause(*delay_ns);
+                    if !hears {
+                        track.delayed(time, *delay_ns);
+                    }
+                });
             }
             &Event::Tally { tid, off, times, off_ns, queued_ns } => {
                 self.taken += 1;

@@ -28,7 +28,8 @@ pub(super) struct Delays {
 struct Open {
     /// When, and the kernel's count.
     reading: (u64, u64),
-    /// In earlier segments the thread was in the run queue so long, as far as is told.
+    /// In earlier segments the thread was in the run queue so long, as far as is told, or by
+    /// then for so much longer than the kernel counted: what is drawn of a pause may be.
     told: u64,
 }
 
@@ -41,11 +42,14 @@ impl Delays {
             let mut open = self.open.remove(&thread.number).or(birth);
             let mut moved = vec![0; thread.intervals.len()];
             for reading in std::mem::take(&mut thread.delays) {
-                if let Some(Open { reading: (from, before), told }) = open {
-                    let delay = reading.1.saturating_sub(before).saturating_sub(told);
-                    spread(thread, &(from..reading.0), delay, &mut moved);
-                }
-                open = Some(Open { reading, told: 0 });
+                let told = open.map_or(0, |Open { reading: (from, before), told }| {
+                    let part = from..reading.0;
+                    let delay = reading.1.saturating_sub(before);
+                    let told = told + queued(thread, &part);
+                    spread(thread, &part, delay.saturating_sub(told), &mut moved);
+                    told.saturating_sub(delay)
+                });
+                open = Some(Open { reading, told });
             }
             if let Some(open) = open.filter(|_| thread.goes_on) {
                 let told = open.told + queued(thread, &(open.reading.0..thread.end));
@@ -73,9 +77,8 @@ fn queued(thread: &Thread, part: &Range<u64>) -> u64 {
     queued.map(|(start, end, _)| end.min(part.end).saturating_sub(start.max(part.start))).sum()
 }
 
-/// Divides `delay`, counted in `part`, among the waits that end in it.
-fn spread(thread: &Thread, part: &Range<u64>, delay: u64, moved: &mut [u64]) {
-    let mut owed = delay.saturating_sub(queued(thread, part));
+/// Divides what is `owed` in `part` among the waits that end in it.
+fn spread(thread: &Thread, part: &Range<u64>, mut owed: u64, moved: &mut [u64]) {
     let mut waits: Vec<(u64, usize)> = thread
         .indices(part)
         .filter(|index| part.contains(&thread.end_of(*index)) && ends_on_cpu(thread, *index))

@@ -202,14 +202,17 @@ impl Gap {
         let busy = on_cpu > 0 && in_queue + other == 0 && span - cpu <= LAG;
         let cpu = if busy { span } else { cpu };
         let rest = span - cpu;
-        // What we call the queue begins with the waking, which the kernel does not count: where
-        // the pattern tells of waits it tells of those, too.
-        let queue = match self.delayed.filter(|_| other == 0) {
-            Some(delayed) => {
-                let since = delayed.saturating_sub(delayed_before);
-                since.saturating_sub(queued - queued_before).min(rest)
-            }
-            None => scaled(in_queue, rest, in_queue + other),
+        let drawn = scaled(in_queue, rest, in_queue + other);
+        let delayed = self.delayed.map(|delayed| {
+            let since = delayed.saturating_sub(delayed_before);
+            since.saturating_sub(queued - queued_before).min(rest)
+        });
+        let queue = match delayed {
+            Some(delayed) if other == 0 => delayed,
+            // What we call the queue begins with the waking, which the kernel does not count:
+            // where the pattern tells of waits it tells of those, too, if anybody does.
+            Some(delayed) if !before.hears => drawn.min(delayed),
+            _ => drawn,
         };
         let counted = counted.map(|cpu_ns| {
             // What cannot be is behind.
