@@ -57,7 +57,7 @@ pub(crate) fn fair_share(
 
 /// What a single thread does is known of pauses as well.
 fn weights_of(timeline: &Timeline) -> Vec<Weight> {
-    let pauses: &[_] = if timeline.threads.len() > 1 { &timeline.tallied } else { &[] };
+    let pauses: &[_] = if timeline.threads.len() > 1 { &timeline.pauses } else { &[] };
     let mut weights = weights(timeline.start, timeline.end, pauses);
     weights.reverse();
     weights

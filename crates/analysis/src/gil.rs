@@ -30,7 +30,7 @@ pub(crate) use summary::summary;
 ///
 /// While somebody waits for the GIL it is known who has it. For the rest, each look at
 /// a running thread says whether it held it, and stands for the CPU time of that
-/// thread since the look before; the last one for what follows, too. In a tallied pause,
+/// thread since the look before; the last one for what follows, too. In a pause,
 /// of which only sums are known, it is as in the rest of the time.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct GilTime {
@@ -220,7 +220,7 @@ pub(crate) fn by_thread(
     timeline: &Timeline,
     known: &Known,
 ) -> Vec<Option<GilTime>> {
-    let pauses: Vec<Range<u64>> = timeline.tallied.iter().map(|(from, to)| *from..*to).collect();
+    let pauses: Vec<Range<u64>> = timeline.pauses.iter().map(|(from, to)| *from..*to).collect();
     let time = |(index, thread): (u32, &Thread)| {
         let of = || GilTime::of(thread, &sure(known, index, thread, &pauses));
         tables.has_gil(thread.pid).then(of)

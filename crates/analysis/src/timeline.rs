@@ -52,8 +52,8 @@ pub(crate) struct Timeline {
     pub(crate) late: u64,
     /// Time so far in which no switches were recorded, ns.
     pub(crate) paused_ns: u64,
-    /// From when to when they were tallied instead.
-    pub(crate) tallied: Vec<(u64, u64)>,
+    /// From when to when that was.
+    pub(crate) pauses: Vec<(u64, u64)>,
     /// Events of threads nobody announced.
     pub(crate) strangers: u64,
     /// Events that cannot follow what came before.

@@ -68,7 +68,7 @@ impl Totals {
                 Thread { number, tid, pid, name, start, end, sampling, ..Thread::default() };
         }
         let Timeline { start, end, .. } = self.roll;
-        let (spare, tallied) = (Vec::new(), Vec::new());
-        self.roll = Timeline { start, end, threads, spare, tallied, ..*segment };
+        let (spare, pauses) = (Vec::new(), Vec::new());
+        self.roll = Timeline { start, end, threads, spare, pauses, ..*segment };
     }
 }

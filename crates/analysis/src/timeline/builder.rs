@@ -46,9 +46,7 @@ pub(crate) struct Builder {
     /// before.
     paused: Option<u64>,
     paused_ns: u64,
-    /// The pause that lasts is tallied.
-    is_tallied: bool,
-    tallied: Vec<(u64, u64)>,
+    pauses: Vec<(u64, u64)>,
     /// Since when they were told before.
     told_since: u64,
 }
@@ -78,8 +76,7 @@ impl Builder {
             hears: header.capabilities.wakeups,
             paused: None,
             paused_ns: 0,
-            is_tallied: false,
-            tallied: Vec::new(),
+            pauses: Vec::new(),
             told_since: start,
         }
     }
@@ -190,7 +187,6 @@ impl Builder {
                 }
             }
             Event::Tallied => {
-                self.is_tallied = self.paused.is_some();
                 self.live.values_mut().for_each(Track::tallied);
             }
             Event::Limit { tid, until } => {
@@ -253,12 +249,12 @@ impl Builder {
         threads.sort_unstable_by_key(|thread| thread.number);
         let last = threads.iter().map(|thread| thread.end).max().unwrap_or(self.now);
         let end = self.now.max(last);
-        if let Some(since) = self.paused.filter(|_| self.is_tallied) {
-            self.note_tallied(since, end);
+        if let Some(since) = self.paused {
+            self.note_pause(since, end);
         }
         // The program may have been over before that was.
-        self.tallied.retain(|pause| pause.0 < end);
-        self.tallied.iter_mut().for_each(|pause| pause.1 = pause.1.min(end));
+        self.pauses.retain(|pause| pause.0 < end);
+        self.pauses.iter_mut().for_each(|pause| pause.1 = pause.1.min(end));
         let start = std::mem::replace(&mut self.from, end);
         self.taken = 0;
         Timeline {
@@ -269,7 +265,7 @@ impl Builder {
             lost: self.lost,
             late: self.late,
             paused_ns: self.paused_ns + self.paused.map_or(0, |since| end.saturating_sub(since)),
-            tallied: std::mem::take(&mut self.tallied),
+            pauses: std::mem::take(&mut self.pauses),
             strangers: self.strangers,
             contradictions: self.contradictions,
             spare: std::mem::take(&mut self.spare),
@@ -277,10 +273,10 @@ impl Builder {
     }
 
     /// A pause of the segment, behind the one before.
-    fn note_tallied(&mut self, since: u64, to: u64) {
-        let since = since.max(self.from).max(self.tallied.last().map_or(0, |last| last.1));
+    fn note_pause(&mut self, since: u64, to: u64) {
+        let since = since.max(self.from).max(self.pauses.last().map_or(0, |last| last.1));
         if since < to {
-            self.tallied.push((since, to));
+            self.pauses.push((since, to));
         }
     }
 
@@ -336,10 +332,8 @@ impl Builder {
     fn resume(&mut self, time: u64) {
         let since = self.paused.take();
         self.paused_ns += since.map_or(0, |since| time.saturating_sub(since));
-        if std::mem::take(&mut self.is_tallied)
-            && let Some(since) = since
-        {
-            self.note_tallied(since, time);
+        if let Some(since) = since {
+            self.note_pause(since, time);
         }
         self.told_since = time;
         for track in self.live.values_mut() {

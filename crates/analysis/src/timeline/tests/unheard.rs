@@ -57,6 +57,48 @@ fn who_is_found_ready_to_run_waits_no_more() {
 }
 
 #[test]
+fn what_was_told_beyond_a_count_is_part_of_the_next() {
+    let analysis = unheard(&[
+        (0, thread(Entrance::Born)),
+        (0, switch_in()),
+        (1, switch_out(blocked('s'))),
+        (4, Event::Awake { tid: TID }),
+        (10, switch_in()),
+        // Six are told.
+        (10, delay(4)),
+        (11, switch_out(blocked('s'))),
+        (14, switch_in()),
+        (15, delay(8)),
+        (15, switch_out(Off::Dead)),
+        (15, end()),
+    ]);
+    assert_eq!(states(&analysis).replace(',', ""), "cpu.user 3 runq.waking 8 sleep 4");
+}
+
+#[test]
+fn a_pause_has_as_much_of_the_queue_as_the_kernel_counted() {
+    let analysis = unheard(&[
+        (0, thread(Entrance::Born)),
+        (0, switch_in()),
+        (2, switch_out(Off::Preempted)),
+        (6, switch_in()),
+        (8, switch_out(blocked('s'))),
+        (10, switch_in()),
+        (10, Event::Paused),
+        // By what was before, forty and more of the ninety.
+        (99, Event::KernelCpu { tid: Some(TID), cpu_ns: 20 * MS }),
+        (99, delay(10)),
+        (100, Event::Resumed),
+        (101, switch_in()),
+        (104, switch_out(Off::Dead)),
+        (104, end()),
+    ]);
+    let process = analysis.report.ledger.process.iter();
+    let queued: u64 = process.filter(|(it, _)| it.starts_with("runq.")).map(|(_, ns)| ns).sum();
+    assert_eq!(queued, 10 * MS, "{}", states(&analysis));
+}
+
+#[test]
 fn a_wait_is_for_the_thread_that_ran_when_it_ended() {
     let other = |event: fn(Tid) -> Event| event(OTHER);
     let enter = |tid: Tid| Event::Thread {
