@@ -54,11 +54,12 @@ impl Looped<'_> {
         self.calls.kind() != Kind::Native
     }
 
-    /// How many of what began at these times come in one round of the loop, each for a task
-    /// of its own: in nearly all rounds no more. `None` where no round is known.
+    /// How many of what began at these times, in order, come in one round of the loop, each for
+    /// a task of its own: in nearly all rounds no more. `None` where no round is known.
     pub(crate) fn at_once(&self, begun: &[u64]) -> Option<u64> {
         const NEARLY_ALL: usize = 90;
-        let within = |round: &Range<u64>| begun.iter().filter(|time| round.contains(time)).count();
+        let before = |end: u64| begun.partition_point(|time| *time < end);
+        let within = |round: &Range<u64>| before(round.end) - before(round.start);
         let mut counts: Vec<u64> =
             self.rounds.iter().map(|round| within(round) as u64).filter(|it| *it > 0).collect();
         counts.sort_unstable();

@@ -274,16 +274,15 @@ impl Quota {
     /// What there is to tell of the group of `pid`, of which `known` is what was told before.
     pub(crate) fn news(self, pid: Pid, known: &mut HashMap<Pid, Quota>) -> Vec<Event> {
         let Quota { per_second_ns, periods, throttled_ns, ran_ns, .. } = self;
-        let path = self.file.to_string_lossy().into_owned();
-        let told = |quota: &Quota| Quota { ran_ns: None, ..quota.clone() };
-        let before = known.get(&pid).map(told);
-        if before.as_ref() == Some(&told(&self)) {
+        let before = known.get(&pid);
+        if before.is_some_and(|before| Quota { ran_ns, ..before.clone() } == self) {
             return vec![];
         }
         let quota = Event::Quota { pid, per_second_ns, periods, throttled_ns };
         let ran = ran_ns.map(|ran_ns| Event::GroupRan { pid, ran_ns });
-        let file = before.is_none_or(|before| before.file != self.file);
-        let file = file.then_some(Event::QuotaFile { pid, path });
+        let file = before
+            .is_none_or(|before| before.file != self.file)
+            .then(|| Event::QuotaFile { pid, path: self.file.to_string_lossy().into_owned() });
         known.insert(pid, self);
         [Some(quota), ran, file].into_iter().flatten().collect()
     }

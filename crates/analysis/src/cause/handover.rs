@@ -37,8 +37,7 @@ const SELDOM: u64 = 20;
 /// Who waits on and who wakes each futex of the recording.
 #[derive(Debug, Default)]
 pub(crate) struct Handovers {
-    /// By process, where one has it for itself.
-    uses: FxHashMap<(Option<Pid>, What), Use>,
+    uses: FxHashMap<Key, Use>,
     parked: FxHashMap<StackId, Option<Parked>>,
     /// Of each process, where nobody tells who wakes.
     guessed: FxHashMap<Pid, Guessed>,
@@ -54,9 +53,12 @@ enum What {
     Parked(Option<(CodeId, u32)>),
 }
 
+/// It, and the process that has it for itself, if one does.
+type Key = (Option<Pid>, What);
+
 impl What {
-    /// The process whose threads alone use it, if it is one of `pid`'s own.
-    fn of(self, pid: Pid) -> (Option<Pid>, What) {
+    /// What a thread of `pid` waits for.
+    fn of(self, pid: Pid) -> Key {
         let own = !matches!(self, What::Shared(..) | What::Semaphores(_));
         (own.then_some(pid), self)
     }
@@ -117,7 +119,7 @@ impl Handovers {
         // Who ended a wait is only guessed then: of many that are woken at once each
         // would seem to have woken the next.
         let unheard = !tables.header.capabilities.wakeups;
-        let mut waits: FxHashMap<(Option<Pid>, What), Vec<Waited>> = FxHashMap::default();
+        let mut waits: FxHashMap<Key, Vec<Waited>> = FxHashMap::default();
         for thread in &timeline.threads {
             self.add_limits(tables, thread);
             let mut begun = open.get(&thread.number).copied().unwrap_or(0);
@@ -160,11 +162,7 @@ impl Handovers {
         }
     }
 
-    fn count_turns(
-        &mut self,
-        timeline: &Timeline,
-        waits: FxHashMap<(Option<Pid>, What), Vec<Waited>>,
-    ) {
+    fn count_turns(&mut self, timeline: &Timeline, waits: FxHashMap<Key, Vec<Waited>>) {
         let lives: FxHashMap<u32, (u64, u64)> =
             timeline.threads.iter().map(|it| (it.number, (it.start, it.end))).collect();
         for (key, waits) in waits {

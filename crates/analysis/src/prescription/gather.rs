@@ -47,10 +47,11 @@ pub(super) fn facts<'a>(inputs: &Inputs<'a>, frames: &Frames) -> Facts<'a> {
     let Inputs { tables, timeline, .. } = inputs;
     let attached = tables.header.target.mode == Mode::Attach;
     let lock = |wait: &&report::Wait| wait.state.starts_with("lock.");
+    let (usable, quota) = (timeline.usable_cpus.max(1) as f64, tightest(tables));
     Facts {
         wall_ns: timeline.duration(),
-        cpus: cpus(tables, timeline),
-        quota_file: quota_file(tables),
+        cpus: quota.map_or(usable, |(ns, _)| usable.min(ns as f64 / 1e9)),
+        quota_file: quota.and_then(|(_, pid)| tables.quota_file(pid)),
         verdict: inputs.verdict,
         shares: inputs.shares,
         processes: processes(inputs, frames, attached),
@@ -59,17 +60,9 @@ pub(super) fn facts<'a>(inputs: &Inputs<'a>, frames: &Frames) -> Facts<'a> {
     }
 }
 
-/// By affinity and quota.
-fn cpus(tables: &Tables, timeline: &Timeline) -> f64 {
-    let usable = timeline.usable_cpus.max(1) as f64;
-    let pids = tables.processes.keys();
-    let quotas = pids.filter_map(|pid| tables.allowed(*pid)).map(|ns| ns as f64 / 1e9);
-    quotas.fold(usable, f64::min)
-}
-
-fn quota_file(tables: &Tables) -> Option<&str> {
-    let limited = tables.processes.keys().filter_map(|pid| Some((tables.allowed(*pid)?, *pid)));
-    tables.quota_file(limited.min()?.1)
+/// What the tightest quota leaves to a process in a second, ns, and which process.
+fn tightest(tables: &Tables) -> Option<(u64, Pid)> {
+    tables.processes.keys().filter_map(|pid| Some((tables.allowed(*pid)?, *pid))).min()
 }
 
 fn hot(hot: &[report::Hot], pieces: &[(Key, Amount)]) -> Option<Hot> {

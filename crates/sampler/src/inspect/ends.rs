@@ -6,6 +6,7 @@ use std::collections::HashSet;
 use std::ffi::OsString;
 use std::fs;
 use std::path::PathBuf;
+use std::slice;
 
 use whyslow_events::{Entry, Object, Pid, Site};
 
@@ -45,16 +46,19 @@ pub(super) fn inside(proc: &Proc, site: &Site, processes: impl Iterator<Item = P
 
 /// The pipes that are waited on, if it is for nothing else.
 fn pipes(object: &Object) -> Vec<u64> {
-    let pipe = |object: &Object| match object {
-        Object::Pipe(inode) => Some(Some(*inode)),
-        Object::SelfPipe | Object::EventFd => Some(None),
-        _ => None,
+    let members = match object {
+        Object::Set { members, complete: true } => &members[..],
+        single => slice::from_ref(single),
     };
-    let all: Option<Vec<Option<u64>>> = match object {
-        Object::Set { members, complete: true } => members.iter().map(pipe).collect(),
-        single => pipe(single).map(|pipe| vec![pipe]),
-    };
-    all.unwrap_or_default().into_iter().flatten().collect()
+    let (mut pipes, mut others) = (vec![], false);
+    for member in members {
+        match member {
+            Object::Pipe(inode) => pipes.push(*inode),
+            Object::SelfPipe | Object::EventFd => {}
+            _ => others = true,
+        }
+    }
+    if others { vec![] } else { pipes }
 }
 
 /// What a process has open, read once.

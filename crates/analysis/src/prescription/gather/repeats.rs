@@ -27,7 +27,7 @@ pub(super) struct Waits<'a> {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Place {
     lengths: Vec<u64>,
-    /// When each began.
+    /// When each began, in order.
     pub(super) begun: Vec<u64>,
     total: u64,
     longest: u64,
@@ -103,6 +103,7 @@ impl Place {
         let mut both = self.clone();
         both.lengths.extend(&others.lengths);
         both.begun.extend(&others.begun);
+        both.begun.sort_unstable();
         both.total += others.total;
         both.longest = both.longest.max(others.longest);
         both

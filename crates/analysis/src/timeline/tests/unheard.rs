@@ -38,9 +38,10 @@ fn the_kernel_s_time_in_the_queue_is_taken_from_the_waits_and_not_twice() {
     assert_eq!(found.replace(',', ""), expected);
 }
 
-#[test]
-fn who_is_found_ready_to_run_waits_no_more() {
-    let analysis = unheard(&[
+/// A thread that is found ready to run six ms before it does so, and waits once more; the
+/// kernel's counts of its time in the queue.
+fn found_ready(delays: &[(u64, Event)]) -> String {
+    let mut events = vec![
         (0, thread(Entrance::Born)),
         (0, switch_in()),
         (1, switch_out(blocked('s'))),
@@ -48,31 +49,29 @@ fn who_is_found_ready_to_run_waits_no_more() {
         (10, switch_in()),
         (11, switch_out(blocked('s'))),
         (14, switch_in()),
-        // Six are told; of the two that are not, each wait has one at its end.
-        (15, delay(8)),
         (15, switch_out(Off::Dead)),
         (15, end()),
-    ]);
-    assert_eq!(states(&analysis).replace(',', ""), "cpu.user 3 runq.waking 8 sleep 4");
+    ];
+    for (time, delay) in delays {
+        let place = events.partition_point(|(at, event)| {
+            at < time || at == time && matches!(event, Event::SwitchIn { .. })
+        });
+        events.insert(place, (*time, delay.clone()));
+    }
+    states(&unheard(&events)).replace(',', "")
+}
+
+#[test]
+fn who_is_found_ready_to_run_waits_no_more() {
+    // Six are told; of the two that are not, each wait has one at its end.
+    assert_eq!(found_ready(&[(15, delay(8))]), "cpu.user 3 runq.waking 8 sleep 4");
 }
 
 #[test]
 fn what_was_told_beyond_a_count_is_part_of_the_next() {
-    let analysis = unheard(&[
-        (0, thread(Entrance::Born)),
-        (0, switch_in()),
-        (1, switch_out(blocked('s'))),
-        (4, Event::Awake { tid: TID }),
-        (10, switch_in()),
-        // Six are told.
-        (10, delay(4)),
-        (11, switch_out(blocked('s'))),
-        (14, switch_in()),
-        (15, delay(8)),
-        (15, switch_out(Off::Dead)),
-        (15, end()),
-    ]);
-    assert_eq!(states(&analysis).replace(',', ""), "cpu.user 3 runq.waking 8 sleep 4");
+    // Six are told by the first.
+    let delays = [(10, delay(4)), (15, delay(8))];
+    assert_eq!(found_ready(&delays), "cpu.user 3 runq.waking 8 sleep 4");
 }
 
 #[test]

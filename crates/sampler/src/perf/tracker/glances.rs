@@ -20,13 +20,6 @@ const GLANCES_PER_ROUND: usize = 64;
 const STACKS_PER_ROUND: usize = 8;
 /// Looks when the window ends, for so long, ns.
 const LAST_GLANCES: u64 = 100_000_000;
-/// With more than one part in so many of the time spent in waits that nobody
-/// saw, looks are to come sooner.
-const UNSEEN_PART: u64 = 20;
-/// For so long at first, ns, less may be unseen, and looks may cost more: a short recording
-/// has few waits, and each that is put down to the wrong cause counts.
-const AT_FIRST: u64 = 3_000_000_000;
-const UNSEEN_PART_AT_FIRST: u64 = 100;
 /// Over so long, ns: whether one wait was seen is chance.
 const SPELL: u64 = 10_000_000;
 /// For so long at first, ns: looks that come sooner leave less unseen, and that is no
@@ -34,12 +27,11 @@ const SPELL: u64 = 10_000_000;
 const HUNGER: u64 = 100_000_000;
 /// At most.
 const LONGEST_HUNGER: u64 = 128 * HUNGER;
-/// Looks take one part in so many of a CPU while many waits end unseen.
-const COST_PART: u64 = 16;
-const COST_PART_AT_FIRST: u64 = 8;
-/// As far as they come no closer than this, ns.
-const CLOSEST: u64 = 300_000;
-const CLOSEST_AT_FIRST: u64 = 150_000;
+/// For so long at first, ns, less may be unseen, and looks may cost more: a short recording
+/// has few waits, and each that is put down to the wrong cause counts.
+const FIRST: u64 = 3_000_000_000;
+const AT_FIRST: Pace = Pace { unseen_part: 100, cost_part: 8, closest: 150_000 };
+const LATER: Pace = Pace { unseen_part: 20, cost_part: 16, closest: 300_000 };
 /// A wait that lasts so long is looked at once more and closely, ns: it may be a stop, by a
 /// signal or a debugger, in whatever call the thread was in. Shorter stops are rare.
 const CLOSELY: u64 = 10_000_000;
@@ -63,6 +55,18 @@ pub(super) struct Glance {
     pub(super) stack: Option<(UserRegisters, UserHalf)>,
     pub(super) limit: Option<Limit>,
     pub(super) closely: bool,
+}
+
+/// How soon looks come.
+#[derive(Clone, Copy, Debug)]
+struct Pace {
+    /// With more than one part in so many of the time spent in waits that nobody saw, they
+    /// are to come sooner, ...
+    unseen_part: u64,
+    /// ... and take one part in so many of a CPU, ...
+    cost_part: u64,
+    /// ... as far as they come no closer than this, ns.
+    closest: u64,
 }
 
 /// How the looks go.
@@ -90,7 +94,7 @@ impl Glances {
     /// A round begins at `now`, by when we have used `cpu`.
     fn begin_round(&mut self, now: u64, cpu: u64) {
         if self.last_round == 0 {
-            self.first_until = now + AT_FIRST;
+            self.first_until = now + FIRST;
             self.get_hungry(now);
         }
         self.last_round = now;
@@ -99,8 +103,7 @@ impl Glances {
         let passed = now.saturating_sub(self.spell);
         if passed >= SPELL {
             self.spell = now;
-            let part = if self.is_first() { UNSEEN_PART_AT_FIRST } else { UNSEEN_PART };
-            if std::mem::take(&mut self.missed) * part > passed {
+            if std::mem::take(&mut self.missed) * self.pace().unseen_part > passed {
                 self.get_hungry(now);
             }
         }
@@ -117,16 +120,13 @@ impl Glances {
         self.hungry_until = now + self.hunger;
     }
 
-    fn is_first(&self) -> bool {
-        self.last_round < self.first_until
+    fn pace(&self) -> Pace {
+        if self.last_round < self.first_until { AT_FIRST } else { LATER }
     }
 
     fn looks_again_after(&self) -> Option<u64> {
-        let (part, closest) = match self.is_first() {
-            true => (COST_PART_AT_FIRST, CLOSEST_AT_FIRST),
-            false => (COST_PART, CLOSEST),
-        };
-        let mean = (self.cost * part).max(closest);
+        let Pace { cost_part, closest, .. } = self.pace();
+        let mean = (self.cost * cost_part).max(closest);
         (self.last_round < self.hungry_until).then(|| self.uneven.around(mean))
     }
 }
@@ -355,7 +355,7 @@ mod tests {
         let mut glances = Glances::default();
         glances.begin_round(MS, 0);
         assert!(glances.looks_again_after().is_some());
-        assert!(after(2).is_some_and(|soon| soon < CLOSEST));
-        assert_eq!(after(AT_FIRST / MS + 2), None);
+        assert!(after(2).is_some_and(|soon| soon < LATER.closest));
+        assert_eq!(after(FIRST / MS + 2), None);
     }
 }
