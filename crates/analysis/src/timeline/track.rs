@@ -242,7 +242,7 @@ impl Track {
     }
 
     pub(super) fn counted(&mut self, time: u64, cpu_ns: u64) {
-        if self.count_in_pause(cpu_ns) {
+        if self.count_in_pause(time, cpu_ns) {
             return;
         }
         let off = matches!(self.doing, Doing::Blocked(_) | Doing::Stopped | Doing::Runq { .. });

@@ -20,6 +20,9 @@ const COST_PART: u64 = 8;
 /// cost such a part of what recording may.
 const TALLY_PART: u64 = 7;
 const TALLIES_PART: u64 = 2;
+/// What the kernel counts is read in a pause, too, for one part in so many of what recording
+/// may cost: of who ends in it nothing is told later.
+const COUNTS_PART: u64 = 16;
 /// In a pause there is a round after so long, ns.
 const ROUND: u64 = 100_000_000;
 
@@ -40,6 +43,8 @@ pub(super) struct Pauses {
     /// What the last turn cost us, and how long a cycle is for it, ns.
     cost: u64,
     cycle: u64,
+    /// When the kernel's counts are read again in a pause, ns.
+    counts_due: u64,
 }
 
 impl Pauses {
@@ -107,6 +112,12 @@ impl Pauses {
         self.cycle = wanted.clamp(CYCLE, LONGEST_CYCLE);
     }
 
+    /// Counts that were read at `now` took so many ns of CPU time.
+    fn pay_counts(&mut self, now: u64, cost: u64, limit: u64) {
+        let wanted = cost.saturating_mul(COUNTS_PART * MILLION) / limit.max(1);
+        self.counts_due = now + wanted.max(ROUND);
+    }
+
     /// Whether a record, given out in its turn, is of a switch in a pause: the events of one
     /// CPU after the other begin to pause, and end it.
     pub(super) fn leave_out(&mut self, record: &Record) -> bool {
@@ -131,7 +142,7 @@ impl Session {
         let switches_ns = self.merge.switches_ns;
         let over = self.pauses.is_over(round) || self.pauses.is_spent(switches_ns, limit);
         if !(begins || over) || (begins && !self.rings.can_pause()) {
-            return Ok(());
+            return self.count_in_pause(round, limit);
         }
         let began = our_cpu_ns();
         if self.pauses.paused() && !self.pauses.tallied {
@@ -148,6 +159,17 @@ impl Session {
             _ => {}
         }
         self.pauses.pay(our_cpu_ns().saturating_sub(began), limit);
+        Ok(())
+    }
+
+    /// Reads the kernel's counts in a pause that nobody tallies, where it is time to.
+    fn count_in_pause(&mut self, round: u64, limit: u64) -> Result<(), Error> {
+        let counts = self.pauses.paused() && !self.pauses.tallied;
+        if counts && round >= self.pauses.counts_due {
+            let began = our_cpu_ns();
+            self.upkeep.read(&self.proc, &mut self.tracker, now()?)?;
+            self.pauses.pay_counts(round, our_cpu_ns().saturating_sub(began), limit);
+        }
         Ok(())
     }
 
@@ -200,7 +222,7 @@ impl Session {
 
     /// What the threads did in a pause, by the kernel's counts, and what they do at its end.
     fn look_after_pause(&mut self, round: u64) -> Result<(), Error> {
-        self.upkeep.round(&self.proc, &mut self.tracker)?;
+        self.upkeep.read(&self.proc, &mut self.tracker, now()?)?;
         let moved = self.upkeep.take_moved();
         self.tracker.look_in_pause(round, moved, || now().unwrap_or(u64::MAX));
         Ok(())
@@ -246,6 +268,16 @@ mod tests {
         pauses.turn(1050, 1);
         pauses.switches_ns = 70;
         assert!(may(&pauses, 12) && !may(&pauses, 10));
+    }
+
+    #[test]
+    fn counts_are_read_the_less_often_the_more_they_cost() {
+        let mut pauses = Pauses::default();
+        let mut due = |cost: u64| {
+            pauses.pay_counts(1000, cost, MILLION / 100);
+            pauses.counts_due - 1000
+        };
+        assert_eq!((due(0), due(ROUND / 16)), (ROUND, 100 * ROUND));
     }
 
     #[test]

@@ -105,6 +105,20 @@ impl Upkeep {
         if !eager && grown && tracker.is_still() && tracker.last_event() < before {
             return Ok(());
         }
+        self.read(proc, tracker, due)
+    }
+
+    /// Reads all at `due`: in a pause nothing tells that the target did nothing.
+    ///
+    /// # Errors
+    /// When the clock cannot be read.
+    pub(super) fn read(
+        &mut self,
+        proc: &Proc,
+        tracker: &mut Tracker,
+        due: u64,
+    ) -> Result<(), Error> {
+        self.last = due;
         self.read_threads(proc, tracker, due)?;
         let processes: Vec<Pid> = tracker.processes().take(PROCESSES).collect();
         for pid in processes {

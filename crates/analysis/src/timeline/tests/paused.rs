@@ -31,7 +31,7 @@ fn a_pause_is_like_the_stretch_before_it_at_the_kernel_s_count() {
     let end = [(100, Event::Resumed), (104, switch_out(Off::Dead)), (104, end())];
     // Eighteen of ninety, and two and four that are told.
     assert_eq!(paused(&end), "cpu.user 24 runq.waking 10 sleep 70");
-    let with = |event| [&[(99, event)][..], &end].concat();
+    let with = |event| [&[(100, event)][..], &end].concat();
     assert_eq!(paused(&with(counted(47))), "cpu.user 51 runq.waking 6 sleep 46");
     assert_eq!(paused(&with(counted(2))), "cpu.user 6 runq.waking 12 sleep 85");
 }
@@ -52,6 +52,19 @@ fn what_a_count_had_too_little_the_next_pause_has() {
     ];
     let states = paused(&again);
     assert!(states.starts_with("cpu.user 40 "), "{states}");
+}
+
+#[test]
+fn what_is_counted_no_more_goes_on_as_the_pause_did_so_far() {
+    // It has computed for half of what was counted, and then for half of ten ms.
+    let dies = [(90, counted(42)), (100, Event::Exit { tid: TID }), (110, Event::Resumed)];
+    assert_eq!(
+        paused(&[&dies[..], &[(110, end())]].concat()),
+        "cpu.user 47 runq.waking 6 sleep 46"
+    );
+    // Of a shorter time than is left, the stretch before tells more.
+    let dies = [(20, counted(12)), (100, Event::Exit { tid: TID }), (100, end())];
+    assert_eq!(paused(&dies), "cpu.user 28 runq.waking 9 sleep 63");
 }
 
 #[test]
@@ -121,8 +134,8 @@ fn a_wait_that_nobody_recorded_is_what_a_look_sees_at_its_end() {
         (19, counted(1)),
         (20, Event::Resumed),
         (25, Event::Paused),
-        (48, counted(11)),
         (49, look('s')),
+        (50, counted(11)),
         (50, Event::Resumed),
         (52, wakeup()),
         (52, switch_in()),
@@ -140,7 +153,7 @@ fn who_is_born_in_a_pause_is_unknown_but_for_what_is_counted_and_seen() {
     };
     let dies = [(20, Event::Exit { tid: TID }), (30, Event::Resumed), (30, end())];
     assert_eq!(born(&dies), "unknown 10");
-    let seen = [(20, counted(4)), (20, look('s')), (30, Event::Resumed), (30, end())];
+    let seen = [(20, look('s')), (30, counted(4)), (30, Event::Resumed), (30, end())];
     assert_eq!(born(&seen), "cpu.user 4 sleep 16");
 }
 

@@ -85,8 +85,8 @@ fn a_pause_has_as_much_of_the_queue_as_the_kernel_counted() {
         (10, switch_in()),
         (10, Event::Paused),
         // By what was before, forty and more of the ninety.
-        (99, Event::KernelCpu { tid: Some(TID), cpu_ns: 20 * MS }),
-        (99, delay(10)),
+        (100, Event::KernelCpu { tid: Some(TID), cpu_ns: 20 * MS }),
+        (100, delay(10)),
         (100, Event::Resumed),
         (101, switch_in()),
         (104, switch_out(Off::Dead)),

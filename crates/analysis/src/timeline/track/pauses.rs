@@ -58,9 +58,12 @@ struct Gap {
     is_there: bool,
     /// What the thread did before, and for how long, ns.
     pattern: Vec<(u64, Interval)>,
-    /// The kernel's counts of its time on the CPU and in the run queue, read since, ns.
-    counted: Option<u64>,
+    /// When the kernel's count of its CPU time was last read, and it; and its count of the run
+    /// queue, ns.
+    counted: Option<(u64, u64)>,
     delayed: Option<u64>,
+    /// How long it did what of each kind in the part of this pause that the kernel counted, ns.
+    so_far: [u64; 3],
     /// What the kernel tallied, when it did.
     tallies: Option<Tallies>,
     laid: Laid,
@@ -186,6 +189,7 @@ impl Gap {
         self.is_there = true;
         self.tallies = None;
         self.laid = Laid::default();
+        self.so_far = [0; 3];
     }
 
     /// Time of each kind up to `to`, by the pattern and the kernel's counts, of a thread that
@@ -193,10 +197,14 @@ impl Gap {
     fn shares(&mut self, to: u64, before: &Pausing) -> ([u64; 3], Option<Counted>) {
         let Pausing { ran, queued, delay: (delayed_before, queued_before), .. } = *before;
         let span = to - self.from;
-        let [on_cpu, in_queue, other] = Kind::ALL.map(|kind| self.length(kind));
+        let lengths = match self.so_far.iter().sum::<u64>() < span {
+            true => Kind::ALL.map(|kind| self.length(kind)),
+            false => self.so_far,
+        };
+        let [on_cpu, in_queue, other] = lengths;
         let counted = self.counted.take();
         let cpu = match counted {
-            Some(counted) => counted.saturating_sub(ran).min(span),
+            Some((_, counted)) => counted.saturating_sub(ran).min(span),
             None => scaled(on_cpu, span, on_cpu + in_queue + other),
         };
         let busy = on_cpu > 0 && in_queue + other == 0 && span - cpu <= LAG;
@@ -214,11 +222,13 @@ impl Gap {
             Some(delayed) if !before.hears => drawn.min(delayed),
             _ => drawn,
         };
-        let counted = counted.map(|cpu_ns| {
+        let shares = [cpu, queue, rest - queue];
+        let counted = counted.map(|(_, cpu_ns)| {
+            self.so_far.iter_mut().zip(shares).for_each(|(sum, share)| *sum += share);
             // What cannot be is behind.
             Counted { time: to, cpu_ns, running: cpu_ns != ran + cpu }
         });
-        ([cpu, queue, rest - queue], counted)
+        (shares, counted)
     }
 }
 
@@ -266,6 +276,7 @@ impl Track {
             pattern,
             counted: None,
             delayed: None,
+            so_far: [0; 3],
             tallies: None,
             laid: Laid::default(),
             turn: None,
@@ -316,9 +327,9 @@ impl Track {
     }
 
     /// The kernel's count of CPU time; false when it is of no pause.
-    pub(super) fn count_in_pause(&mut self, cpu_ns: u64) -> bool {
+    pub(super) fn count_in_pause(&mut self, time: u64, cpu_ns: u64) -> bool {
         let Some(gap) = &mut self.pausing.gap else { return false };
-        gap.counted = Some(cpu_ns);
+        gap.counted = Some((time, cpu_ns));
         self.pausing.is_counted = true;
         true
     }
@@ -368,6 +379,14 @@ impl Track {
             }
             return moved;
         }
+        // What followed on the last count was not counted.
+        let counted =
+            gap.counted.map(|(time, _)| time).filter(|time| (gap.from..to).contains(time));
+        let moved = counted.is_some_and(|time| self.draw_out_part(gap, time, cpus));
+        self.draw_out_part(gap, to, cpus) || moved
+    }
+
+    fn draw_out_part(&mut self, gap: &mut Gap, to: u64, cpus: &mut Occupancy) -> bool {
         let ([cpu, queue, rest], counted) = gap.shares(to, &self.pausing);
         self.thread.readings.extend(counted);
         let from = std::mem::replace(&mut gap.from, to);
