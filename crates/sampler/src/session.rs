@@ -314,7 +314,7 @@ impl Session {
         }
         // Who is behind sees none of the waits that the records tell of.
         if !behind && self.rein.as_mut().is_none_or(Rein::looks) {
-            self.tracker.look(round, || now().unwrap_or(u64::MAX));
+            self.tracker.look(round, self.merge.waiting(), || now().unwrap_or(u64::MAX));
             self.tracker.read_scripts(round, || now().unwrap_or(u64::MAX));
         }
         self.keep_to_limit(round)?;

@@ -3,6 +3,7 @@
 //! holds for the wait that ended after it, if that began before it, too, or while it
 //! was under way and the thread ran until then.
 
+use rustc_hash::FxHashSet;
 use whyslow_events::{Event, SiteId, SpaceId, StackId, Tid, UserRegisters};
 
 use super::looks::Reading;
@@ -10,6 +11,7 @@ use super::{Doing, Thread, Tracker};
 use crate::clock::own_cpu;
 use crate::inspect::{Call, Limit};
 use crate::perf::interner::UserHalf;
+use crate::perf::record::Record;
 use crate::uneven::Uneven;
 
 /// At the end of a pause any wait will do, and short ones are over before they are seen.
@@ -88,6 +90,9 @@ pub(super) struct Glances {
     cost: u64,
     /// Rounds are.
     uneven: Uneven,
+    /// Threads that have gone on by records that are not taken in yet: what those before tell
+    /// of them is over.
+    ahead: FxHashSet<Tid>,
 }
 
 impl Glances {
@@ -145,9 +150,18 @@ impl Tracker {
         self.glances.as_ref().and_then(Glances::looks_again_after)
     }
 
-    /// Looks at the threads that may be blocked at `now`.
-    pub(super) fn glance(&mut self, now: u64, clock: &impl Fn() -> u64) {
+    /// Looks at the threads that may be blocked at `now`, where the records `ahead` are read
+    /// and not taken in yet.
+    pub(super) fn glance<'a>(
+        &mut self,
+        now: u64,
+        ahead: impl Iterator<Item = &'a Record>,
+        clock: &impl Fn() -> u64,
+    ) {
         let Some(glances) = &mut self.glances else { return };
+        let ahead = ahead.filter(|record| record.is_of_switch());
+        glances.ahead.clear();
+        glances.ahead.extend(ahead.map(|record| Tid(record.tid)));
         let cpu = u64::try_from(own_cpu().as_nanos()).unwrap_or(u64::MAX);
         glances.begin_round(now, cpu);
         let turn = glances.turn;
@@ -176,9 +190,9 @@ impl Tracker {
 
     /// Threads to look at: of their present wait too little is known at `now`, by all
     /// records so far.
-    fn unseen(&self) -> Vec<Tid> {
-        let unseen = self.threads.iter().filter(|(_, thread)| match thread.looked_at {
-            _ if thread.doing != Doing::Waiting => true,
+    pub(super) fn unseen(&self) -> Vec<Tid> {
+        let unseen = self.threads.iter().filter(|(tid, thread)| match thread.looked_at {
+            _ if thread.doing != Doing::Waiting || self.has_gone_on(**tid) => true,
             // Of a short one it is to be known when it is over, too.
             Looked::No | Looked::Briefly => true,
             Looked::Closely | Looked::Awake => false,
@@ -186,6 +200,10 @@ impl Tracker {
         let mut unseen: Vec<Tid> = unseen.map(|(tid, _)| *tid).collect();
         unseen.sort_unstable();
         unseen
+    }
+
+    fn has_gone_on(&self, tid: Tid) -> bool {
+        self.glances.as_ref().is_some_and(|glances| glances.ahead.contains(&tid))
     }
 
     pub(super) fn glance_at(
@@ -197,8 +215,9 @@ impl Tracker {
     ) {
         let start = clock();
         let Some(thread) = self.threads.get(&tid) else { return };
-        let (pid, closely) = (thread.pid, thread.lasts(now));
-        let again = thread.looked_at == Looked::Briefly && !closely;
+        let goes_on = self.has_gone_on(tid);
+        let (pid, closely) = (thread.pid, thread.lasts(now) && !goes_on);
+        let again = thread.looked_at == Looked::Briefly && !closely && !goes_on;
         let Some(space) = self.processes.get(&pid).map(|process| process.space) else { return };
         let mut call = self.waits.call_again(pid, tid);
         let mut tries = if self.pauses.paused() { TRIES_IN_PAUSE } else { 0 };

@@ -12,6 +12,7 @@ use super::preempted::Seen;
 use super::{Doing, Tracker};
 use crate::perf::Tally;
 use crate::perf::interner::UserHalf;
+use crate::perf::record::Record;
 use crate::perf::waits::Wait;
 
 /// A wait this long deserves a look, ns: shorter ones are over too soon.
@@ -161,14 +162,19 @@ fn keep(wishes: &mut VecDeque<Wish>, wish: Wish) {
 }
 
 impl Tracker {
-    /// Looks at threads that have been blocked for long at `now`; `clock`
-    /// tells the time after each look.
-    pub(crate) fn look(&mut self, now: u64, clock: impl Fn() -> u64) {
+    /// Looks at threads that have been blocked for long at `now`, where the records `ahead`
+    /// are read and not taken in yet; `clock` tells the time after each look.
+    pub(crate) fn look<'a>(
+        &mut self,
+        now: u64,
+        ahead: impl Iterator<Item = &'a Record>,
+        clock: impl Fn() -> u64,
+    ) {
         if self.pauses.is_tallied() {
             return;
         }
         if self.glances.is_some() {
-            return self.glance(now, &clock);
+            return self.glance(now, ahead, &clock);
         }
         self.look_at(Why::New, now, LOOKS_PER_ROUND, &clock);
         self.look_at(Why::Known, now, SECOND_LOOKS_PER_ROUND, &clock);

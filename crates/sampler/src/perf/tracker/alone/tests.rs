@@ -123,13 +123,13 @@ fn looks_come_sooner_while_waits_end_unseen_and_cost_no_more_than_they_may() {
     for round in 0..20 {
         record(&mut tracker, round * MS, Body::SwitchedIn);
         record(&mut tracker, round * MS + 10, BLOCK);
-        tracker.glance(START + round * MS, &|| START + round * MS);
+        tracker.glance(START + round * MS, [].iter(), &|| START + round * MS);
     }
     let soon = tracker.looks_again_after().unwrap();
     assert!(soon < 2 * MS, "{soon}");
     // Nothing ends unseen any more.
     for round in 20..200 {
-        tracker.glance(START + round * MS, &|| START + round * MS);
+        tracker.glance(START + round * MS, [].iter(), &|| START + round * MS);
     }
     assert_eq!(tracker.looks_again_after(), None);
 }
@@ -246,4 +246,24 @@ fn who_is_found_gone_has_ended() {
     record(&mut tracker, 40, Body::Other);
     assert_eq!(taken(&mut tracker), [(10, into()), (30, out(Off::Dead))]);
     assert!(tracker.is_over());
+}
+
+#[test]
+fn who_has_gone_on_by_records_that_are_still_to_come_is_looked_at() {
+    let mut tracker = tracker();
+    record(&mut tracker, 10, Body::SwitchedIn);
+    record(&mut tracker, 20, BLOCK);
+    if let Some(thread) = tracker.threads.get_mut(&Tid(ROOT)) {
+        thread.looked_at = Looked::Closely;
+    }
+    let of = |tid: u32, body| Record { time: START + 30, tid, body };
+    let mut looks = |ahead: &[Record]| {
+        tracker.glance(START + 40, ahead.iter(), &|| START + 40);
+        tracker.unseen()
+    };
+    assert_eq!(looks(&[of(ROOT, Body::SwitchedIn), of(ROOT, BLOCK)]), [Tid(ROOT)]);
+    assert_eq!(
+        looks(&[of(ROOT + 1, Body::SwitchedIn), of(ROOT, Body::Exit { tid: ROOT + 1 })]),
+        []
+    );
 }
