@@ -47,7 +47,7 @@ pub(crate) fn judge(site: Option<&Site>, frames: &[&str], gil: bool) -> Cause {
         Told::Nothing => match framed {
             Some(state) => Cause::State(state),
             None if frames::in_futex(frames) => Cause::Handover,
-            None => Cause::State(State::Unknown),
+            None => Cause::State(frames::vague_state(frames).unwrap_or(State::Unknown)),
         },
     }
 }

@@ -18,6 +18,12 @@ pub(super) fn state(frames: &[&str]) -> Option<State> {
     }
 }
 
+/// The state that a frame names which is the innermost of several kinds of waits: it tells
+/// where nothing else does.
+pub(super) fn vague_state(frames: &[&str]) -> Option<State> {
+    frames.iter().any(|frame| any(VAGUE, frame)).then_some(State::IoOther)
+}
+
 /// Whether the wait is in a futex.
 pub(super) fn in_futex(frames: &[&str]) -> bool {
     frames.iter().any(|frame| any(&["futex_", "do_futex"], frame))
@@ -36,6 +42,9 @@ fn any(names: &[&str], frame: &str) -> bool {
 
 const FAULTS: &[&str] =
     &["exc_page_fault", "asm_exc_page_fault", "do_user_addr_fault", "do_page_fault"];
+
+/// Of sockets, terminals and the like.
+const VAGUE: &[&str] = &["wait_woken", "__skb_wait_for_more_packets"];
 
 const TELLING: &[(&[&str], State)] = &[
     (&["ptrace_stop", "do_signal_stop", "do_jobctl_trap"], State::Stopped),

@@ -206,6 +206,8 @@ fn frames_tell_where_call_and_object_do_not() {
         let in_futex = judge(Some(&site), &["futex_wait_queue", "futex_wait"], false);
         assert_eq!(in_futex, Cause::Handover);
         check(&site, &["ptrace_stop", "get_signal"], State::Stopped);
+        check(&site, &["wait_woken"], State::IoOther);
+        check(&site, &["wait_woken", "sk_wait_data", "tcp_recvmsg"], State::IoNetwork);
         check(&site, &["io_schedule", "filemap_fault", "asm_exc_page_fault"], State::Memory);
         check(&site, &[], State::Unknown);
     }

@@ -2,6 +2,7 @@
 //! behind its file descriptors. Only reads `/proc`; the target notices nothing.
 
 mod call;
+mod channel;
 mod ends;
 mod fds;
 pub(crate) mod fuzzing;
@@ -16,6 +17,7 @@ mod sockets;
 use whyslow_events::{Event, Object, Pid};
 
 pub(crate) use call::{Call, InCall};
+pub(crate) use channel::{Channels, channel};
 pub(crate) use limits::Limit;
 pub(crate) use process::{Process, can_read_memory};
 
@@ -47,6 +49,12 @@ impl Inspector {
     /// What a thread is doing that is asked again and again.
     pub(crate) fn call_again(&mut self, pid: u32, tid: u32) -> Call {
         self.kept.call(&self.proc, pid, tid)
+    }
+
+    /// The kernel function a thread sleeps in; `None` when it sleeps in none, or we may not
+    /// know.
+    pub(crate) fn channel(&self, pid: u32, tid: u32) -> Option<String> {
+        channel(&self.proc, pid, tid)
     }
 
     /// Whether a signal or a debugger has stopped a thread.

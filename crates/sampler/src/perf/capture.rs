@@ -106,14 +106,14 @@ impl Capture {
         match self {
             Capture::Machine(_) => Capabilities::ALL,
             // The causes are those of the waits that were looked at.
-            Capture::Tasks(rings) => Capabilities {
+            Capture::Tasks(_) => Capabilities {
                 exact_switches: true,
                 wakeups: false,
                 neighbours: false,
                 cpu_samples: true,
                 kernel_stacks: false,
                 user_stacks: true,
-                causes: rings.can_look,
+                causes: true,
             },
         }
     }
@@ -122,9 +122,9 @@ impl Capture {
     /// looks.
     pub(crate) fn check_looks(&mut self, proc: &Proc, pid: u32) {
         if let Capture::Tasks(rings) = self
-            && let Some(why) = hidden(proc, pid, "no causes of waits")
+            && let Some(why) = hidden(proc, pid)
         {
-            rings.cannot_look(why);
+            rings.fallbacks.push(why);
         }
     }
 

@@ -43,6 +43,11 @@ pub(crate) struct UserHalf {
 }
 
 impl UserHalf {
+    /// Nothing is known.
+    pub(crate) fn none() -> UserHalf {
+        UserHalf { addresses: Rc::default(), end: StackEnd::None, script: Rc::default() }
+    }
+
     /// For another wait at the same place. Interpreted calls are not lent: calls
     /// of any depth wait at the same place of the interpreter.
     pub(crate) fn lent(&self) -> UserHalf {

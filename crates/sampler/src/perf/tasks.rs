@@ -56,8 +56,6 @@ pub(crate) struct TaskRings {
     pub(super) may_pause: bool,
     kinds: FxHashMap<u64, Kind>,
     opts: Opts,
-    /// Blocked threads can be looked at.
-    pub(super) can_look: bool,
     /// What the host did not allow.
     pub(super) fallbacks: Vec<Fallback>,
 }
@@ -92,7 +90,6 @@ impl TaskRings {
             may_pause: false,
             kinds: FxHashMap::default(),
             opts: event_opts(frequency, stack_bytes),
-            can_look: true,
             fallbacks: vec![fallback(refused)],
         })
     }
@@ -125,12 +122,6 @@ impl TaskRings {
     pub(super) fn pause(&self, pauses: bool) -> Result<(), Error> {
         let turn = |event: &Counter| if pauses { event.disable() } else { event.enable() };
         self.events.iter().try_for_each(turn).map_err(event_error("pause an event", 0))
-    }
-
-    /// Blocked threads do not tell what they wait for.
-    pub(super) fn cannot_look(&mut self, why: Fallback) {
-        self.can_look = false;
-        self.fallbacks.push(why);
     }
 
     /// Stops recording; what is in the rings stays there to be read.

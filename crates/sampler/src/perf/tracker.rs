@@ -9,6 +9,7 @@ mod budget;
 mod chains;
 mod gil;
 mod glances;
+mod hidden;
 mod leaving;
 mod looks;
 mod newborn;

@@ -177,8 +177,16 @@ impl Waits {
     }
 
     /// The site of threads of `pid` that a signal has stopped.
-    pub(crate) fn stopped(&mut self, pid: Pid, mut define: impl FnMut(Event)) -> SiteId {
-        let site = Site { pid, entry: Entry::Stopped, pc: 0, object: Object::None };
+    pub(crate) fn stopped(&mut self, pid: Pid, define: impl FnMut(Event)) -> SiteId {
+        self.place(Site { pid, entry: Entry::Stopped, pc: 0, object: Object::None }, define)
+    }
+
+    /// The site of threads of `pid` that sleep in the kernel function for which `pc` stands.
+    pub(crate) fn in_channel(&mut self, pid: Pid, pc: u64, define: impl FnMut(Event)) -> SiteId {
+        self.place(Site { pid, entry: Entry::Unseen, pc, object: Object::None }, define)
+    }
+
+    fn place(&mut self, site: Site, mut define: impl FnMut(Event)) -> SiteId {
         let (id, new) = self.sites.intern(&site);
         if new {
             define(Event::Site { id, site });

@@ -58,8 +58,7 @@ impl Session {
             What::Attach(pids) => pids.first().copied(),
             What::Launch(_) => child.as_ref().map(Child::pid),
         };
-        let in_place = "the functions of the kernel they sleep in";
-        fallbacks.extend(first.and_then(|pid| hidden(&proc, pid, in_place)));
+        fallbacks.extend(first.and_then(|pid| hidden(&proc, pid)));
         let readers = (options.stack_bytes > 0).then_some(readers);
         let header = Header {
             capabilities: Capabilities {

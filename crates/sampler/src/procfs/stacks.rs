@@ -6,12 +6,12 @@ use std::fmt;
 use std::rc::Rc;
 
 use whyslow_events::{
-    Event, Fallback, Frame, LoopTurn, Pid, ReadScripts, ScriptFrame, ScriptRead, ScriptReads,
-    SpaceId, StackEnd, StackId, StackMemory, SymbolKey, Tid, Unwind, UserRegisters,
+    Event, Fallback, LoopTurn, Pid, ReadScripts, ScriptFrame, ScriptRead, ScriptReads, SpaceId,
+    StackEnd, StackId, StackMemory, Tid, Unwind, UserRegisters,
 };
 
 use super::poller::Poller;
-use crate::inspect::{InCall, Inspector, Process};
+use crate::inspect::{Channels, InCall, Inspector, Process};
 use crate::perf::{Chain, Codes, Stacks as Numbers, UserHalf};
 use crate::session::Readers;
 
@@ -19,9 +19,6 @@ use crate::session::Readers;
 const READS: [usize; 3] = [64 << 10, 1 << 20, 8 << 20];
 /// Places remembered of all threads.
 const PLACES: usize = 1 << 14;
-/// Kernel functions are known by name alone: such a number stands for each. No
-/// kernel has code there.
-const CHANNELS: u64 = 0xffff_8000_0000_0000;
 
 /// Who reads stacks, and what was read.
 #[derive(Default)]
@@ -31,7 +28,7 @@ pub(super) struct Stacks {
     numbers: Numbers,
     places: HashMap<(Pid, Tid, u64, u64), UserHalf>,
     codes: Codes,
-    channels: HashMap<String, u64>,
+    channels: Channels,
     reads: ScriptReads,
 }
 
@@ -152,25 +149,19 @@ impl Poller {
         let space = self.processes.get(&pid)?.space;
         self.report_space(time, space);
         let script = self.script(time, (pid, space), tid, false)?;
-        let user = UserHalf { addresses: Rc::default(), end: StackEnd::None, script };
+        let user = UserHalf { script, ..UserHalf::none() };
         Some(self.number(time, space, Chain { kernel: Rc::default(), user }))
     }
 
     /// The kernel function a thread sleeps in, where that is all we may see.
     pub(super) fn stack_of_channel(&mut self, time: u64, tid: Tid) -> Option<StackId> {
         let thread = self.threads.get(&tid)?;
-        let function = thread.task.channel()?;
+        let function = self.stacks.inspector.channel(thread.pid.0, tid.0)?;
         let space = self.processes.get(&thread.pid)?.space;
-        let next = CHANNELS + self.stacks.channels.len() as u64;
-        let address = *self.stacks.channels.entry(function.clone()).or_insert(next);
-        if address == next {
-            let key = SymbolKey { space: None, address };
-            let frame = Frame { function, module: "[kernel]".to_owned(), ..Frame::default() };
-            self.emit(time, Event::Symbols(vec![(key, vec![frame])]));
-        }
-        let user =
-            UserHalf { addresses: Rc::default(), end: StackEnd::None, script: Rc::default() };
-        Some(self.number(time, space, Chain { kernel: Rc::from([address]), user }))
+        let (address, name) = self.stacks.channels.address(function);
+        name.into_iter().for_each(|name| self.emit(time, name));
+        let chain = Chain { kernel: Rc::from([address]), user: UserHalf::none() };
+        Some(self.number(time, space, chain))
     }
 
     fn script(

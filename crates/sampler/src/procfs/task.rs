@@ -77,13 +77,6 @@ impl Task {
         text.map_or(Call::Hidden, |text| Call::parse(&String::from_utf8_lossy(&text)))
     }
 
-    /// The kernel function it sleeps in; `None` when there is none, or we may not know.
-    pub(super) fn channel(&self) -> Option<String> {
-        let text = String::from_utf8(self.read("wchan")?).ok()?;
-        let plausible = !text.is_empty() && text != "0" && text.len() < 128;
-        plausible.then_some(text)
-    }
-
     /// Its children.
     pub(super) fn children(&self) -> Vec<u32> {
         let text = self.read("children").unwrap_or_default();
@@ -116,10 +109,6 @@ mod tests {
         assert_eq!(thread.call(), Call::Hidden);
         fs::write(task.join("syscall"), "running\n").unwrap();
         assert_eq!(thread.call(), Call::Running);
-        for (text, channel) in [("0", None), ("pipe_read", Some("pipe_read".to_owned()))] {
-            fs::write(task.join("wchan"), text).unwrap();
-            assert_eq!(thread.channel(), channel);
-        }
         fs::write(task.join("children"), "12 x 13 ").unwrap();
         assert_eq!(thread.children(), [12, 13]);
     }

@@ -89,12 +89,12 @@ pub(crate) fn traced(proc: &Proc, pids: &[u32]) -> Option<Fallback> {
 }
 
 /// What it means that the kernel does not show in which calls the threads of the process
-/// `pid` wait: `got` in place of looks at them.
-pub(crate) fn hidden(proc: &Proc, pid: u32, got: &str) -> Option<Fallback> {
+/// `pid` wait.
+pub(crate) fn hidden(proc: &Proc, pid: u32) -> Option<Fallback> {
     let errno = errno_of(&fs::read(proc.path(pid, "syscall")).err()?);
     matches!(errno, Errno::EPERM | Errno::EACCES).then(|| Fallback {
         wanted: "looks at blocked threads".to_owned(),
-        got: got.to_owned(),
+        got: "the functions of the kernel they sleep in".to_owned(),
         errno: format!("{errno:?}"),
         remedy: look_remedy(),
     })

@@ -216,8 +216,7 @@ impl Tracker {
             kernel: kernel.or(before).unwrap_or_default(),
             user: of_place.map(|it| it.chain.user.lent()).or(copied).unwrap_or(UserHalf {
                 addresses: registers.map_or(Rc::default(), |registers| Rc::from([registers.pc])),
-                end: StackEnd::None,
-                script: Rc::default(),
+                ..UserHalf::none()
             }),
         };
         if let (Known::Exactly, Some(place)) = (known, place) {

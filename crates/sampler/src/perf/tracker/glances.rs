@@ -4,12 +4,12 @@
 //! was under way and the thread ran until then.
 
 use rustc_hash::FxHashSet;
-use whyslow_events::{Event, SiteId, SpaceId, StackId, Tid, UserRegisters};
+use whyslow_events::{Event, SiteId, SpaceId, Tid, UserRegisters};
 
 use super::looks::Reading;
 use super::{Doing, Thread, Tracker};
 use crate::clock::own_cpu;
-use crate::inspect::{Call, Limit};
+use crate::inspect::{Call, Channels, Limit};
 use crate::perf::interner::UserHalf;
 use crate::perf::record::Record;
 use crate::uneven::Uneven;
@@ -54,9 +54,18 @@ pub(super) struct Glance {
     pub(super) start: u64,
     pub(super) tid: Tid,
     pub(super) site: SiteId,
-    pub(super) stack: Option<(UserRegisters, UserHalf)>,
+    pub(super) stack: Option<Calls>,
     pub(super) limit: Option<Limit>,
     pub(super) closely: bool,
+}
+
+/// What a look tells beside the site.
+#[derive(Debug)]
+pub(super) enum Calls {
+    Of(UserRegisters, UserHalf),
+    /// The calls are hidden, and the thread sleeps in the kernel function for which this
+    /// address stands.
+    Channel(u64),
 }
 
 /// How soon looks come.
@@ -93,6 +102,7 @@ pub(super) struct Glances {
     /// Threads that have gone on by records that are not taken in yet: what those before tell
     /// of them is over.
     ahead: FxHashSet<Tid>,
+    pub(super) channels: Channels,
 }
 
 impl Glances {
@@ -230,10 +240,13 @@ impl Tracker {
         if call == Call::Running {
             self.looks.put(seen, Reading::Awake { tid, start });
         }
-        let Some(call) = call.waiting() else { return };
         if again {
             return;
         }
+        if call == Call::Hidden {
+            self.glance_at_channel((pid, space), tid, start, clock);
+        }
+        let Some(call) = call.waiting() else { return };
         let stopped = closely && self.waits.inspector().is_stopped(pid.0, tid.0);
         let mut new = vec![];
         let site = if stopped {
@@ -245,7 +258,7 @@ impl Tracker {
         self.report_sites(self.now, space, new);
         let registers = UserRegisters::new(call.pc, call.sp);
         let stack = match self.known_stack(tid, &registers) {
-            Some(user) if !self.scripts.may_run_in(space) => Some((registers, user)),
+            Some(user) if !self.scripts.may_run_in(space) => Some(Calls::Of(registers, user)),
             _ => None,
         };
         let to_read = stack.is_none() && *stacks > 0;
@@ -255,6 +268,7 @@ impl Tracker {
         let stack = if to_read { self.read_stack_and_script(tid, registers) } else { None };
         *stacks -= usize::from(to_read);
         if limit.is_some() || stack.is_some() {
+            let stack = stack.map(|(registers, user)| Calls::Of(registers, user));
             let glance = Glance { start, tid, site, stack, limit, closely };
             self.looks.put(clock(), Reading::Glance(glance));
         }
@@ -285,8 +299,10 @@ impl Tracker {
         }
         thread.site = Some(site);
         thread.looked_at = if closely { Looked::Closely } else { Looked::Briefly };
-        let stack: Option<StackId> =
-            stack.and_then(|(registers, user)| self.stack_of_look(read, tid, &registers, user));
+        let stack = stack.and_then(|calls| match calls {
+            Calls::Of(registers, user) => self.stack_of_look(read, tid, &registers, user),
+            Calls::Channel(function) => self.stack_in_channel(read, tid, function),
+        });
         self.emit(read, Event::Look { tid, site, stack });
         if let Some(limit) = limit {
             self.emit(read, limit.event(tid));
