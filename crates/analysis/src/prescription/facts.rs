@@ -12,6 +12,8 @@ pub(super) struct Facts<'a> {
     pub(super) wall_ns: u64,
     /// CPUs the program may use: affinity and quota.
     pub(super) cpus: f64,
+    /// By affinity alone.
+    pub(super) cpus_without_quota: f64,
     /// Where the tightest quota is set, if that is known.
     pub(super) quota_file: Option<&'a str>,
     pub(super) verdict: &'a Verdict,

@@ -50,6 +50,7 @@ pub(super) fn facts<'a>(inputs: &Inputs<'a>, frames: &Frames) -> Facts<'a> {
     let (usable, quota) = (timeline.usable_cpus.max(1) as f64, tightest(tables));
     Facts {
         wall_ns: timeline.duration(),
+        cpus_without_quota: usable,
         cpus: quota.map_or(usable, |(ns, _)| usable.min(ns as f64 / 1e9)),
         quota_file: quota.and_then(|(_, pid)| tables.quota_file(pid)),
         verdict: inputs.verdict,

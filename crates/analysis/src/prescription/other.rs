@@ -68,8 +68,7 @@ fn without(facts: &Facts<'_>, gone: f64, workers: u32) -> Predicted {
 
 fn computes(facts: &Facts<'_>) -> Prescription {
     let cpu = facts.share(|state| state.group() == Group::Cpu);
-    let used = facts.processes.iter().map(|it| it.sum(|worker| worker.cpu_ns)).sum::<u64>();
-    let used = used as f64 / facts.wall_ns.max(1) as f64;
+    let used = used_cpus(facts);
     let part = facts.hot.as_ref().map_or(0.0, |hot| hot.alone);
     let hot = match &facts.hot {
         Some(hot) => format!("{} computes {} of the CPU time by itself", hot.function, share(part)),
@@ -144,9 +143,18 @@ fn locked(facts: &Facts<'_>) -> Prescription {
     prescription
 }
 
+/// CPUs that the program used on average.
+fn used_cpus(facts: &Facts<'_>) -> f64 {
+    let used = facts.processes.iter().map(|it| it.sum(|worker| worker.cpu_ns)).sum::<u64>();
+    used as f64 / facts.wall_ns.max(1) as f64
+}
+
 fn starved(facts: &Facts<'_>) -> Prescription {
     let kept = facts.share(|state| state.group() == Group::Starved);
     let quota = facts.share(|state| state == State::RunqThrottled) * 2.0 >= kept;
+    // Whatever the quota, there are no more CPUs than these.
+    let least = used_cpus(facts) / facts.cpus_without_quota;
+    let gone = if quota { kept.min((1.0 - least).max(0.0)) } else { kept };
     let wanted = span(kept * facts.wall_ns as f64);
     let cpus = format!("{:.1}", facts.cpus);
     let cpus = cpus.trim_end_matches(".0");
@@ -162,6 +170,6 @@ fn starved(facts: &Facts<'_>) -> Prescription {
         ),
     };
     let mut prescription = prescribed(model, vec![because]);
-    prescription.predicted = Some(without(facts, kept, 1));
+    prescription.predicted = Some(without(facts, gone, 1));
     prescription
 }

@@ -46,7 +46,8 @@ fn facts<'a>(
     let hot = Some(Hot { function: "f (a.c:1)".into(), alone: 0.6, whole: 0.8 });
     let lock = Wait { what: "futex, g (a.c:2)".into(), count: 9, total_ns: 3 * wall_ns };
     let quota_file = Some("/sys/fs/cgroup/a/cpu.max");
-    Facts { wall_ns, cpus, quota_file, verdict, shares, processes, hot, lock: Some(lock) }
+    let (cpus_without_quota, lock) = (2.0 * cpus, Some(lock));
+    Facts { wall_ns, cpus, cpus_without_quota, quota_file, verdict, shares, processes, hot, lock }
 }
 
 fn python(held: f64, workers: Vec<Worker>) -> Process {
@@ -407,4 +408,14 @@ fn the_starved_want_cpus_or_a_higher_quota() {
         let file = it.because[0].ends_with(" was used up (/sys/fs/cgroup/a/cpu.max)");
         assert_eq!(file, model == "raise-quota", "{:?}", it.because);
     }
+}
+
+#[test]
+fn without_a_quota_it_is_no_faster_than_its_cpus() {
+    // A quarter of two CPUs is used, and all of both may be.
+    let shares = shares(&[(State::RunqThrottled, 0.95), (State::CpuUser, 0.05)]);
+    let verdict = verdict(Class::CpuStarved);
+    let processes = vec![python(1.0, vec![computes(S)]); 4];
+    let it = prescription(&facts(&verdict, &shares, 8 * S, 1.0, processes));
+    assert_eq!((it.model.as_str(), speedup(&it)), ("raise-quota", [1.0, 4.0]));
 }
