@@ -1,6 +1,6 @@
 //! Threads that live for so short a time that few of them are looked at: one of each
 //! request, or of each piece of work. What was seen of some, the others did as well, each
-//! in its share.
+//! in its share. So did threads of any age where they were sampled and their calls not read.
 
 use std::cmp::Reverse;
 use std::hash::Hash;
@@ -28,7 +28,7 @@ pub(super) fn has_calls(stack: StackId, tables: &Tables) -> bool {
     tables.stacks.get(&stack).is_some_and(|stack| !stack.script.is_empty())
 }
 
-/// The stacks of brief threads: in waits, for how long, and in samples, how often.
+/// The stacks of brief threads in waits, for how long, and of all in samples, how often.
 #[derive(Debug, Default)]
 pub(super) struct Brief {
     waits: FxHashMap<(SiteId, StackId), u64>,
@@ -37,6 +37,9 @@ pub(super) struct Brief {
 
 impl Brief {
     pub(super) fn add(&mut self, thread: &Thread) {
+        for stack in thread.samples.iter().filter_map(|sample| sample.stack) {
+            *self.samples.entry(stack).or_default() += 1;
+        }
         if !is_brief(thread) {
             return;
         }
@@ -46,9 +49,6 @@ impl Brief {
             {
                 *self.waits.entry((site, stack)).or_default() += end - start;
             }
-        }
-        for stack in thread.samples.iter().filter_map(|sample| sample.stack) {
-            *self.samples.entry(stack).or_default() += 1;
         }
     }
 
@@ -65,7 +65,8 @@ impl Brief {
         }
         for (stack, count) in in_order(self.samples) {
             if let Some(came) = ways.of(stack, tables).filter(|_| called(stack)) {
-                put(&mut pools.samples, came.runs, stack, count);
+                let ways = came.through.iter().chain([&came.runs]);
+                ways.for_each(|way| put(&mut pools.samples, *way, stack, count));
             }
         }
         let many = |donors: &Vec<Donor>| donors.iter().map(|it| it.seen).sum::<u64>() >= SAMPLES;
@@ -96,14 +97,14 @@ struct Donor {
     lent: u64,
 }
 
-/// The stacks of brief threads, to be lent.
+/// Stacks to be lent.
 #[derive(Debug, Default)]
 pub(super) struct Pools {
     /// With calls, by the way to where they wait.
     waits: FxHashMap<Way, Vec<Donor>>,
     /// Whole ones, by what is waited for.
     sites: FxHashMap<SiteId, Vec<Donor>>,
-    /// With calls, by the way to the interpreter that runs them.
+    /// With calls, by the way to the interpreter that runs them and each beyond.
     samples: FxHashMap<Way, Vec<Donor>>,
 }
 
@@ -118,9 +119,9 @@ impl Pools {
         next(self.sites.get_mut(&site)?, ns)
     }
 
-    /// A stack with calls for a sample in this run of the interpreter.
-    pub(super) fn in_run(&mut self, runs: Way) -> Option<StackId> {
-        next(self.samples.get_mut(&runs)?, 1)
+    /// A stack with calls for a sample of a thread that came this way.
+    pub(super) fn in_run(&mut self, way: Way) -> Option<StackId> {
+        next(self.samples.get_mut(&way)?, 1)
     }
 }
 

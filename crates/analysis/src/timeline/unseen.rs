@@ -33,8 +33,7 @@ impl Calls {
     }
 
     /// Gives the waits of `thread` without calls those of others, the turns in the run
-    /// queue after them, and the samples whose own do not fit or, of a brief thread, are
-    /// not known.
+    /// queue after them, and the samples whose own do not fit or are not known.
     pub(super) fn lend(&mut self, thread: &mut Thread, tables: &mut Tables) {
         if tables.codes.is_empty() {
             return;
@@ -68,7 +67,7 @@ impl Calls {
         for sample in &mut thread.samples {
             let Some(stack) = sample.stack else { continue };
             let lent = match self.of_other_moment(stack, sample.time, &running, tables) {
-                None if brief => self.of_sample(stack, tables),
+                None => self.of_sample(stack, sample.time, [&running, &sights], tables),
                 lent => lent,
             };
             sample.stack = lent.or(sample.stack);
@@ -150,12 +149,25 @@ impl Calls {
         tables.with_calls(stack, donor)
     }
 
-    /// The stack of a sample of a brief thread, with calls if that can be.
-    fn of_sample(&mut self, stack: StackId, tables: &mut Tables) -> Option<StackId> {
+    /// The stack of a sample with calls, in the place of none: of a wait to which the same way
+    /// led or of a sample that came the same way farthest in, be it only to the interpreter, the
+    /// thread's own first.
+    fn of_sample(
+        &mut self,
+        stack: StackId,
+        time: u64,
+        [running, waiting]: [&Sights; 2],
+        tables: &mut Tables,
+    ) -> Option<StackId> {
         if has_calls(stack, tables) {
             return None;
         }
-        let donor = self.pools.in_run(self.ways.of(stack, tables)?.runs)?;
+        let came = self.ways.of(stack, tables)?;
+        let near = |sights: &Sights, way: &Way| nearest(sights.get(way)?, time);
+        let at_wait = || near(waiting, &came.by).filter(|_| came.by != came.runs);
+        let mut ways = came.through.iter().rev().chain([&came.runs]);
+        let in_run = |way: &Way| near(running, way).or_else(|| self.pools.in_run(*way));
+        let donor = at_wait().or_else(|| ways.find_map(in_run))?;
         tables.with_calls(stack, donor)
     }
 }

@@ -12,6 +12,7 @@ mod glances;
 mod hidden;
 mod leaving;
 mod looks;
+mod moments;
 mod newborn;
 mod pauses;
 pub(crate) mod precise;
@@ -304,6 +305,7 @@ impl Tracker {
             Body::Clock { kernel, chain, user } => {
                 self.ticked(time, cpu, by);
                 if self.knows(by, time) {
+                    self.note_sample(time, cpu);
                     let stack = self.stack_of_sample(time, by, &chain, user);
                     self.emit(time, Event::Sample { tid: by, cpu: Cpu(cpu), kernel, stack });
                 }

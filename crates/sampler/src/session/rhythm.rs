@@ -8,6 +8,9 @@ use super::{Rein, Session, Stop, now};
 use crate::Error;
 use crate::target::Child;
 
+/// Of a second, ns.
+const SECOND: u64 = 1_000_000_000;
+
 /// Time between two rounds when no ring fills up: short enough to look at
 /// waits of a few milliseconds, long enough to cost nothing.
 const ROUND: Duration = Duration::from_millis(10);
@@ -49,10 +52,14 @@ impl Session {
         {
             return Ok(Duration::from_nanos(round).min(SHORT_ROUND));
         }
-        if step == 0 && self.tracker.runs_scripts() {
-            return Ok(SHORT_ROUND);
+        let now = now()?;
+        let period = SECOND / u64::from(self.options.frequency.max(1));
+        if step == 0
+            && let Some(round) = self.tracker.reads_again_after(now, period)
+        {
+            return Ok(Duration::from_nanos(round).min(ROUND));
         }
-        let round = after_silence(now()?.saturating_sub(self.tracker.last_event()));
+        let round = after_silence(now.saturating_sub(self.tracker.last_event()));
         let least = ROUND * (1 << self.rein.as_ref().map_or(0, Rein::longer));
         // What was read is given out in the next round.
         let stirs = || self.merge.waiting().any(|record| self.tracker.concerns(record));

@@ -168,9 +168,7 @@ impl Tracker {
             }
             None => frame_pointers(by_pointers),
         };
-        if let Some(script) =
-            self.threads.get(&tid).and_then(|thread| thread.lately.at(time, thread.awake))
-        {
+        if let Some(script) = self.calls_at(tid, time) {
             user.script = script;
         }
         Some(self.number(time, space, &Chain { kernel: kernel.into(), user }))

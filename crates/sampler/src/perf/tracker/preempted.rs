@@ -79,7 +79,7 @@ impl Tracker {
         if let Some(innermost) = Rc::make_mut(&mut user.addresses).first_mut() {
             *innermost = registers.pc;
         }
-        user.script = thread.lately.at(time, thread.awake).unwrap_or_default();
+        user.script = self.calls_at(tid, time).unwrap_or_default();
         Some(self.number(time, space, &Chain { kernel: Rc::default(), user }))
     }
 

@@ -10,11 +10,13 @@ use whyslow_events::{
     ScriptReads, SpaceId, StackEnd, Tid, UserRegisters,
 };
 
+use super::moments::{Ahead, BETWEEN, Moments};
 use super::newborn::Newborn;
 use super::precise::Precise;
-use super::{Doing, Tracker};
+use super::{Doing, Thread, Tracker};
 use crate::inspect::Process;
 use crate::perf::interner::{Chain, Codes, UserHalf};
+use crate::perf::record::Record;
 
 /// A thread that ran this lately may run now, ns.
 pub(super) const LATELY: u64 = 100_000_000;
@@ -26,16 +28,12 @@ const RESTING_PER_ROUND: usize = 4;
 const ALL: u64 = 9_000_000;
 /// ... so many of the threads that run are read.
 const READS_BETWEEN: usize = 2;
-/// Reads come no closer than this, ns, where rounds do.
-const BETWEEN: u64 = 1_500_000;
 /// With more threads that run now and then, whoever is read runs seldom.
 const FEW: usize = 4;
 /// Reads of one thread that are kept, until the records of their time come.
 const KEPT: usize = 8;
-/// A read says nothing of a sample farther away, ns, ...
+/// A read says nothing of a sample farther away, ns, nor of one that a wait lies between.
 const NEAR: u64 = 20_000_000;
-/// ... nor of one that a wait may lie between, if it is this far away.
-const VERY_NEAR: u64 = 5_000_000;
 
 /// The thread moved while it was read; these of its calls, the outermost, stood still.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,8 +56,9 @@ pub(super) struct Scripts {
     turns: [usize; 2],
     /// When the last was that was not between others, and whether it found [`FEW`] threads.
     all_read: u64,
-    last_read: u64,
-    few: bool,
+    pub(super) last_read: u64,
+    pub(super) few: bool,
+    pub(super) moments: Moments,
 }
 
 impl fmt::Debug for Scripts {
@@ -157,11 +156,11 @@ impl Lately {
     }
 
     /// The read nearest to `time` of those while it ran, unless it is far. The
-    /// thread has not waited from `since` to `time`; what it does later is not known.
-    pub(super) fn at(&self, time: u64, since: u64) -> Option<Script> {
+    /// thread has not waited from `since` to `until`.
+    pub(super) fn at(&self, time: u64, [since, until]: [u64; 2]) -> Option<Script> {
         let counts = |seen: &&Seen| {
-            let far = if (since..=time).contains(&seen.start) { NEAR } else { VERY_NEAR };
-            seen.ran && seen.start.abs_diff(time) <= far
+            let near = seen.start.abs_diff(time) <= NEAR;
+            seen.ran && near && since <= seen.start && seen.end <= until
         };
         let near = self.0.iter().filter(counts);
         near.min_by_key(|seen| seen.start.abs_diff(time)).map(|seen| seen.script.clone())
@@ -183,46 +182,46 @@ fn next(mut threads: Vec<Tid>, most: usize, turn: &mut usize) -> Vec<Tid> {
 }
 
 impl Tracker {
-    /// Reads the threads that may run at `now`; `clock` tells the time of each read.
+    /// Reads threads that compute at `now`, those that were just sampled first, where the
+    /// records `ahead` are read and not taken in yet; `clock` tells the time of each read.
+    pub(crate) fn read_computing<'a>(
+        &mut self,
+        now: u64,
+        ahead: impl Iterator<Item = &'a Record>,
+        clock: impl Fn() -> u64,
+    ) {
+        let Some(passed) = now.checked_sub(self.scripts.last_read) else { return };
+        if self.scripts.reader.is_none() || passed < BETWEEN {
+            return;
+        }
+        self.scripts.last_read = now;
+        let ahead = Ahead::of(ahead);
+        let may_run = |thread: &Thread| {
+            let process = self.processes.get(&thread.pid);
+            process.is_some_and(|process| self.scripts.may_run_in(process.space))
+        };
+        let computing = self.threads.iter().filter(|(tid, it)| ahead.computes(**tid, it));
+        let computing = computing.filter(|(_, thread)| may_run(thread)).map(|(tid, _)| *tid);
+        let (mut wanted, others): (Vec<Tid>, Vec<Tid>) =
+            computing.partition(|tid| ahead.sampled.contains(tid));
+        if !(wanted.is_empty() && others.is_empty()) {
+            self.scripts.moments.computed = now;
+        }
+        wanted.truncate(READS_PER_ROUND);
+        let most = READS_BETWEEN.saturating_sub(wanted.len());
+        wanted.extend(next(others, most, &mut self.scripts.turns[0]));
+        self.read_each(&wanted, &clock);
+    }
+
+    /// Reads now and then, at `now`, all threads that run or did so lately, some of those that
+    /// wait, and such as are just born; `clock` tells the time of each read.
     pub(crate) fn read_scripts(&mut self, now: u64, clock: impl Fn() -> u64) {
         if self.scripts.reader.is_none() {
             return;
         }
         self.read_newborn(now, &clock);
-        let wanted = self.wanted_scripts(now);
-        let mut holders: Vec<Tid> = vec![];
-        for tid in &wanted {
-            // By now it is most likely who has the GIL that runs.
-            let holder = self.look_at_gil(*tid, &clock);
-            holders.extend(holder.filter(|holder| !wanted.contains(holder)));
-            self.read_running(*tid, &clock);
-        }
-        holders.sort_unstable();
-        holders.dedup();
-        holders.into_iter().for_each(|tid| self.read_running(tid, &clock));
-    }
-
-    /// Whether one of few threads computes that an interpreter may run: what it is at is
-    /// soon over.
-    pub(crate) fn runs_scripts(&self) -> bool {
-        self.scripts.few
-            && self.threads.values().filter(|thread| thread.doing == Doing::Running).any(|thread| {
-                let process = self.processes.get(&thread.pid);
-                process.is_some_and(|process| self.scripts.may_run_in(process.space))
-            })
-    }
-
-    /// The threads to read at `now`, by the records so far: such as run, and some of
-    /// those that went to wait lately.
-    fn wanted_scripts(&mut self, now: u64) -> Vec<Tid> {
-        if now.saturating_sub(self.scripts.last_read) < BETWEEN {
-            return vec![];
-        }
-        self.scripts.last_read = now;
         if now.saturating_sub(self.scripts.all_read) < ALL {
-            let running = self.threads.iter().filter(|(_, it)| it.doing == Doing::Running);
-            let running = running.map(|(tid, _)| *tid).collect();
-            return next(running, READS_BETWEEN, &mut self.scripts.turns[0]);
+            return;
         }
         self.scripts.all_read = now;
         let lately = self.threads.iter().filter(|(_, thread)| {
@@ -238,7 +237,20 @@ impl Tracker {
         let [turn, other] = &mut self.scripts.turns;
         let mut wanted = next(running, READS_PER_ROUND, turn);
         wanted.extend(next(resting, RESTING_PER_ROUND, other));
-        wanted
+        self.read_each(&wanted, &clock);
+    }
+
+    fn read_each(&mut self, wanted: &[Tid], clock: &impl Fn() -> u64) {
+        let mut holders: Vec<Tid> = vec![];
+        for tid in wanted {
+            // By now it is most likely who has the GIL that runs.
+            let holder = self.look_at_gil(*tid, clock);
+            holders.extend(holder.filter(|holder| !wanted.contains(holder)));
+            self.read_running(*tid, clock);
+        }
+        holders.sort_unstable();
+        holders.dedup();
+        holders.into_iter().for_each(|tid| self.read_running(tid, clock));
     }
 
     fn read_running(&mut self, tid: Tid, clock: &impl Fn() -> u64) {
@@ -360,12 +372,14 @@ mod tests {
             lately.see([time, time + 1], true, script(line));
         }
         lately.see([31_000_000, 32_000_000], false, script(4));
-        let line = |time| lately.at(time, 0).map(|script| script[0].line);
+        let line = |time| lately.at(time, [0, u64::MAX]).map(|script| script[0].line);
         assert_eq!([14_000_000, 16_000_000, 45_000_000].map(line), [Some(1), Some(2), Some(3)]);
         assert_eq!(line(60_000_000), None);
-        let after_a_wait = |time, since| lately.at(time, since).map(|script| script[0].line);
-        assert_eq!(after_a_wait(45_000_000, 40_000_000), None, "of before the wait");
-        assert_eq!(after_a_wait(34_000_000, 32_000_000), Some(3), "so near that it counts");
+        let between =
+            |time, since, until| lately.at(time, [since, until]).map(|script| script[0].line);
+        assert_eq!(between(34_000_000, 32_000_000, u64::MAX), None, "of before the wait");
+        assert_eq!(between(29_000_000, 28_000_000, 30_000_001), Some(3));
+        assert_eq!(between(29_000_000, 28_000_000, 29_900_000), None, "of behind the next");
         let within = |start, end| lately.within(start, end).map(|seen| seen.script[0].line);
         assert_eq!(within(30_500_000, 33_000_000), Some(4));
         assert_eq!(within(30_500_000, 32_000_000), None, "the read ended with the wait");

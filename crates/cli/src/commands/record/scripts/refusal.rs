@@ -57,6 +57,10 @@ pub(super) fn unsupported(python: &Python, why: Unsupported) -> Fallback {
     }
 }
 
+/// Reads that make no sense are few up to so many, and up to one in so many that do.
+const FEW: u64 = 2;
+const FEW_OF: u64 = 4;
+
 /// The reads of `version` failed for another reason than that threads move.
 pub(super) fn damaged(
     version: Version,
@@ -69,7 +73,7 @@ pub(super) fn damaged(
         return Some(refusal(&name, &trouble.to_string(), CORRUPT));
     }
     // A few are those of threads that moved on unseen.
-    (damaged > accepted).then(|| {
+    (damaged > FEW.max(accepted / FEW_OF)).then(|| {
         let errno = format!("{damaged} of {} reads make no sense", accepted + damaged);
         refusal(&name, &errno, CORRUPT)
     })
@@ -98,7 +102,9 @@ mod tests {
     fn a_few_senseless_reads_are_no_news() {
         let version = Version(0x030b_07f0);
         let counters = |accepted, damaged| Counters { accepted, damaged, ..Counters::default() };
-        assert_eq!(damaged(version, counters(10, 10), None), None);
+        assert_eq!(damaged(version, counters(0, 2), None), None);
+        assert_eq!(damaged(version, counters(40, 10), None), None);
+        assert!(damaged(version, counters(40, 11), None).is_some());
         assert_eq!(damaged(version, counters(1, 0), Some(Trouble::Gone)), None);
         let told = damaged(version, counters(1, 9), None).unwrap();
         assert_eq!(told.errno, "9 of 10 reads make no sense");
