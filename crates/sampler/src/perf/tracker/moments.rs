@@ -4,7 +4,7 @@
 use rustc_hash::FxHashMap;
 use whyslow_events::{Off, Tid};
 
-use super::scripts::Script;
+use super::scripts::{LATELY, Script};
 use super::{Doing, Thread, Tracker, off_of};
 use crate::perf::record::{Body, Record};
 
@@ -12,11 +12,11 @@ use crate::perf::record::{Body, Record};
 pub(super) const BETWEEN: u64 = 1_500_000;
 /// ... and, for each thread that there is, than this: all are gone through.
 const FOR_A_THREAD: u64 = 2_000;
-/// So long after a sample, ns, it is on its way.
-const AFTER: u64 = 20_000;
-/// Where few threads run now and then, reads are no farther apart than this, ns: who has the
+/// Where a few threads run in turns, reads are no farther apart than this, ns: who has the
 /// interpreter lock is seen by them, too.
 const APART: u64 = 2_500_000;
+/// So long after a sample, ns, it is on its way.
+const AFTER: u64 = 20_000;
 
 /// Who computed this lately may do so again, ns: who is served comes back.
 const GOES_ON: u64 = 50_000_000;
@@ -45,7 +45,8 @@ impl Moments {
             let periods = from.saturating_sub(*sampled).div_ceil(period);
             sampled + periods * period
         };
-        self.sampled.values().map(due).min()
+        let lately = self.sampled.values().filter(|it| from.saturating_sub(**it) < LATELY);
+        lately.map(due).min()
     }
 }
 
@@ -87,17 +88,13 @@ impl Tracker {
         if now.saturating_sub(self.scripts.moments.computed) > GOES_ON {
             return None;
         }
-        let (last, few) = (self.scripts.last_read, self.scripts.few);
+        let last = self.scripts.last_read;
         let all = self.threads.len() as u64 * FOR_A_THREAD;
-        let least = if few { BETWEEN } else { BETWEEN.max(period / 10 * 9).max(all) };
-        let from = now.max(last + least).saturating_sub(AFTER);
-        let due = self
-            .scripts
-            .moments
-            .due(from, period)
-            .map_or((last + period).max(now + BETWEEN), |due| due + AFTER);
+        let from = now.max(last + BETWEEN.max(all)).saturating_sub(AFTER);
+        let due = self.scripts.moments.due(from, period).map(|due| due + AFTER);
+        let due = due.unwrap_or((last + period).max(now + BETWEEN));
         let due = match due.saturating_sub(last) {
-            apart if few && apart > APART => last + (apart / 2).clamp(BETWEEN, APART),
+            apart if self.scripts.few && apart > APART => last + (apart / 2).clamp(BETWEEN, APART),
             _ => due,
         };
         Some(due.saturating_sub(now))
@@ -170,6 +167,7 @@ mod tests {
         // One that was sampled seldom of late ticks on.
         moments.sampled.insert(1, 8);
         assert_eq!(moments.due(96, 10), Some(98));
+        assert_eq!(moments.due(95 + LATELY, 10), None);
     }
 
     #[test]

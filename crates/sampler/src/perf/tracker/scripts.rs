@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::rc::Rc;
 
 use whyslow_events::{
@@ -26,10 +27,12 @@ const READS_PER_ROUND: usize = 16;
 const RESTING_PER_ROUND: usize = 4;
 /// The next such round begins after this time, ns; in those between, which are short, ...
 const ALL: u64 = 9_000_000;
-/// ... so many of the threads that run are read.
+/// ... so many of the threads that run are read, ...
 const READS_BETWEEN: usize = 2;
-/// With more threads that run now and then, whoever is read runs seldom.
-const FEW: usize = 4;
+/// ... or of those that were just sampled.
+const READS_OF_SAMPLED: usize = 4;
+/// Threads that run in turns, and of which each is read often enough to tell.
+const FEW: RangeInclusive<usize> = 2..=4;
 /// Reads of one thread that are kept, until the records of their time come.
 const KEPT: usize = 8;
 /// A read says nothing of a sample farther away, ns, nor of one that a wait lies between.
@@ -207,7 +210,7 @@ impl Tracker {
         if !(wanted.is_empty() && others.is_empty()) {
             self.scripts.moments.computed = now;
         }
-        wanted.truncate(READS_PER_ROUND);
+        wanted.truncate(READS_OF_SAMPLED);
         let most = READS_BETWEEN.saturating_sub(wanted.len());
         wanted.extend(next(others, most, &mut self.scripts.turns[0]));
         self.read_each(&wanted, &clock);
@@ -229,7 +232,7 @@ impl Tracker {
         });
         let (resting, running): (Vec<_>, Vec<_>) =
             lately.partition(|(_, thread)| thread.doing == Doing::Waiting);
-        self.scripts.few = resting.len() + running.len() <= FEW;
+        self.scripts.few = FEW.contains(&(resting.len() + running.len()));
         // Of a wait that goes on all is known.
         let resting = resting.into_iter().filter(|(_, thread)| !thread.repeats.goes_on());
         let running = running.into_iter().map(|(tid, _)| *tid).collect();
