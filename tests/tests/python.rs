@@ -83,3 +83,26 @@ fn the_calls_of_a_program_that_runs_are_named() {
         .ended_with(0);
     check(&case);
 }
+
+/// A thread for each connection, a few of which compute for some milliseconds now and then.
+#[test]
+fn a_server_computes_in_its_own_functions_and_not_in_the_interpreters() {
+    needs_root!();
+    let case = Case::new();
+    let server = concat!(env!("CARGO_MANIFEST_DIR"), "/../fixtures/bench/server.py");
+    let ready = case.path("ready").display().to_string();
+    let mut server = Process::shell(&format!("exec python3 {server} 5000 > {ready}"));
+    case.until_line(&mut server, "ready");
+    let pid = server.pid();
+    let record = ["record", "-q", "--view", "cpu", "-d", "2s", "-p", &pid];
+    case.run(&[&record[..], &["-o", "r.folded", "-o", "r.json"]].concat()).ended_with(0);
+    sound(case.json("r.json"));
+    let stacks = folded(&case);
+    let all: u64 = stacks.iter().map(|(_, weight)| weight).sum();
+    let known = through(&stacks, &["serve"]) + through(&stacks, &["ask_for_ever"]);
+    assert!(known * 10 > all * 9, "{known} of {all}: {stacks:#?}");
+    let sorts = |frame: &String| frame == "serve (server.py:34)";
+    let sorting = stacks.iter().filter(|(frames, _)| frames.iter().any(sorts));
+    let sorting: u64 = sorting.map(|(_, weight)| weight).sum();
+    assert!(sorting * 2 > known, "it hardly does anything else: {sorting} of {known}");
+}

@@ -1,7 +1,7 @@
 //! Waits for the interpreter lock that nobody looked at, and the calls they get.
 
 use whyslow_events::{
-    CodeId, Event, Frame, ScriptFrame, SiteId, SpaceId, StackEnd, StackId, SymbolKey, Tid,
+    CodeId, Cpu, Event, Frame, ScriptFrame, SiteId, SpaceId, StackEnd, StackId, SymbolKey, Tid,
 };
 
 use crate::Analysis;
@@ -127,4 +127,22 @@ fn a_thread_that_lives_long_has_its_own_calls_or_none() {
     let all = lines(&analysis);
     assert!(all.contains(&(None, 1, [2, 0])) && all.len() == 3, "{all:?}");
     assert!(all[..2].iter().all(|(_, count, _)| *count == 3), "{all:?}");
+}
+
+#[test]
+fn a_sample_has_the_calls_of_another_that_came_the_same_way() {
+    let script = named(Script::new(1).thread("a", "####################"));
+    let script = script.at(0, stack('#'.into(), COMPRESSES, StackEnd::Complete, None));
+    let inferred = |analysis: &Analysis| analysis.report.quality.stacks.cpu.calls_inferred;
+    assert_eq!(inferred(&script.clone().run()), 0.0);
+    // Only to the interpreter, or to the same function that it calls.
+    for called in [HASHES, COMPRESSES] {
+        let (tid, cpu) = (Tid(100), Cpu(0));
+        let sample = Event::Sample { tid, cpu, kernel: false, stack: Some(StackId(900)) };
+        let script = script
+            .clone()
+            .at(0, stack(900, called, StackEnd::Complete, Some(3)))
+            .at(9 * MS, sample);
+        assert!(inferred(&script.run()) > 0.8);
+    }
 }
