@@ -69,15 +69,20 @@ fn the_calls_of_a_launched_program_are_named() {
     assert!(native, "{stacks:#?}");
 }
 
+/// A Python program that has said a line.
+fn running(case: &Case, words: &str) -> Process {
+    let ready = case.path("ready").display().to_string();
+    let mut process = Process::shell(&format!("exec python3 {words} > {ready}"));
+    case.until_line(&mut process, "ready");
+    process
+}
+
 #[test]
 fn the_calls_of_a_program_that_runs_are_named() {
     needs_root!();
     let case = Case::new();
     let program = concat!(env!("CARGO_MANIFEST_DIR"), "/../fixtures/python/calls.py");
-    let ready = case.path("ready").display().to_string();
-    let script = format!("exec python3 {program} 1000000 > {ready}");
-    let mut process = Process::shell(&script);
-    case.until_line(&mut process, "ready");
+    let process = running(&case, &format!("{program} 1000000"));
     let pid = process.pid();
     case.run(&["record", "-q", "-o", "r.folded", "-o", "r.json", "-d", "1s", "-p", &pid])
         .ended_with(0);
@@ -90,9 +95,7 @@ fn a_server_computes_in_its_own_functions_and_not_in_the_interpreters() {
     needs_root!();
     let case = Case::new();
     let server = concat!(env!("CARGO_MANIFEST_DIR"), "/../fixtures/bench/server.py");
-    let ready = case.path("ready").display().to_string();
-    let mut server = Process::shell(&format!("exec python3 {server} 5000 > {ready}"));
-    case.until_line(&mut server, "ready");
+    let server = running(&case, &format!("{server} 5000"));
     let pid = server.pid();
     let record = ["record", "-q", "--view", "cpu", "-d", "2s", "-p", &pid];
     case.run(&[&record[..], &["-o", "r.folded", "-o", "r.json"]].concat()).ended_with(0);

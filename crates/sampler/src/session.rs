@@ -296,11 +296,11 @@ impl Session {
         let behind = batch.len() > BEHIND;
         let looks = !behind && self.rein.as_mut().is_none_or(Rein::looks);
         let clock = || now().unwrap_or(u64::MAX);
-        let ahead = || batch.iter().map(|(_, record)| record).chain(self.merge.waiting());
-        self.tracker.foresee(ahead());
+        let ahead = batch.iter().map(|(_, record)| record).chain(self.merge.waiting());
+        self.tracker.foresee(ahead);
         if looks {
             // At once: what a thread is at is over before the records are taken in.
-            self.tracker.read_computing(round, ahead(), clock);
+            self.tracker.read_computing(round, clock);
         }
         for (count, (cpu, record)) in batch.drain(..).enumerate() {
             if self.pauses.leave_out(&record) {

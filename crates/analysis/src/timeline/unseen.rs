@@ -1,8 +1,8 @@
 //! The calls of a program in waits that were over before anybody looked, as most waits
-//! for an interpreter lock are, and of samples whose calls were read at another moment.
-//! Who came the same way through the interpreter and was seen there tells: the same
-//! thread at the time next to it or, of threads too short to be looked at each, others
-//! that are as short (`brief`).
+//! for an interpreter lock are, and of samples whose calls were read at another moment or
+//! not at all. Who came the same way through the interpreter and was seen there tells: the
+//! same thread at the time next to it or, for a sample, any other or, of waits of threads
+//! too short to be looked at each, others that are as short (`brief`).
 
 use rustc_hash::FxHashMap;
 use whyslow_events::StackId;

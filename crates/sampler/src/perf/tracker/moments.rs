@@ -28,17 +28,10 @@ pub(super) struct Moments {
     sampled: FxHashMap<u32, u64>,
     /// When a thread that an interpreter may run computed last, as far as was asked, ns.
     pub(super) computed: u64,
-    /// When threads went to wait, by records up to the last that were read.
-    waits: FxHashMap<Tid, Vec<u64>>,
+    pub(super) ahead: Ahead,
 }
 
 impl Moments {
-    /// When a thread goes to wait next after `time`, ns, as far as that is known by now.
-    pub(super) fn waits_after(&self, tid: Tid, time: u64) -> u64 {
-        let waits = self.waits.get(&tid).into_iter().flatten();
-        waits.copied().filter(|wait| *wait > time).min().unwrap_or(u64::MAX)
-    }
-
     /// The first sample that is due `from` then on, ns, where there is one every `period`.
     fn due(&self, from: u64, period: u64) -> Option<u64> {
         let due = |sampled: &u64| {
@@ -51,27 +44,19 @@ impl Moments {
 }
 
 impl Tracker {
-    /// Takes notice of records that are taken in next, and of those after them.
+    /// Takes notice of records that are taken in next, and of those after them, where there are
+    /// interpreted calls.
     pub(crate) fn foresee<'a>(&mut self, records: impl Iterator<Item = &'a Record>) {
-        let Moments { computed, waits, .. } = &mut self.scripts.moments;
-        waits.clear();
-        for record in records.filter(|_| *computed > 0) {
-            let waits_now = match record.body {
-                Body::Switch { state, .. } => off_of(state) != Off::Preempted,
-                Body::SwitchedOut { preempted } => !preempted,
-                _ => false,
-            };
-            if waits_now {
-                waits.entry(Tid(record.tid)).or_default().push(record.time);
-            }
-        }
+        let scripts = &self.scripts;
+        let any = self.processes.values().any(|process| scripts.may_run_in(process.space));
+        self.scripts.moments.ahead = if any { Ahead::of(records) } else { Ahead::default() };
     }
 
     /// The interpreted calls of a thread at `time`, when it ran: as they were read nearest to it,
     /// with no wait in between.
     pub(super) fn calls_at(&self, tid: Tid, time: u64) -> Option<Script> {
         let thread = self.threads.get(&tid)?;
-        thread.lately.at(time, [thread.awake, self.scripts.moments.waits_after(tid, time)])
+        thread.lately.at(time, [thread.awake, self.scripts.moments.ahead.waits_after(tid, time)])
     }
 
     /// A thread of the target was sampled on `cpu`.
@@ -101,16 +86,18 @@ impl Tracker {
     }
 }
 
-/// Which threads compute by the records that are read and not taken in yet, or do so no more;
-/// and which were sampled.
+/// What is told by the records that are read and not taken in yet.
 #[derive(Debug, Default)]
 pub(super) struct Ahead {
+    /// Whether a thread computes after the last of its records, and when that is of.
     computes: FxHashMap<Tid, (u64, bool)>,
+    /// When threads go to wait.
+    waits: FxHashMap<Tid, Vec<u64>>,
     pub(super) sampled: Vec<Tid>,
 }
 
 impl Ahead {
-    pub(super) fn of<'a>(records: impl Iterator<Item = &'a Record>) -> Ahead {
+    fn of<'a>(records: impl Iterator<Item = &'a Record>) -> Ahead {
         let mut ahead = Ahead::default();
         for record in records {
             let Record { time, tid, ref body } = *record;
@@ -120,15 +107,22 @@ impl Ahead {
                     ahead.tell(time, tid, true);
                 }
                 Body::Switch { previous, state, next, .. } => {
-                    ahead.tell(time, *previous, off_of(*state) == Off::Preempted);
+                    ahead.leaves(time, *previous, off_of(*state) == Off::Preempted);
                     ahead.tell(time, *next, true);
                 }
                 Body::SwitchedIn => ahead.tell(time, tid, true),
-                Body::SwitchedOut { preempted } => ahead.tell(time, tid, *preempted),
+                Body::SwitchedOut { preempted } => ahead.leaves(time, tid, *preempted),
                 _ => {}
             }
         }
         ahead
+    }
+
+    fn leaves(&mut self, time: u64, tid: u32, preempted: bool) {
+        self.tell(time, tid, preempted);
+        if !preempted {
+            self.waits.entry(Tid(tid)).or_default().push(time);
+        }
     }
 
     /// Those of one CPU come in order, and not those of several.
@@ -137,6 +131,12 @@ impl Ahead {
         if told.0 <= time {
             *told = (time, computes);
         }
+    }
+
+    /// When a thread goes to wait next after `time`, ns, as far as that is known.
+    fn waits_after(&self, tid: Tid, time: u64) -> u64 {
+        let waits = self.waits.get(&tid).into_iter().flatten();
+        waits.copied().filter(|wait| *wait > time).min().unwrap_or(u64::MAX)
     }
 
     /// Whether a thread computes, or would if it had a CPU. Who was woken and has none yet is
@@ -188,5 +188,7 @@ mod tests {
         assert_eq!([1, 2, 3].map(told), [Some(false), Some(true), Some(true)]);
         assert_eq!([4, 5].map(told), [Some(false), None]);
         assert_eq!(ahead.sampled, [Tid(1)]);
+        let waits = |tid, time| ahead.waits_after(Tid(tid), time);
+        assert_eq!([waits(1, 4), waits(1, 5), waits(2, 0)], [5, u64::MAX, u64::MAX]);
     }
 }

@@ -11,13 +11,12 @@ use whyslow_events::{
     ScriptReads, SpaceId, StackEnd, Tid, UserRegisters,
 };
 
-use super::moments::{Ahead, BETWEEN, Moments};
+use super::moments::{BETWEEN, Moments};
 use super::newborn::Newborn;
 use super::precise::Precise;
 use super::{Doing, Thread, Tracker};
 use crate::inspect::Process;
 use crate::perf::interner::{Chain, Codes, UserHalf};
-use crate::perf::record::Record;
 
 /// A thread that ran this lately may run now, ns.
 pub(super) const LATELY: u64 = 100_000_000;
@@ -185,20 +184,15 @@ fn next(mut threads: Vec<Tid>, most: usize, turn: &mut usize) -> Vec<Tid> {
 }
 
 impl Tracker {
-    /// Reads threads that compute at `now`, those that were just sampled first, where the
-    /// records `ahead` are read and not taken in yet; `clock` tells the time of each read.
-    pub(crate) fn read_computing<'a>(
-        &mut self,
-        now: u64,
-        ahead: impl Iterator<Item = &'a Record>,
-        clock: impl Fn() -> u64,
-    ) {
+    /// Reads threads that compute at `now`, by the records that were foreseen, those that were
+    /// just sampled first; `clock` tells the time of each read.
+    pub(crate) fn read_computing(&mut self, now: u64, clock: impl Fn() -> u64) {
         let Some(passed) = now.checked_sub(self.scripts.last_read) else { return };
         if self.scripts.reader.is_none() || passed < BETWEEN {
             return;
         }
         self.scripts.last_read = now;
-        let ahead = Ahead::of(ahead);
+        let ahead = &self.scripts.moments.ahead;
         let may_run = |thread: &Thread| {
             let process = self.processes.get(&thread.pid);
             process.is_some_and(|process| self.scripts.may_run_in(process.space))
