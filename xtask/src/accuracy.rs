@@ -2,6 +2,7 @@
 //! each report with what the workload is and what it measured of itself. Its
 //! second part, `predictions`, does what reports advise, and measures that.
 
+mod groups;
 mod intervals;
 mod judge;
 mod noise;

@@ -12,6 +12,7 @@ use anyhow::{Context, Result, ensure};
 use nix::unistd::{Uid, User};
 
 use super::Arguments;
+use super::groups::Handed;
 use crate::run;
 
 /// Where programs are that everybody may use: ours may lie in a home.
@@ -41,5 +42,7 @@ pub(super) fn run_as(name: &str, binary: &Path, arguments: &Arguments) -> Result
     }
     command.env("WHYSLOW_BIN", binary).env("PATH", PATH).env("HOME", &folder);
     command.current_dir(&folder).uid(user.uid.as_raw()).gid(user.gid.as_raw());
+    // Without one, what needs a control group says that it cannot be made.
+    let _group = Handed::to(&user).inspect_err(|error| eprintln!("{error:#}"));
     run::check(command)
 }

@@ -123,11 +123,15 @@ impl Counts {
     }
 
     /// The part of the thread's life that is best to compare, and what the
-    /// kernel counted in it: between exact readings, where there are two. `lag`
-    /// is how far, in ns, any other may be behind.
+    /// kernel counted in it: between exact readings, where there are two that leave
+    /// no more than half of it out. `lag` is how far, in ns, any other may be behind.
     pub(super) fn compared(&self, start: u64, born: bool, lag: u64) -> Option<Compared> {
         let birth = Counted { time: start, cpu_ns: 0, running: false };
-        let last = self.last_exact().map(|(last, _)| last).or(self.last())?;
+        let last = self.last()?;
+        let exact = self.last_exact().map(|(exact, _)| exact);
+        let last = exact
+            .filter(|exact| exact.time.saturating_sub(start) >= last.time - exact.time)
+            .unwrap_or(last);
         let mut counted = self.readings.iter().map(|(counted, _)| *counted);
         let first = counted.find(|counted| !counted.running);
         let first = first.filter(|first| !born && first.time < last.time).unwrap_or(birth);
@@ -211,6 +215,18 @@ mod tests {
         assert_eq!(counts.stretches(Some(0), 4), [exact]);
         let found = Stretch { from: 10, to: 20, ours: Ours::default(), least: 1, most: 5 };
         assert_eq!(counts.stretches(None, 4), [found]);
+    }
+
+    #[test]
+    fn what_is_compared_is_most_of_a_life() {
+        let mut counts = Counts::default();
+        counts.add(reading(2, false), Ours::default());
+        counts.add(reading(10, true), Ours::default());
+        let compared = |counts: &Counts| counts.compared(0, false, 3).unwrap();
+        assert_eq!(compared(&counts), Compared { part: 2..10, counted: 4..=7 });
+        counts.add(reading(20, false), Ours::default());
+        counts.add(reading(30, true), Ours::default());
+        assert_eq!(compared(&counts), Compared { part: 2..20, counted: 9..=9 });
     }
 
     #[test]
