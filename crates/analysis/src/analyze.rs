@@ -273,7 +273,7 @@ fn thinned(thinned: whyslow_events::Thinned, timeline: &Timeline) -> report::Thi
 fn sampling(timeline: &Timeline, thread_ns: u64) -> Option<report::Sampling> {
     let all = timeline.sampling();
     let [low, high] = all.interval(0.5, thread_ns, timeline.duration());
-    (all.looks > 0).then_some(report::Sampling {
+    (all.sampled_ns > 0 || all.looks > 0).then_some(report::Sampling {
         looks: all.looks,
         moved: all.moved,
         sampled_ns: all.sampled_ns,

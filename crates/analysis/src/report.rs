@@ -424,8 +424,9 @@ pub struct Stops {
     pub max_ns: u64,
 }
 
-/// How well the timeline is known, where threads were only looked at. The time
-/// on the CPU and in the run queue is exact all the same.
+/// How well the timeline is known, where threads were only looked at, or switches were
+/// recorded for a part of the time and not tallied meanwhile. The time on the CPU and in the
+/// run queue is exact all the same.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Sampling {
     /// How often a thread was looked at.

@@ -10,9 +10,11 @@ pub(crate) struct Sampling {
     pub(crate) looks: u64,
     /// How often it had moved since.
     pub(crate) moved: u64,
-    /// The time in which that was, ns, and the sum of its squares.
+    /// The time in which that was, ns, and that which is drawn by what was recorded before.
     pub(crate) sampled_ns: u64,
+    /// The sum of the squares of the first, and of the others, each by what it is known of.
     squares: f64,
+    drawn: f64,
 }
 
 impl Sampling {
@@ -25,27 +27,36 @@ impl Sampling {
         }
     }
 
+    /// So long is drawn by a part that was recorded, in which so many waits were seen.
+    pub(super) fn draw(&mut self, span: u64, seen: usize) {
+        self.sampled_ns += span;
+        self.drawn += span as f64 * span as f64 / seen.max(1) as f64;
+    }
+
     pub(super) fn add(&mut self, other: Sampling) {
         self.looks += other.looks;
         self.moved += other.moved;
         self.sampled_ns += other.sampled_ns;
         self.squares += other.squares;
+        self.drawn += other.drawn;
     }
 
     /// The interval, by Wilson's score, of a share of `thread_ns` of thread time
     /// in `wall_ns`, of which only `sampled_ns` is sampled. As many looks of equal
     /// weight would know as much as these of different ones, and those at several
-    /// threads of the same moment may know the same.
+    /// threads of the same moment may know the same. What is drawn is each thread's own.
     pub(crate) fn interval(&self, share: f64, thread_ns: u64, wall_ns: u64) -> [f64; 2] {
-        if self.squares == 0.0 {
+        if self.squares + self.drawn == 0.0 {
             return [share, share];
         }
         let sampled = self.sampled_ns as f64;
         let at_once = (thread_ns as f64 / wall_ns.max(1) as f64).max(1.0);
-        let n = sampled * sampled / self.squares / at_once;
+        let n = sampled * sampled / (self.squares * at_once + self.drawn);
         let part = (sampled / thread_ns.max(1) as f64).min(1.0);
-        let [low, high] = wilson::interval(share, n).map(|end| share + (end - share) * part);
-        [low.clamp(0.0, share), high.clamp(share, 1.0)]
+        // A sum of parts may be more than all by its last digit.
+        let known = share.clamp(0.0, 1.0);
+        let [low, high] = wilson::interval(known, n).map(|end| known + (end - known) * part);
+        [low.clamp(0.0, known), high.clamp(known, 1.0)]
     }
 }
 
@@ -72,6 +83,18 @@ mod tests {
         assert!((low - 0.404).abs() < 0.001 && (high - 0.596).abs() < 0.001, "{low} {high}");
         let [low, high] = looks(100, 10).interval(0.5, 10_000, 10_000);
         assert!((high - low - 0.0192).abs() < 0.001, "a tenth of the time is sampled");
+    }
+
+    #[test]
+    fn what_is_drawn_is_known_as_well_as_what_it_is_drawn_by() {
+        let mut drawn = Sampling::default();
+        (0..10).for_each(|_| drawn.draw(100, 10));
+        assert_eq!(drawn.interval(0.5, 1000, 1000), looks(100, 10).interval(0.5, 1000, 1000));
+    }
+
+    #[test]
+    fn a_share_is_at_most_all() {
+        assert_eq!(looks(100, 10).interval(1.0 + f64::EPSILON, 1000, 1000)[1], 1.0);
     }
 
     #[test]

@@ -4,10 +4,12 @@
 //! counts are of the pause itself, and what is laid agrees with them.
 
 mod align;
+mod parts;
 mod tallies;
 
 use whyslow_events::{SiteId, StackId};
 
+use parts::{Parts, scaled};
 pub(in crate::timeline) use tallies::Tally;
 use tallies::{Laid, Tallies};
 
@@ -56,8 +58,9 @@ struct Gap {
     before: Option<Doing>,
     /// It was there then.
     is_there: bool,
-    /// What the thread did before, and for how long, ns.
+    /// What the thread did before, and for how long, ns; of how many waits it was seen.
     pattern: Vec<(u64, Interval)>,
+    seen: usize,
     /// When the kernel's count of its CPU time was last read, and it; and its count of the run
     /// queue, ns.
     counted: Option<(u64, u64)>,
@@ -257,6 +260,7 @@ impl Track {
         let is_there = since.is_some();
         let since = since.unwrap_or(at);
         let first = self.first_since(since);
+        let seen = self.thread.intervals[first..].iter().filter(|it| is_seen(it.doing)).count();
         for interval in &mut self.thread.intervals[first..] {
             (interval.doing, interval.stack) = self.pausing.told(interval.doing, interval.stack);
         }
@@ -274,6 +278,7 @@ impl Track {
             before,
             is_there,
             pattern,
+            seen,
             counted: None,
             delayed: None,
             so_far: [0; 3],
@@ -409,6 +414,8 @@ impl Track {
             gap.laid.add(doing, drawn);
             self.sketch(drawn, doing, stack);
         }
+        // The kernel counts the CPU and the queue.
+        self.polling.sampling.draw(rest, gap.seen);
         let [cpu, queue, rest] = parts.map(Parts::left);
         let (wait, stack) = self.pausing.wait();
         let queued = self.pausing.queue(queue, rest == 0);
@@ -442,32 +449,6 @@ impl Track {
     }
 }
 
-/// Deals out an amount in proportion to lengths that sum to a whole.
-#[derive(Clone, Copy, Debug)]
-struct Parts {
-    amount: u64,
-    whole: u64,
-    seen: u64,
-    given: u64,
-}
-
-impl Parts {
-    fn new(amount: u64, whole: u64) -> Parts {
-        Parts { amount, whole, seen: 0, given: 0 }
-    }
-
-    fn next(&mut self, length: u64) -> u64 {
-        self.seen = self.seen.saturating_add(length);
-        let due = scaled(self.amount, self.seen, self.whole);
-        due - std::mem::replace(&mut self.given, due)
-    }
-
-    /// What no length was there for.
-    fn left(self) -> u64 {
-        self.amount - self.given
-    }
-}
-
 /// A turn in the run queue is drawn out with what the CPUs did meanwhile.
 fn drawn_out(doing: Doing, length: u64, before: u64) -> Doing {
     match doing {
@@ -482,16 +463,15 @@ fn drawn_out(doing: Doing, length: u64, before: u64) -> Doing {
     }
 }
 
-/// `amount` times `part` of `whole`; nothing of nothing.
-fn scaled(amount: u64, part: u64, whole: u64) -> u64 {
-    let due = u128::from(amount) * u128::from(part) / u128::from(whole.max(1));
-    u64::try_from(due).unwrap_or(u64::MAX)
-}
-
 /// How a thread waits for a CPU that was not heard to be woken.
 fn queued(pattern: &[(u64, Interval)]) -> Doing {
     let preempted = |it: &Interval| matches!(it.doing, Doing::Runq { preempted: true, .. });
     if pattern.iter().any(|(_, it)| preempted(it)) { PREEMPTED } else { WAKING }
+}
+
+/// Whether it is known what for.
+fn is_seen(doing: Doing) -> bool {
+    matches!(doing, Doing::Blocked(Wait { site: Some(_), sketched: false, .. }))
 }
 
 fn is_wait(doing: Doing) -> bool {
