@@ -58,9 +58,10 @@ struct Gap {
     before: Option<Doing>,
     /// It was there then.
     is_there: bool,
-    /// What the thread did before, and for how long, ns; of how many waits it was seen.
+    /// What the thread did before, and for how long, ns.
     pattern: Vec<(u64, Interval)>,
-    seen: usize,
+    /// Of how many of its waits it was seen what for.
+    waits_seen: usize,
     /// When the kernel's count of its CPU time was last read, and it; and its count of the run
     /// queue, ns.
     counted: Option<(u64, u64)>,
@@ -260,7 +261,8 @@ impl Track {
         let is_there = since.is_some();
         let since = since.unwrap_or(at);
         let first = self.first_since(since);
-        let seen = self.thread.intervals[first..].iter().filter(|it| is_seen(it.doing)).count();
+        let told = &self.thread.intervals[first..];
+        let waits_seen = told.iter().filter(|it| is_seen(it.doing)).count();
         for interval in &mut self.thread.intervals[first..] {
             (interval.doing, interval.stack) = self.pausing.told(interval.doing, interval.stack);
         }
@@ -278,7 +280,7 @@ impl Track {
             before,
             is_there,
             pattern,
-            seen,
+            waits_seen,
             counted: None,
             delayed: None,
             so_far: [0; 3],
@@ -415,7 +417,7 @@ impl Track {
             self.sketch(drawn, doing, stack);
         }
         // The kernel counts the CPU and the queue.
-        self.polling.sampling.draw(rest, gap.seen);
+        self.polling.sampling.draw(rest, gap.waits_seen);
         let [cpu, queue, rest] = parts.map(Parts::left);
         let (wait, stack) = self.pausing.wait();
         let queued = self.pausing.queue(queue, rest == 0);
