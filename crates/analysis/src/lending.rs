@@ -19,6 +19,7 @@ use whyslow_events::{
     Event, EventSource, Fallback, Header, Ns, Pid, SiteId, SourceError, Tid, Timed,
 };
 
+use crate::timeline::Lent;
 use habits::Habits;
 use kin::{Kin, Places};
 use waiting::{Told, Waiting};
@@ -68,6 +69,8 @@ struct Sums {
     seen: Sum,
     lent: Sum,
     unknown: Sum,
+    /// Those of the first that are examples for others.
+    examples: u64,
 }
 
 impl Sum {
@@ -164,6 +167,7 @@ impl<'a> Lending<'a> {
             Told::Known { span } => self.sums.seen.add(span),
             Told::Seen { thread, pid, sight } => {
                 self.sums.seen.add(sight.span);
+                self.sums.examples += 1;
                 self.by_thread.entry(thread).or_default().see(sight);
                 self.by_process.entry(pid).or_default().habits.see(sight);
             }
@@ -188,6 +192,12 @@ impl<'a> Lending<'a> {
         }
     }
 
+    /// How much was lent by now.
+    pub(crate) fn lent(&self) -> Lent {
+        let Sums { seen, lent, unknown, examples } = self.sums;
+        Lent { ns: lent.ns, told_ns: seen.ns + lent.ns + unknown.ns, examples }
+    }
+
     /// The next event that was held, or what is lent before it.
     fn give(&mut self) -> Option<Timed> {
         if let Some(timed) = self.lent.take() {
@@ -203,7 +213,7 @@ impl<'a> Lending<'a> {
 
     /// How many causes were seen, where not all were.
     fn sum_up(&mut self) -> Option<Timed> {
-        let Sums { seen, lent, unknown } = self.sums;
+        let Sums { seen, lent, unknown, .. } = self.sums;
         if std::mem::replace(&mut self.summed_up, true) || lent.waits + unknown.waits == 0 {
             return None;
         }

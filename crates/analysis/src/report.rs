@@ -350,7 +350,8 @@ pub struct Quality {
     /// Threads that were stopped while they were read, as `--precise` asks; `null`
     /// without it.
     pub stops: Option<Stops>,
-    /// How well a sampled timeline is known; `null` when every switch was reported.
+    /// How well a sampled timeline is known; `null` when every switch was
+    /// reported, with its cause.
     pub sampling: Option<Sampling>,
     /// What was left out to keep to `--max-overhead`; `null` when nothing was asked for.
     pub thinned: Option<Thinned>,
@@ -424,16 +425,17 @@ pub struct Stops {
     pub max_ns: u64,
 }
 
-/// How well the timeline is known, where threads were only looked at, or switches were
-/// recorded for a part of the time and not tallied meanwhile. The time on the CPU and in the
-/// run queue is exact all the same.
+/// How well the timeline is known, where threads were only looked at, switches were
+/// recorded for a part of the time and not tallied meanwhile, or waits of which nobody saw the
+/// cause are taken to be like others. The time on the CPU and in the run queue is exact all
+/// the same.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Sampling {
     /// How often a thread was looked at.
     pub looks: u64,
     /// How often it had moved since the look before.
     pub moved: u64,
-    /// Thread time between such two looks: where it was spent is sampled.
+    /// Thread time between such two looks, or in such waits: where it was spent is sampled.
     pub sampled_ns: u64,
     /// How far off a share of all time may be (95 %).
     pub margin: f64,

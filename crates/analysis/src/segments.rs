@@ -11,7 +11,7 @@ use crate::account::{Account, Accountant, Endings};
 use crate::lending::Lending;
 use crate::quota::Quotas;
 use crate::tables::Tables;
-use crate::timeline::{Builder, Survey, Timeline};
+use crate::timeline::{Builder, Lent, Survey, Timeline};
 use crate::totals::Totals;
 
 /// Events of threads in a segment. An interval takes some hundred bytes with all
@@ -56,8 +56,10 @@ pub(crate) fn judged(source: &mut dyn EventSource, events: usize) -> Judged {
         }
     };
     survey.add(&tables, &timeline);
+    drop(stream);
+    let lent = source.lent();
     if let Before::None = before {
-        return Judged { damage, ..in_one(tables, survey, timeline) };
+        return Judged { damage, ..in_one(tables, survey, timeline) }.with(lent);
     }
     endings.add(&tables, &timeline);
     let window = [source.header().start.0, timeline.end];
@@ -70,7 +72,14 @@ pub(crate) fn judged(source: &mut dyn EventSource, events: usize) -> Judged {
         }
     };
     let damage = damage.or(again.err().map(|error| error.to_string()));
-    Judged { damage, ..in_many((tables, survey, endings), window, segments) }
+    Judged { damage, ..in_many((tables, survey, endings), window, segments) }.with(lent)
+}
+
+impl Judged {
+    fn with(mut self, lent: Lent) -> Judged {
+        self.totals.roll.lent = lent;
+        self
+    }
 }
 
 /// The segments before the one that is read for the first time.

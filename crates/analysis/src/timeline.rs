@@ -31,7 +31,7 @@ use whyslow_events::{CpuSet, GilHolder, GilId, LoopTurn, Pid, SiteId, StackId, T
 pub(crate) use builder::Builder;
 use counts::Counted;
 use queues::Spare;
-pub(crate) use sampling::Sampling;
+pub(crate) use sampling::{Lent, Sampling};
 pub(crate) use survey::Survey;
 pub(crate) use whole::Whole;
 
@@ -60,6 +60,8 @@ pub(crate) struct Timeline {
     pub(crate) contradictions: u64,
     /// Idle time of CPUs, where an engine counted it.
     pub(crate) spare: Vec<Spare>,
+    /// Waits of the whole recording that nobody looked at.
+    pub(crate) lent: Lent,
 }
 
 /// One thread, or what it did in a segment. Its intervals cover `start..end` without
@@ -275,6 +277,7 @@ impl Timeline {
     pub(crate) fn sampling(&self) -> Sampling {
         let mut all = Sampling::default();
         self.threads.iter().for_each(|thread| all.add(thread.sampling));
+        all.lend(self.lent);
         all
     }
 

@@ -155,8 +155,9 @@ impl Judgement {
         let slack = Share::slack_of(report);
         let io = Share { truth: truth.io(), report: report.share(is_io), slack };
         let cpu = Share { truth: truth.cpu(), report: report.share(is_cpu), slack: 0.0 };
-        // Where waits are sampled, the report says how far off their shares may be.
-        let sampled = report.quality.sampling.as_ref().map_or(0.0, |sampling| sampling.margin);
+        // Where all is sampled, the report says how far off the shares of waits may be.
+        let sampling = report.quality.sampling.as_ref().filter(|sampling| sampling.looks > 0);
+        let sampled = sampling.map_or(0.0, |sampling| sampling.margin);
         for (name, share, margin) in [("I/O", io, SHARE.max(sampled)), ("CPU", cpu, SHARE)] {
             if share.error().abs() > margin * 100.0 {
                 self.wrong.push(format!("{name} share off by {:+.2} points", share.error()));

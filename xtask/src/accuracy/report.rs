@@ -83,6 +83,7 @@ pub(crate) struct Quality {
 
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct Sampling {
+    pub(crate) looks: u64,
     pub(crate) margin: f64,
 }
 

@@ -6,7 +6,7 @@ use whyslow_events::{Cpu, CpuSet, Entrance, Event, Header, Off, Pid, Seen, Tid, 
 use super::occupancy::{Holder, Occupancy};
 use super::queues::Spare;
 use super::track::{Tally, Track, doing_after, newborn};
-use super::{Doing, GilSeen, Interval, Thread, Timeline, Waker};
+use super::{Doing, GilSeen, Interval, Lent, Thread, Timeline, Waker};
 
 /// So much of what was told before a pause, ns, shows what is done in it.
 const PATTERN: u64 = 250_000_000;
@@ -266,6 +266,7 @@ impl Builder {
             late: self.late,
             paused_ns: self.paused_ns + self.paused.map_or(0, |since| end.saturating_sub(since)),
             pauses: std::mem::take(&mut self.pauses),
+            lent: Lent::default(),
             strangers: self.strangers,
             contradictions: self.contradictions,
             spare: std::mem::take(&mut self.spare),

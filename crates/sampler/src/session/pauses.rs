@@ -145,8 +145,9 @@ impl Session {
             return self.count_in_pause(round, limit);
         }
         let began = our_cpu_ns();
-        if self.pauses.paused() && !self.pauses.tallied {
-            self.look_after_pause(round)?;
+        let untold = self.pauses.paused() && !self.pauses.tallied;
+        if untold {
+            self.upkeep.read(&self.proc, &mut self.tracker, now()?)?;
         }
         let (paused, time) = (self.pauses.paused(), now()?);
         let start = self.header.start.0;
@@ -157,6 +158,11 @@ impl Session {
             (false, true) => self.pause(time, may_tally)?,
             (true, false) => self.resume()?,
             _ => {}
+        }
+        if untold {
+            // From here on, records tell what is over that was seen.
+            let moved = self.upkeep.take_moved();
+            self.tracker.look_after_pause(round, moved, || now().unwrap_or(u64::MAX));
         }
         self.pauses.pay(our_cpu_ns().saturating_sub(began), limit);
         Ok(())
@@ -177,6 +183,7 @@ impl Session {
     fn pause(&mut self, time: u64, may_tally: bool) -> Result<(), Error> {
         let tallied = may_tally && self.rings.begin_tally(time, self.tracker.tids());
         self.pauses.tallied = tallied;
+        self.tracker.look_before_pause(time, || now().unwrap_or(u64::MAX));
         let begins = now()?;
         self.rings.pause(true)?;
         self.merge.note_pause(begins, tallied);
@@ -218,14 +225,6 @@ impl Session {
         if let Some(tally) = read {
             self.tracker.tell_tally(time, tid, tally.of(tid));
         }
-    }
-
-    /// What the threads did in a pause, by the kernel's counts, and what they do at its end.
-    fn look_after_pause(&mut self, round: u64) -> Result<(), Error> {
-        self.upkeep.read(&self.proc, &mut self.tracker, now()?)?;
-        let moved = self.upkeep.take_moved();
-        self.tracker.look_in_pause(round, moved, || now().unwrap_or(u64::MAX));
-        Ok(())
     }
 }
 

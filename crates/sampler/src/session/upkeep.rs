@@ -163,7 +163,7 @@ impl Upkeep {
             false => (THREADS, THREADS),
         };
         self.turn = turn + moving;
-        threads.drain(..turn);
+        threads.rotate_left(turn);
         threads.truncate(moving);
         if paused {
             // Those may have moved, too, each in its turn.

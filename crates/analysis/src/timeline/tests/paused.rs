@@ -124,8 +124,7 @@ fn a_wait_of_a_pause_that_is_lent_its_place_is_not_counted_either() {
 }
 
 #[test]
-fn a_wait_that_nobody_recorded_is_what_a_look_sees_at_its_end() {
-    // It has run, and waited before for something else.
+fn a_wait_that_nobody_recorded_is_such_as_the_last_until_a_look_sees_another() {
     let events = [
         (0, thread(Entrance::Born)),
         (0, switch_in()),
@@ -142,7 +141,7 @@ fn a_wait_that_nobody_recorded_is_what_a_look_sees_at_its_end() {
         (53, switch_out(Off::Dead)),
         (53, end()),
     ];
-    assert_eq!(states(&play(&events)), "cpu.user 12 io.disk 19 sleep 22");
+    assert_eq!(states(&play(&events)), "cpu.user 12 io.disk 39 sleep 2");
 }
 
 #[test]

@@ -60,6 +60,9 @@ struct Gap {
     is_there: bool,
     /// What the thread did before, and for how long, ns.
     pattern: Vec<(u64, Interval)>,
+    /// Where there is none, the wait that it was in all that time. It may be long over, but so
+    /// may be what those did whom a stretch met in a burst: one makes up for the other.
+    still: Option<(Doing, Option<StackId>)>,
     /// Of how many of its waits it was seen what for.
     waits_seen: usize,
     /// When the kernel's count of its CPU time was last read, and it; and its count of the run
@@ -162,6 +165,15 @@ impl Pausing {
         }
     }
 
+    /// A wait in a gap of one that waited all the time before.
+    fn still(&self, gap: &Gap) -> (Doing, Option<StackId>) {
+        let of_gap = gap.still.filter(|_| gap.pattern.is_empty());
+        let of_gap = of_gap.map(|(doing, stack)| self.told(drawn_out(doing, 0, 0), stack));
+        let is_known =
+            |(doing, _): &(Doing, _)| !matches!(doing, Doing::Blocked(Wait { site: None, .. }));
+        of_gap.filter(is_known).unwrap_or_else(|| self.wait())
+    }
+
     /// A wait that nobody looked at is one such as was seen last.
     fn told(&self, doing: Doing, stack: Option<StackId>) -> (Doing, Option<StackId>) {
         match (doing, self.seen) {
@@ -247,11 +259,14 @@ impl Track {
     ) {
         self.pausing.on = true;
         let at = self.last.max(time);
+        let open = is_wait(self.doing).then_some((self.doing, self.stack));
+        let wait = self.pausing.wait();
         if let Some(gap) = &mut self.pausing.gap {
             // It has done one thing all the time since the last: hardly what it did before.
             if gap.length(Kind::Other) > 0 {
                 gap.pattern.clear();
             }
+            gap.still = open.or(Some(wait));
             gap.begin_again(at);
         }
         if self.exited.is_some() || self.pausing.gap.is_some() {
@@ -280,6 +295,7 @@ impl Track {
             before,
             is_there,
             pattern,
+            still: open,
             waits_seen,
             counted: None,
             delayed: None,
@@ -419,7 +435,7 @@ impl Track {
         // The kernel counts the CPU and the queue.
         self.polling.sampling.draw(rest, gap.waits_seen);
         let [cpu, queue, rest] = parts.map(Parts::left);
-        let (wait, stack) = self.pausing.wait();
+        let (wait, stack) = self.pausing.still(gap);
         let queued = self.pausing.queue(queue, rest == 0);
         for (length, doing, stack) in
             [(rest, wait, stack), (queue, queued, None), (cpu, RUNNING, None)]

@@ -21,6 +21,8 @@ pub(super) struct Pauses {
     tallied: bool,
     /// It did so before, or does.
     any: bool,
+    /// When a pause was over last that nobody tallied, ns; 0 where none is.
+    untold_until: u64,
 }
 
 impl Pauses {
@@ -58,7 +60,7 @@ impl Tracker {
             ticks.end_all();
         }
         self.emit(time, Event::Paused);
-        self.pauses = Pauses { paused: true, tallied, any: true };
+        self.pauses = Pauses { paused: true, tallied, any: true, ..self.pauses };
         let exiting = self.threads.iter().filter(|(_, thread)| thread.exiting);
         let exiting: Vec<Tid> = exiting.map(|(tid, _)| *tid).collect();
         exiting.into_iter().for_each(|tid| self.end_in_pause(tid));
@@ -94,15 +96,39 @@ impl Tracker {
     pub(super) fn resume_recording(&mut self, time: u64) {
         self.emit(time, Event::Resumed);
         self.pauses.paused = false;
+        if !self.pauses.tallied {
+            self.pauses.untold_until = time;
+        }
     }
 
-    /// Looks at threads that have run in a pause: what they wait in at its end.
-    pub(crate) fn look_in_pause(&mut self, now: u64, tids: Vec<Tid>, clock: impl Fn() -> u64) {
+    /// Whether no record has told what a thread does since a pause began that nobody tallied.
+    pub(super) fn is_untold(&self, thread: &Thread) -> bool {
+        let Pauses { paused, untold_until, .. } = self.pauses;
+        paused || thread.asleep.max(thread.ran) < untold_until
+    }
+
+    /// Looks at threads that wait as a pause begins and that nobody has looked at: what they do
+    /// at an instant is what they mostly do.
+    pub(crate) fn look_before_pause(&mut self, now: u64, clock: impl Fn() -> u64) {
+        if self.glances.is_none() {
+            return;
+        }
+        let unseen = |tid: &Tid| self.threads[tid].looked_at == Looked::No;
+        let unseen: Vec<Tid> = self.unseen().into_iter().filter(unseen).take(LOOKS).collect();
+        for tid in unseen {
+            self.glance_at(now, tid, &mut 0, &clock);
+        }
+    }
+
+    /// Looks at threads that have run in a pause that is just over: what they wait in now.
+    pub(crate) fn look_after_pause(&mut self, now: u64, tids: Vec<Tid>, clock: impl Fn() -> u64) {
         if !self.pauses.paused {
             return;
         }
         for tid in tids.into_iter().take(LOOKS) {
             let start = clock();
+            self.set(self.now, tid, Doing::Running);
+            self.forget_wait(tid);
             if self.glances.is_some() {
                 self.glance_at(now, tid, &mut 0, &clock);
             } else if let Some(wait) = self.look_for_site(now, tid) {
