@@ -51,6 +51,9 @@ pub(crate) struct Arguments {
     /// Which engine whyslow is to take
     #[arg(long, default_value = "auto", value_name = "NAME")]
     engine: String,
+    /// What recording may cost, such as 1%
+    #[arg(long, value_name = "PERCENT")]
+    max_overhead: Option<String>,
     /// How often to run each
     #[arg(long, default_value_t = 1, value_name = "N")]
     runs: u32,
@@ -103,6 +106,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         programs: Programs::new(&folder.join("bin"))?,
         folder,
         engine: arguments.engine.clone(),
+        limit: arguments.max_overhead.clone(),
         // Where results are decided, a workload that cannot run is a failure.
         may_skip: env::var_os("CI").is_none(),
     };
@@ -153,7 +157,10 @@ fn predicted(suite: &Suite, arguments: &Arguments) -> Result<usize> {
 /// Whether too few intervals hold the truth.
 fn covered(suite: &Suite, arguments: &Arguments) -> Result<bool> {
     let filter = arguments.filter.as_deref().unwrap_or_default();
-    let suite = Suite { engine: "procfs".to_owned(), ..suite.clone() };
+    let mut suite = suite.clone();
+    if suite.limit.is_none() {
+        "procfs".clone_into(&mut suite.engine);
+    }
     let results = intervals::run(&suite, filter, arguments.runs)?;
     let table = intervals::markdown(&results);
     println!("\n{table}");
@@ -177,6 +184,7 @@ struct Suite {
     programs: Programs,
     folder: PathBuf,
     engine: String,
+    limit: Option<String>,
     may_skip: bool,
 }
 
@@ -251,6 +259,7 @@ impl Suite {
         let recorder = Recorder {
             binary: &self.binary,
             engine: &self.engine,
+            limit: self.limit.as_deref(),
             stem: self.folder.join(format!("{}-{}", workload.id, mode.as_str())),
             shares: workload.shares,
         };

@@ -1,5 +1,6 @@
 //! How often the truth lies inside the intervals that a report of sampled waits
-//! prints: short workloads, each many times, under the engine that only looks.
+//! prints: short workloads, each many times, under the engine that only looks, or under
+//! perf events where recording pauses to keep to a limit.
 
 use std::fmt::Write;
 
@@ -13,8 +14,9 @@ use super::{
 };
 use crate::workloads::{self, Mode};
 
-/// How long each run lasts.
+/// How long each run lasts, and with a limit: some pauses are to be in it.
 const SECONDS: u64 = 1;
+const SECONDS_WITH_PAUSES: u64 = 5;
 /// Of all intervals, so many are to hold the truth.
 const GOAL: f64 = 0.95;
 
@@ -43,12 +45,13 @@ pub(super) struct Covered {
 /// Runs each workload whose id contains `filter` so many times.
 pub(super) fn run(suite: &Suite, filter: &str, runs: u32) -> Result<Vec<Covered>> {
     let all = workloads::all()?;
+    let seconds = if suite.limit.is_some() { SECONDS_WITH_PAUSES } else { SECONDS };
     let mut results = Vec::new();
     for (id, single) in WORKLOADS.iter().filter(|(id, _)| id.contains(filter)) {
         let workload = all.iter().find(|it| it.id == *id).context("not in the manifest")?;
         let mut covered = Covered { about: workload.about.clone(), ..Covered::default() };
         for _ in 0..runs {
-            let Outcome::Recorded(recorded) = suite.record(workload, Mode::Launch, SECONDS)? else {
+            let Outcome::Recorded(recorded) = suite.record(workload, Mode::Launch, seconds)? else {
                 continue;
             };
             let (report, truth) = *recorded;

@@ -35,6 +35,8 @@ pub(super) struct Recorder<'a> {
     pub(super) binary: &'a Path,
     /// The engine it is to take.
     pub(super) engine: &'a str,
+    /// What it may cost.
+    pub(super) limit: Option<&'a str>,
     /// Files are `<stem>.json`, `<stem>.whyslow` and `<stem>.log`.
     pub(super) stem: PathBuf,
     /// Whether the workload keeps an account.
@@ -76,6 +78,9 @@ impl Recorder<'_> {
         let log = File::create(self.file("log"))?;
         let mut command = Command::new(self.binary);
         command.args(["record", "-q", "--force", "--engine", self.engine]);
+        if let Some(limit) = self.limit {
+            command.args(["--max-overhead", limit]);
+        }
         for extension in ["json", "whyslow"] {
             let path = self.file(extension);
             let _ = fs::remove_file(&path);

@@ -31,6 +31,9 @@ pub(super) fn run_as(name: &str, binary: &Path, arguments: &Arguments) -> Result
     if let Some(only) = arguments.only {
         command.args(["--only", only.as_str()]);
     }
+    if let Some(limit) = &arguments.max_overhead {
+        command.args(["--max-overhead", limit]);
+    }
     if let Some(filter) = &arguments.filter {
         command.args(["--filter", filter]);
     }

@@ -44,6 +44,11 @@ pub(super) fn inside(proc: &Proc, site: &Site, processes: impl Iterator<Item = P
     false
 }
 
+/// Whether pipes are waited on, and nothing else.
+pub(super) fn is_of_pipes(site: &Site) -> bool {
+    matches!(site.entry, Entry::Syscall(_)) && !pipes(&site.object).is_empty()
+}
+
 /// The pipes that are waited on, if it is for nothing else.
 fn pipes(object: &Object) -> Vec<u64> {
     let members = match object {

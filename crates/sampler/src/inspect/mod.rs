@@ -75,6 +75,11 @@ impl Inspector {
         ends::inside(&self.proc, site, processes).then_some(Event::Inside { site: *id })
     }
 
+    /// Whether that could be said of a site: it is of pipes alone.
+    pub(crate) fn may_be_inside(&self, told: &Event) -> bool {
+        matches!(told, Event::Site { site, .. } if ends::is_of_pipes(site))
+    }
+
     /// The process that traces a thread, if one does.
     pub(crate) fn tracer(&self, pid: u32, tid: u32) -> Option<u32> {
         self.proc.tracer(pid, tid)

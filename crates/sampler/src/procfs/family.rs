@@ -73,6 +73,7 @@ impl Poller {
             searched: None,
         };
         self.processes.insert(pid, process);
+        self.loose_ends.expect();
         mappings.into_iter().for_each(|mapping| self.map(time, pid, mapping));
     }
 

@@ -8,6 +8,7 @@ use whyslow_events::{
 };
 
 use super::family::Process;
+use super::loose_ends::LooseEnds;
 use super::newest::Newest;
 use super::pace::{Calm, Pace};
 use super::stacks::Stacks;
@@ -67,6 +68,7 @@ pub(super) struct Poller {
     pub(super) stacks: Stacks,
     waits: Waits,
     surroundings: Surroundings,
+    pub(super) loose_ends: LooseEnds,
     looks: u64,
     events: Vec<Timed>,
     last: u64,
@@ -89,6 +91,7 @@ impl Poller {
             stacks: Stacks::new(readers),
             waits: Waits::new(KernelCalls::default()),
             surroundings: Surroundings::new(facts.clock_ticks),
+            loose_ends: LooseEnds::default(),
             looks: 0,
             events: vec![],
             last: 0,
@@ -130,6 +133,9 @@ impl Poller {
         // Nobody starts anything without a CPU.
         if left || !self.all_still() {
             self.find_newcomers(left);
+            let processes = self.processes.keys().copied();
+            let known = self.loose_ends.tie(self.waits.inspector(), processes);
+            known.into_iter().for_each(|event| self.emit(self.rounded, event));
         }
         let mut due: Vec<Tid> = self
             .threads
@@ -291,7 +297,11 @@ impl Poller {
         self.report_space(time, space);
         for event in new {
             let processes = self.processes.keys().copied();
-            let inside = self.waits.inspector().inside(&event, processes);
+            let inspector = self.waits.inspector();
+            let inside = inspector.inside(&event, processes);
+            if inside.is_none() && inspector.may_be_inside(&event) {
+                self.loose_ends.note(event.clone());
+            }
             self.define(time, event);
             inside.into_iter().for_each(|event| self.emit(time, event));
         }
