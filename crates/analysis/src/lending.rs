@@ -195,7 +195,8 @@ impl<'a> Lending<'a> {
     /// How much was lent by now.
     pub(crate) fn lent(&self) -> Lent {
         let Sums { seen, lent, unknown, examples } = self.sums;
-        Lent { ns: lent.ns, told_ns: seen.ns + lent.ns + unknown.ns, examples }
+        let told_ns = seen.ns + lent.ns + unknown.ns;
+        Lent { waits: lent.waits, ns: lent.ns, told_ns, examples }
     }
 
     /// The next event that was held, or what is lent before it.

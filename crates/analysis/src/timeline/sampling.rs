@@ -20,7 +20,8 @@ pub(crate) struct Sampling {
 /// Waits that were taken to be like others, which were looked at.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Lent {
-    /// Their time, and that of all waits that were told of, ns.
+    /// How many, their time, and that of all waits that were told of, ns.
+    pub(crate) waits: u64,
     pub(crate) ns: u64,
     pub(crate) told_ns: u64,
     /// So many were looked at.
@@ -43,12 +44,14 @@ impl Sampling {
         self.drawn += span as f64 * span as f64 / seen.max(1) as f64;
     }
 
-    /// What is drawn is drawn by what was lent, too: with the examples all of it is off.
-    pub(super) fn lend(&mut self, Lent { ns, told_ns, examples }: Lent) {
+    /// What is drawn is drawn by what was lent, too: with the examples all of it is off. And
+    /// those waits are as few as they are.
+    pub(super) fn lend(&mut self, Lent { waits, ns, told_ns, examples }: Lent) {
         let part = ns as f64 / told_ns.max(1) as f64;
         let by_examples = ns as f64 + part * self.sampled_ns as f64;
         self.sampled_ns += ns;
         self.drawn += by_examples * by_examples / examples.max(1) as f64;
+        self.drawn += ns as f64 * ns as f64 / waits.max(1) as f64;
     }
 
     pub(super) fn add(&mut self, other: Sampling) {
@@ -113,11 +116,11 @@ mod tests {
     #[test]
     fn what_is_lent_is_known_as_well_as_its_examples() {
         let mut all = Sampling::default();
-        all.lend(Lent { ns: 500, told_ns: 1000, examples: 100 });
+        all.lend(Lent { waits: 200, ns: 500, told_ns: 1000, examples: 200 });
         let [low, high] = looks(100, 5).interval(0.5, 1000, 1000);
         assert_eq!(all.interval(0.5, 1000, 1000), [low, high]);
         let mut drawn = looks(100, 10);
-        drawn.lend(Lent { ns: 0, told_ns: 1000, examples: 0 });
+        drawn.lend(Lent { told_ns: 1000, ..Lent::default() });
         assert_eq!(drawn, looks(100, 10), "nothing is lent");
     }
 

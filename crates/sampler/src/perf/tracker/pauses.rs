@@ -21,7 +21,7 @@ pub(super) struct Pauses {
     tallied: bool,
     /// It did so before, or does.
     any: bool,
-    /// When a pause was over last that nobody tallied, ns; 0 where none is.
+    /// When a pause that nobody tallied was over last, ns; 0 where none is.
     untold_until: u64,
 }
 
