@@ -1,13 +1,20 @@
 //! `--max-overhead`: detail is left out, and CPU time is not.
 
-use std::{fs::File, io::BufReader, thread, time::Duration};
+use std::{
+    fs::{self, File},
+    io::BufReader,
+    process::Stdio,
+    thread,
+    time::{Duration, Instant},
+};
 
+use nix::sys::signal::Signal;
 use serde_json::Value;
 use whyslow_events::{Event, EventSource, recording::Reader};
 
 use crate::{
     faults::cell::{Cell, ENDS, Mode, Tier},
-    process::Process,
+    process::{Process, until},
 };
 
 /// Nothing that switches a hundred thousand times a second can be had for this.
@@ -202,6 +209,63 @@ fn what_is_not_recorded_is_tallied_for_what_and_how_often() {
     let counted: f64 = waits(&report, "io.ipc").filter_map(|wait| wait["count"].as_f64()).sum();
     let of_both = 2.0 * times;
     assert!((counted - of_both).abs() < 0.02 * of_both, "{counted} {times}");
+}
+
+/// A server of 200 threads that wait for requests or for the interpreter's lock.
+const SERVER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../fixtures/bench/server.py");
+/// Those that take turns at a lock wait together: their part varies from stretch to stretch.
+const LOCK_VARIES: f64 = 0.03;
+/// Between two looks at all its threads.
+const BETWEEN: Duration = Duration::from_millis(50);
+
+/// How often a thread of a process was found in this call, of all looks, in a part of a
+/// recording that has just been started and lasts for so many seconds.
+fn found_in(call: i64, pid: &str, seconds: u64) -> f64 {
+    let start = Instant::now();
+    let part = Duration::from_secs(1)..Duration::from_secs(seconds);
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    let calls: Vec<_> = tasks.map(|task| task.unwrap().path().join("syscall")).collect();
+    let (mut found, mut looks) = (0, 0);
+    while start.elapsed() < part.end {
+        thread::sleep(BETWEEN);
+        let inside = part.contains(&start.elapsed());
+        for path in calls.iter().filter(|_| inside) {
+            let said = fs::read_to_string(path).unwrap_or_default();
+            found += u32::from(said.split(' ').next() == Some(&call.to_string()));
+            looks += 1;
+        }
+    }
+    assert!(looks > 1000, "{looks}");
+    f64::from(found) / f64::from(looks)
+}
+
+#[test]
+fn what_threads_wait_for_in_pauses_is_what_others_see() {
+    for tier in [Tier::Privileged, Tier::Ordinary] {
+        let Some(cell) = Cell::new(Mode::Attach, tier) else { return };
+        fs::copy(SERVER, cell.case.path("server.py")).unwrap();
+        let mut server = cell.command("/usr/bin/python3");
+        server.args(["server.py", "5000"]).stdout(Stdio::null());
+        let server = Process::start_as_is(server);
+        let tasks = || fs::read_dir(format!("/proc/{}/task", server.pid())).unwrap();
+        until("its threads", || (tasks().count() > 200).then_some(()));
+        let mut command = cell.command(cell.case.path("whyslow"));
+        command.args(cell.record(&["-q", "-o", "r.json", "--max-overhead", "1%", "-d", "6"]));
+        let recorder = Process::start({
+            command.args(["-p", &server.pid()]);
+            command
+        });
+        let seen = found_in(nix::libc::SYS_futex, &server.pid(), 6);
+        recorder.finish().ended_with(0);
+        server.signal_group(Signal::SIGKILL);
+        let report = cell.report();
+        assert!(thinned(&report, "switches") < 0.9, "{}", report["quality"]);
+        let ledger = &report["ledger"]["process"];
+        let all: f64 = ledger.as_object().unwrap().values().filter_map(Value::as_f64).sum();
+        let told = ledger["lock.gil"].as_f64().unwrap() / all;
+        let margin = report["quality"]["sampling"]["margin"].as_f64().unwrap_or(0.0);
+        assert!((told - seen).abs() <= margin.max(LOCK_VARIES), "{told} {seen} {margin}");
+    }
 }
 
 fn waits<'a>(report: &'a Value, state: &'a str) -> impl Iterator<Item = &'a Value> {

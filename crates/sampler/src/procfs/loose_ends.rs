@@ -49,3 +49,40 @@ impl LooseEnds {
         known
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::os::unix::fs::MetadataExt;
+    use std::process::{self, Command};
+
+    use nix::unistd::pipe;
+    use whyslow_events::{Entry, Object, Site, SiteId};
+
+    use super::*;
+
+    #[test]
+    fn a_pipe_is_tied_when_the_process_at_its_other_end_is_known() {
+        let (reader, writer) = pipe().unwrap();
+        let inode = File::from(reader.try_clone().unwrap()).metadata().unwrap().ino();
+        let mut child = Command::new("sleep").arg("60").stdout(writer).spawn().unwrap();
+        let [us, other] = [process::id(), child.id()].map(Pid);
+        let entry = Entry::Syscall("read".to_owned());
+        let site = Site { pid: us, entry, pc: 1, object: Object::Pipe(inode) };
+        let (id, inspector) = (SiteId(1), Inspector::default());
+        let mut ends = LooseEnds::default();
+        ends.note(Event::Site { id, site });
+        let mut tie = |expected: bool, known: &[Pid]| {
+            if expected {
+                ends.expect();
+            }
+            ends.tie(&inspector, known.iter().copied())
+        };
+        assert_eq!(tie(true, &[us]), []);
+        assert_eq!(tie(false, &[us, other]), [], "nobody has come");
+        assert_eq!(tie(true, &[us, other]), [Event::Inside { site: id }]);
+        assert_eq!(tie(true, &[us, other]), [], "it is said once");
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+}

@@ -149,7 +149,7 @@ impl Tracker {
 
 #[cfg(test)]
 mod tests {
-    use whyslow_events::{Entrance, Timed};
+    use whyslow_events::{Entrance, SiteId, Timed};
 
     use super::*;
     use crate::perf::KernelCalls;
@@ -186,6 +186,26 @@ mod tests {
             tracker.is_still()
         };
         assert_eq!([LONG - 1, LONG].map(still), [false, true]);
+    }
+
+    #[test]
+    fn what_is_seen_after_a_pause_counts_until_a_record_tells_more() {
+        let mut tracker = tracker();
+        tell(&mut tracker, 1, switch(0, MAIN));
+        tell(&mut tracker, 2, Body::Paused { tallied: false });
+        tell(&mut tracker, 10, Body::Resumed);
+        let mut counts = |start: u64| {
+            let (tid, site) = (Tid(MAIN), SiteId('p'.into()));
+            let glance = Glance { start, tid, site, stack: None, limit: None, closely: false };
+            tracker.place_glance(start + 1, glance);
+            let looked = |it: Timed| matches!(it.event, Event::Look { .. });
+            let counts = tracker.take_events().any(looked);
+            tell(&mut tracker, start + 2, switch(MAIN, 0));
+            tell(&mut tracker, start + 3, switch(0, MAIN));
+            counts
+        };
+        assert!(counts(11));
+        assert!(!counts(15), "it runs, by all records");
     }
 
     #[test]
