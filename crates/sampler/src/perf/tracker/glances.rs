@@ -290,14 +290,13 @@ impl Tracker {
     /// A look that ended at `read`, before which every record has been taken in.
     pub(super) fn place_glance(&mut self, read: u64, glance: Glance) {
         let Glance { start, tid, site, stack, limit, closely } = glance;
-        let Some(thread) = self.threads.get(&tid) else { return };
+        let Some(thread) = self.threads.get_mut(&tid) else { return };
         // What ran when the look began has gone to wait since, once. In a pause no wait is told
         // of, and it is only known that there are such.
-        let told = !self.is_untold(thread);
+        let told = !self.pauses.is_untold(thread);
         if told && (thread.doing != Doing::Waiting || thread.asleep.min(thread.ran) > start) {
             return;
         }
-        let Some(thread) = self.threads.get_mut(&tid) else { return };
         thread.site = Some(site);
         thread.looked_at = if closely { Looked::Closely } else { Looked::Briefly };
         let stack = stack.and_then(|calls| match calls {

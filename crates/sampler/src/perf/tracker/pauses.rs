@@ -34,6 +34,11 @@ impl Pauses {
     pub(super) fn is_tallied(self) -> bool {
         self.paused && self.tallied
     }
+
+    /// Whether no record has told what a thread does since a pause began that nobody tallied.
+    pub(super) fn is_untold(self, thread: &Thread) -> bool {
+        self.paused || thread.asleep.max(thread.ran) < self.untold_until
+    }
 }
 
 impl Tracker {
@@ -99,12 +104,6 @@ impl Tracker {
         if !self.pauses.tallied {
             self.pauses.untold_until = time;
         }
-    }
-
-    /// Whether no record has told what a thread does since a pause began that nobody tallied.
-    pub(super) fn is_untold(&self, thread: &Thread) -> bool {
-        let Pauses { paused, untold_until, .. } = self.pauses;
-        paused || thread.asleep.max(thread.ran) < untold_until
     }
 
     /// Looks at threads that wait as a pause begins and that nobody has looked at: what they do
