@@ -188,6 +188,21 @@ fn without_a_tally_it_went_on_doing_what_it_did() {
 }
 
 #[test]
+fn who_waited_in_a_pause_without_a_tally_waits_on_where_nothing_is_told() {
+    let untallied = |counted_ms: u64, behind: &[(u64, Event)]| {
+        let counted = (60, Event::KernelCpu { tid: Some(TID), cpu_ns: counted_ms * MS });
+        let next =
+            [(70, Event::Paused), (100, Event::Tallied), (100, Event::Resumed), (100, end())];
+        [&begin()[..], &[counted, (60, Event::Resumed)], behind, &next].concat()
+    };
+    check(&untallied(5, &[]), "cpu.user 5 runq.waking 6 sleep 88");
+    check(&untallied(52, &[]), "cpu.user 92 runq.waking 1 sleep 7");
+    // Most of the time it ran, and was seen to wait behind the pause.
+    check(&untallied(42, &[]), "cpu.user 82 runq.waking 2 sleep 15");
+    check(&untallied(42, &[(61, look('d'))]), "cpu.user 42 io.disk 40 runq.waking 2 sleep 15");
+}
+
+#[test]
 fn what_was_found_runnable_and_went_on_is_as_unknown_as_it_was() {
     let pause = [(10, Event::Paused), (60, Event::Tallied), (60, Event::Resumed), (60, end())];
     check(&[&[(0, found(Seen::Runnable))][..], &pause].concat(), "unknown 60");

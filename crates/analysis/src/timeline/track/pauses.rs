@@ -71,6 +71,9 @@ struct Gap {
     delayed: Option<u64>,
     /// How long it did what of each kind in the part of this pause that the kernel counted, ns.
     so_far: [u64; 3],
+    /// It waited most of what nobody tallied of this pause, or was seen to wait behind it: if
+    /// nothing is told of it until the next pause, it does so all the time.
+    waits: bool,
     /// What the kernel tallied, when it did.
     tallies: Option<Tallies>,
     laid: Laid,
@@ -198,14 +201,16 @@ impl Gap {
         of_kind.map(|(length, _)| length).sum()
     }
 
-    /// There is another pause at `at`, and nothing was told since the last.
-    fn begin_again(&mut self, at: u64) {
+    /// There is another pause at `at`, and nothing was told since the last. Whether the thread
+    /// waited all that time, if it is not known to do something else.
+    fn begin_again(&mut self, at: u64) -> bool {
         self.begun = at;
         self.before = self.turn.take();
         self.is_there = true;
         self.tallies = None;
         self.laid = Laid::default();
         self.so_far = [0; 3];
+        std::mem::take(&mut self.waits) && self.before.is_none()
     }
 
     /// Time of each kind up to `to`, by the pattern and the kernel's counts, of a thread that
@@ -239,6 +244,9 @@ impl Gap {
             _ => drawn,
         };
         let shares = [cpu, queue, rest - queue];
+        if span > 0 {
+            self.waits = rest - queue > span / 2;
+        }
         let counted = counted.map(|(_, cpu_ns)| {
             self.so_far.iter_mut().zip(shares).for_each(|(sum, share)| *sum += share);
             // What cannot be is behind.
@@ -267,7 +275,9 @@ impl Track {
                 gap.pattern.clear();
             }
             gap.still = open.or(Some(wait));
-            gap.begin_again(at);
+            if gap.begin_again(at) && !is_wait(self.doing) {
+                (self.doing, self.stack) = wait;
+            }
         }
         if self.exited.is_some() || self.pausing.gap.is_some() {
             return;
@@ -300,6 +310,7 @@ impl Track {
             counted: None,
             delayed: None,
             so_far: [0; 3],
+            waits: false,
             tallies: None,
             laid: Laid::default(),
             turn: None,
@@ -343,8 +354,11 @@ impl Track {
     /// It was seen in a wait that was not told of, or in the one that was the last.
     pub(super) fn look_in_pause(&mut self, site: SiteId, stack: Option<StackId>) {
         self.pausing.seen = Some((site, stack));
-        if let Some(tallies) = self.pausing.gap.as_mut().and_then(|gap| gap.tallies.as_mut()) {
-            tallies.last = Some((site, stack));
+        if let Some(gap) = &mut self.pausing.gap {
+            gap.waits |= !self.pausing.on;
+            if let Some(tallies) = &mut gap.tallies {
+                tallies.last = Some((site, stack));
+            }
         }
         (self.doing, self.stack) = self.pausing.told(self.doing, self.stack);
     }
