@@ -8,6 +8,7 @@ use std::ops::Range;
 use rustc_hash::FxHashMap;
 
 use super::{Doing, Interval, Queue, Thread, Timeline};
+use crate::split::Split;
 
 /// To wake an idle CPU takes no longer, ns. Whoever waited longer for a CPU did
 /// so because others had it.
@@ -77,13 +78,24 @@ fn queued(thread: &Thread, part: &Range<u64>) -> u64 {
     queued.map(|(start, end, _)| end.min(part.end).saturating_sub(start.max(part.start))).sum()
 }
 
-/// Divides what is `owed` in `part` among the waits that end in it.
-fn spread(thread: &Thread, part: &Range<u64>, mut owed: u64, moved: &mut [u64]) {
-    let mut waits: Vec<(u64, usize)> = thread
+/// Divides what is `owed` in `part` among the waits that end in it. Those that are drawn stand
+/// for many, and have their part by their time.
+fn spread(thread: &Thread, part: &Range<u64>, owed: u64, moved: &mut [u64]) {
+    let waits = thread
         .indices(part)
         .filter(|index| part.contains(&thread.end_of(*index)) && ends_on_cpu(thread, *index))
-        .map(|index| (thread.end_of(index) - thread.intervals[index].start, index))
-        .collect();
+        .map(|index| (thread.end_of(index) - thread.intervals[index].start, index));
+    let (drawn, told): (Vec<_>, Vec<_>) =
+        waits.partition(|(_, index)| is_drawn(thread.intervals[*index].doing));
+    let time = |waits: &[(u64, usize)]| waits.iter().map(|(span, _)| span).sum::<u64>();
+    let mut parts = Split::new(owed, time(&drawn) + time(&told));
+    for waits in [drawn, told] {
+        divide(parts.part(time(&waits)), waits, moved);
+    }
+}
+
+/// Divides an amount equally among waits of these lengths.
+fn divide(mut owed: u64, mut waits: Vec<(u64, usize)>, moved: &mut [u64]) {
     // The shortest first: what they cannot take goes to the others.
     waits.sort_unstable();
     let count = waits.len() as u64;
@@ -92,6 +104,10 @@ fn spread(thread: &Thread, part: &Range<u64>, mut owed: u64, moved: &mut [u64]) 
         moved[index] = taken;
         owed -= taken;
     }
+}
+
+fn is_drawn(doing: Doing) -> bool {
+    matches!(doing, Doing::Blocked(wait) if wait.sketched)
 }
 
 fn ends_on_cpu(thread: &Thread, index: usize) -> bool {
@@ -129,7 +145,7 @@ fn insert(thread: &mut Thread, moved: &[u64], held: bool) {
             intervals.push(*interval);
         }
         if moved[index] > 0 {
-            let sketched = matches!(interval.doing, Doing::Blocked(wait) if wait.sketched);
+            let sketched = is_drawn(interval.doing);
             let long = moved[index] > LONGEST_WAY && !sketched;
             let part = |of: bool| if of { moved[index] } else { 0 };
             let queue = Queue { saturated: part(sketched && held), neighbours: part(long) };

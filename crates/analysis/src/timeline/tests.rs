@@ -31,13 +31,18 @@ fn play(events: &[(u64, Event)]) -> Analysis {
 
 /// The same, of an engine that this header tells of.
 fn play_with(header: Header, events: &[(u64, Event)]) -> Analysis {
+    analyze(&mut InMemory::new(header, scripted(events)))
+}
+
+/// A program that does this, each at so many ms.
+fn scripted(events: &[(u64, Event)]) -> Vec<(u64, Event)> {
     let mut all = Script::new(2).events();
     all.pop();
     let process =
         Event::Process { pid: Pid(100), parent: None, space: SpaceId(1), name: "prog".to_owned() };
     all.push((START, process));
     all.extend(events.iter().map(|(ms, event)| (START + ms * MS, event.clone())));
-    analyze(&mut InMemory::new(header, all))
+    all
 }
 
 fn found(seen: Seen) -> Event {

@@ -184,6 +184,11 @@ impl Session {
         let tallied = may_tally && self.rings.begin_tally(time, self.tracker.tids());
         self.pauses.tallied = tallied;
         self.tracker.look_before_pause(time, || now().unwrap_or(u64::MAX));
+        if !tallied {
+            // What the kernel counts on the way to a CPU the records leave out: of the stretch
+            // alone they tell no more than of both together.
+            self.upkeep.read(&self.proc, &mut self.tracker, now()?)?;
+        }
         let begins = now()?;
         self.rings.pause(true)?;
         self.merge.note_pause(begins, tallied);

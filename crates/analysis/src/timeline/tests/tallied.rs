@@ -33,12 +33,7 @@ fn at(ms: u64, events: &[Event]) -> Vec<(u64, Event)> {
 }
 
 fn timeline(events: &[(u64, Event)]) -> Timeline {
-    let mut all = Script::new(2).events();
-    all.pop();
-    let (pid, space) = (Pid(100), SpaceId(1));
-    all.push((START, Event::Process { pid, parent: None, space, name: "prog".to_owned() }));
-    all.extend(events.iter().map(|(ms, event)| (START + ms * MS, event.clone())));
-    read(&mut InMemory::new(header(2), all)).1
+    read(&mut InMemory::new(header(2), scripted(events))).1
 }
 
 /// What a thread does, with `q` for the run queue and `#` for a CPU, and for how many ms.

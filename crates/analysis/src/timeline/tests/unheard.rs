@@ -3,14 +3,21 @@
 use whyslow_events::{Capabilities, Entry, Object, Site};
 
 use super::*;
+use crate::segments::read;
+use crate::timeline::Doing;
 
 const OTHER: Tid = Tid(101);
 const OTHER_CPU: Cpu = Cpu(1);
 
-/// As [`play`], of an engine that sees switches and no wakeups.
-fn unheard(events: &[(u64, Event)]) -> Analysis {
+/// Of an engine that sees switches and no wakeups.
+fn without_wakeups() -> whyslow_events::Header {
     let capabilities = Capabilities { exact_switches: true, ..Capabilities::default() };
-    play_with(whyslow_events::Header { capabilities, ..header(2) }, events)
+    whyslow_events::Header { capabilities, ..header(2) }
+}
+
+/// As [`play`], of such an engine.
+fn unheard(events: &[(u64, Event)]) -> Analysis {
+    play_with(without_wakeups(), events)
 }
 
 fn delay(ms: u64) -> Event {
@@ -95,6 +102,34 @@ fn a_pause_has_as_much_of_the_queue_as_the_kernel_counted() {
     let process = analysis.report.ledger.process.iter();
     let queued: u64 = process.filter(|(it, _)| it.starts_with("runq.")).map(|(_, ns)| ns).sum();
     assert_eq!(queued, 10 * MS, "{}", states(&analysis));
+}
+
+#[test]
+fn the_queue_of_a_pause_is_not_that_of_the_stretch_before() {
+    let mut events = vec![(0, thread(Entrance::Born)), (0, delay(0))];
+    for cycle in 0..5 {
+        events.extend([(4 * cycle, switch_in()), (4 * cycle + 2, switch_out(blocked('s')))]);
+    }
+    events.extend([
+        (20, Event::Paused),
+        (220, Event::KernelCpu { tid: Some(TID), cpu_ns: 110 * MS }),
+        (220, delay(55)),
+        (220, Event::Resumed),
+        (220, switch_in()),
+        (221, switch_out(Off::Dead)),
+        (221, end()),
+    ]);
+    let timeline = read(&mut InMemory::new(without_wakeups(), scripted(&events))).1;
+    let queued = |from: u64, to: u64| {
+        let (from, to) = (START + from * MS, START + to * MS);
+        let turns = timeline.threads[0].spans();
+        let turns = turns.filter(|(.., it)| matches!(it.doing, Doing::Runq { .. }));
+        let inside = |start: u64, end: u64| end.min(to).saturating_sub(start.max(from));
+        turns.map(|(start, end, _)| inside(start, end)).sum::<u64>() as f64 / MS as f64
+    };
+    let (stretch, pause) = (queued(0, 20), queued(20, 220));
+    assert!((stretch + pause - 55.0).abs() < 0.1, "{stretch} and {pause}");
+    assert!((5.0..7.0).contains(&stretch), "as much as of ten ms of a hundred: {stretch}");
 }
 
 #[test]
