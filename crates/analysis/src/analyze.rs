@@ -70,7 +70,7 @@ pub(crate) fn analyze_segments(
     let Judged { mut tables, totals, recent, accounts, apart, disagreements, compared, damage } =
         judged(source, events);
     let rule = totals.rule();
-    let Totals { roll, sums, waits, idle, locked, wanted, slices, stolen } = totals;
+    let Totals { roll, sums, waits, idle, locked, wanted, slices, stolen, .. } = totals;
     let pieces = sums.finish(&tables, &roll.threads);
     let pieces = halves::joined(&mut tables, pieces);
     let frames = Frames::new(&tables, detail.native);

@@ -33,6 +33,7 @@ mod pieces;
 mod prescription;
 mod quota;
 pub mod report;
+mod scatter;
 #[cfg(test)]
 mod script;
 mod segments;

@@ -35,6 +35,8 @@ pub(crate) use sampling::{Lent, Sampling};
 pub(crate) use survey::Survey;
 pub(crate) use whole::Whole;
 
+#[cfg(doc)]
+use crate::scatter::Scatter;
 use crate::split::Split;
 
 /// All threads over the whole window, `start..end` on the events' clock, or over a
@@ -54,12 +56,16 @@ pub(crate) struct Timeline {
     pub(crate) paused_ns: u64,
     /// From when to when that was.
     pub(crate) pauses: Vec<(u64, u64)>,
+    /// Those of which nobody kept a tally: they are drawn.
+    pub(crate) drawn: Vec<(u64, u64)>,
     /// Events of threads nobody announced.
     pub(crate) strangers: u64,
     /// Events that cannot follow what came before.
     pub(crate) contradictions: u64,
     /// Idle time of CPUs, where an engine counted it.
     pub(crate) spare: Vec<Spare>,
+    /// How much all of those differ, ns² ([`Scatter::as_looks`]).
+    pub(crate) scatter: f64,
     /// Waits of the whole recording that nobody looked at.
     pub(crate) lent: Lent,
 }
@@ -277,6 +283,7 @@ impl Timeline {
     pub(crate) fn sampling(&self) -> Sampling {
         let mut all = Sampling::default();
         self.threads.iter().for_each(|thread| all.add(thread.sampling));
+        all.scatter(self.scatter);
         all.lend(self.lent);
         all
     }

@@ -5,6 +5,7 @@ use crate::bottleneck::{FairShare, Rule, Wanted, fair_share};
 use crate::phases::Slices;
 use crate::pieces::Sums;
 use crate::quota::Quotas;
+use crate::scatter::Scatter;
 use crate::timeline::{Thread, Timeline};
 use crate::waits::Waits;
 
@@ -21,6 +22,7 @@ pub(crate) struct Totals {
     pub(crate) locked: f64,
     pub(crate) wanted: Wanted,
     pub(crate) slices: Slices,
+    scatter: Scatter,
     /// Time that a hypervisor took from running threads.
     pub(crate) stolen: u64,
 }
@@ -44,6 +46,7 @@ impl Totals {
         self.slices = slices;
         self.waits.add(segment, accounts);
         self.stolen += segment.stolen();
+        self.scatter.add(segment, accounts);
         self.call_roll(segment);
     }
 
@@ -68,7 +71,8 @@ impl Totals {
                 Thread { number, tid, pid, name, start, end, sampling, ..Thread::default() };
         }
         let Timeline { start, end, .. } = self.roll;
-        let (spare, pauses) = (Vec::new(), Vec::new());
-        self.roll = Timeline { start, end, threads, spare, pauses, ..*segment };
+        let scatter = self.scatter.as_looks();
+        let (spare, pauses, drawn) = (Vec::new(), Vec::new(), Vec::new());
+        self.roll = Timeline { start, end, threads, spare, pauses, drawn, scatter, ..*segment };
     }
 }

@@ -46,7 +46,11 @@ pub(crate) struct Builder {
     /// before.
     paused: Option<u64>,
     paused_ns: u64,
+    /// The kernel kept a tally of this pause.
+    tallied: bool,
     pauses: Vec<(u64, u64)>,
+    /// Those that are drawn.
+    drawn: Vec<(u64, u64)>,
     /// Since when they were told before.
     told_since: u64,
 }
@@ -76,7 +80,9 @@ impl Builder {
             hears: header.capabilities.wakeups,
             paused: None,
             paused_ns: 0,
+            tallied: false,
             pauses: Vec::new(),
+            drawn: Vec::new(),
             told_since: start,
         }
     }
@@ -187,6 +193,7 @@ impl Builder {
                 }
             }
             Event::Tallied => {
+                self.tallied = self.paused.is_some();
                 self.live.values_mut().for_each(Track::tallied);
             }
             Event::Limit { tid, until } => {
@@ -266,6 +273,8 @@ impl Builder {
             late: self.late,
             paused_ns: self.paused_ns + self.paused.map_or(0, |since| end.saturating_sub(since)),
             pauses: std::mem::take(&mut self.pauses),
+            drawn: std::mem::take(&mut self.drawn),
+            scatter: 0.0,
             lent: Lent::default(),
             strangers: self.strangers,
             contradictions: self.contradictions,
@@ -276,8 +285,12 @@ impl Builder {
     /// A pause of the segment, behind the one before.
     fn note_pause(&mut self, since: u64, to: u64) {
         let since = since.max(self.from).max(self.pauses.last().map_or(0, |last| last.1));
+        let tallied = std::mem::take(&mut self.tallied);
         if since < to {
             self.pauses.push((since, to));
+            if !tallied {
+                self.drawn.push((since, to));
+            }
         }
     }
 

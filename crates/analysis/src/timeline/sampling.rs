@@ -44,6 +44,11 @@ impl Sampling {
         self.drawn += span as f64 * span as f64 / seen.max(1) as f64;
     }
 
+    /// Pauses that are drawn differ so much.
+    pub(super) fn scatter(&mut self, as_looks: f64) {
+        self.drawn = self.drawn.max(as_looks);
+    }
+
     /// What is drawn is drawn by what was lent, too: with the examples all of it is off. And
     /// those waits are as few as they are.
     pub(super) fn lend(&mut self, Lent { waits, ns, told_ns, examples }: Lent) {
