@@ -203,7 +203,7 @@ fn judge(
         lost: timeline.lost > 0,
         remedy,
         waits,
-        sampling: timeline.sampling(),
+        sampling: timeline.sampling_of_shares(threads.total()),
     })
 }
 

@@ -1,13 +1,13 @@
-//! How much pauses differ in what is drawn in them. Each is drawn by one stretch, in which
-//! threads that take turns do so together and one wait is like the next: what many threads and
-//! many waits of it tell may be hardly more than one. From pause to pause it shows.
+//! How much parts of a recording differ that stand for others. A pause is drawn by one stretch,
+//! in which threads that take turns do so together and one wait is like the next: what many
+//! threads and many waits of it tell may be hardly more than one. From part to part it shows.
 
 use crate::account::Account;
 use crate::ledger::PerState;
 use crate::state::State;
 use crate::timeline::{Doing, Timeline};
 
-/// Of fewer pauses it shows nothing.
+/// Of fewer parts it shows nothing.
 const FEWEST: f64 = 3.0;
 /// The square of the 97.5th percentile of Student's distribution, in that of the normal one,
 /// by degrees of freedom from two on.
@@ -15,10 +15,10 @@ const STUDENT: [f64; 9] = [4.82, 2.64, 2.01, 1.72, 1.56, 1.46, 1.38, 1.33, 1.29]
 /// What has next to no part, or all but that, is not asked.
 const HARDLY: f64 = 0.05;
 
-/// Sums over the pauses that are drawn, of what was done in them off the CPU.
+/// Sums over parts, of what was done in them.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Scatter {
-    pauses: f64,
+    parts: f64,
     /// All of it, ns, and the squares of that.
     whole: f64,
     squares: f64,
@@ -34,24 +34,40 @@ struct Moments {
 }
 
 impl Scatter {
-    /// Those of the next segment.
-    pub(crate) fn add(&mut self, segment: &Timeline, accounts: &[Vec<Account>]) {
-        let pauses = &segment.drawn;
-        let mut drawn = vec![PerState::<u64>::default(); pauses.len()];
+    /// The pauses of the next segment that are drawn: what was done in them off the CPU.
+    pub(crate) fn add_drawn(&mut self, segment: &Timeline, accounts: &[Vec<Account>]) {
+        self.add(segment, accounts, &segment.drawn, |doing| !is_known(doing));
+    }
+
+    /// What was told between the pauses of the next segment.
+    pub(crate) fn add_told(&mut self, segment: &Timeline, accounts: &[Vec<Account>]) {
+        let starts = [segment.start].into_iter().chain(segment.pauses.iter().map(|(_, to)| *to));
+        let ends = segment.pauses.iter().map(|(from, _)| *from).chain([segment.end]);
+        self.add(segment, accounts, &starts.zip(ends).collect::<Vec<_>>(), |_| true);
+    }
+
+    fn add(
+        &mut self,
+        segment: &Timeline,
+        accounts: &[Vec<Account>],
+        parts: &[(u64, u64)],
+        counts: impl Fn(Doing) -> bool,
+    ) {
+        let mut done = vec![PerState::<u64>::default(); parts.len()];
         for (thread, accounts) in segment.threads.iter().zip(accounts) {
             let mut next = 0;
             for ((start, end, interval), account) in thread.spans().zip(accounts) {
-                next += pauses[next..].iter().take_while(|(_, to)| *to <= start).count();
-                if is_known(interval.doing) {
+                next += parts[next..].iter().take_while(|(_, to)| *to <= start).count();
+                if !counts(interval.doing) {
                     continue;
                 }
-                let within = pauses[next..].iter().zip(&mut drawn[next..]);
+                let within = parts[next..].iter().zip(&mut done[next..]);
                 for ((from, to), sums) in within.take_while(|((from, _), _)| *from < end) {
                     sums[account.state] += end.min(*to) - start.max(*from);
                 }
             }
         }
-        drawn.iter().for_each(|sums| self.add_one(sums));
+        done.iter().for_each(|sums| self.add_one(sums));
     }
 
     fn add_one(&mut self, sums: &PerState<u64>) {
@@ -59,7 +75,7 @@ impl Scatter {
         if whole == 0.0 {
             return;
         }
-        self.pauses += 1.0;
+        self.parts += 1.0;
         self.whole += whole;
         self.squares += whole * whole;
         for (state, ns) in sums.iter() {
@@ -70,16 +86,16 @@ impl Scatter {
         }
     }
 
-    /// The sum of squares that looks at spans of time would have, ns², whose shares were as far
-    /// off as those of these pauses are; nothing where they do not show it.
-    pub(crate) fn as_looks(&self) -> f64 {
-        if self.pauses < FEWEST {
+    /// The sum of squares that looks at spans of time would have whose shares were as far off
+    /// as those of these parts are, in that of all time; nothing where they do not show it.
+    pub(crate) fn squares(&self) -> f64 {
+        if self.parts < FEWEST {
             return 0.0;
         }
         // The variance of a ratio of sums (Cochran 1977, Sampling Techniques, 6.4).
-        let free = self.pauses - 1.0;
+        let free = self.parts - 1.0;
         let student = STUDENT.get(free as usize - 2).copied().unwrap_or(free / (free - 2.0));
-        let few = self.pauses / free * student;
+        let few = self.parts / free * student / (self.whole * self.whole);
         let of = |(_, Moments { sum, squares, products }): (State, Moments)| {
             let share = sum / self.whole;
             let apart = squares - 2.0 * share * products + share * share * self.squares;
@@ -99,42 +115,53 @@ fn is_known(doing: Doing) -> bool {
     }
 }
 
+/// What the parts of a recording that stand for others leave open.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Apart {
+    /// The squares of pauses that are drawn, and those of what was told between all.
+    pub(crate) drawn: f64,
+    pub(crate) told: f64,
+    /// How long were the pauses that the kernel tallied, ns of the wall clock: each thread's
+    /// part is exact, and what several do at a time is taken from what was told.
+    pub(crate) tallied_ns: u64,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn pause(disk: u64, sleep: u64) -> PerState<u64> {
+    fn part(disk: u64, sleep: u64) -> PerState<u64> {
         let mut sums = PerState::default();
         (sums[State::IoDisk], sums[State::Sleep]) = (disk, sleep);
         sums
     }
 
-    fn of(pauses: impl Iterator<Item = (u64, u64)>) -> Scatter {
+    fn of(parts: impl Iterator<Item = (u64, u64)>) -> Scatter {
         let mut scatter = Scatter::default();
-        pauses.for_each(|(disk, sleep)| scatter.add_one(&pause(disk, sleep)));
+        parts.for_each(|(disk, sleep)| scatter.add_one(&part(disk, sleep)));
         scatter
     }
 
     #[test]
-    fn pauses_that_are_alike_show_nothing() {
+    fn parts_that_are_alike_show_nothing() {
         let alike = of((1..20).map(|n| (30 * n, 70 * n)));
-        assert!(alike.as_looks() < 1e-6, "{}", alike.as_looks());
-        assert_eq!(of((0..2).map(|n| (n % 2, 1 - n % 2))).as_looks(), 0.0, "too few");
-        assert_eq!(Scatter::default().as_looks(), 0.0);
+        assert!(alike.squares() < 1e-9, "{}", alike.squares());
+        assert_eq!(of((0..2).map(|n| (n % 2, 1 - n % 2))).squares(), 0.0, "too few");
+        assert_eq!(Scatter::default().squares(), 0.0);
     }
 
     #[test]
-    fn pauses_of_one_wait_each_are_as_many_looks() {
+    fn parts_of_one_wait_each_are_as_many_looks() {
         let each = of((0..1000).map(|n| if n % 4 == 0 { (10, 0) } else { (0, 10) }));
-        let squares = each.as_looks();
-        assert!((squares / (1000.0 * 100.0) - 1.0).abs() < 0.01, "{squares}");
+        let looks = 1.0 / each.squares();
+        assert!((looks - 1000.0).abs() < 10.0, "{looks}");
     }
 
     #[test]
-    fn few_pauses_tell_less_than_their_spread_says() {
-        let apart = |pauses: u64| {
-            let few = of((0..pauses).map(|n| if n % 2 == 0 { (10, 0) } else { (0, 10) }));
-            few.as_looks() / (pauses as f64 * 100.0)
+    fn few_parts_tell_less_than_their_spread_says() {
+        let apart = |parts: u64| {
+            let few = of((0..parts).map(|n| if n % 2 == 0 { (10, 0) } else { (0, 10) }));
+            few.squares() * parts as f64
         };
         assert!((6.5..8.0).contains(&apart(3)), "{}", apart(3));
         assert!((1.9..2.2).contains(&apart(6)), "{}", apart(6));
@@ -144,6 +171,6 @@ mod tests {
     #[test]
     fn what_has_hardly_a_part_is_not_asked() {
         let rare = of((0..1000).map(|n| if n % 50 == 0 { (10, 0) } else { (0, 10) }));
-        assert_eq!(rare.as_looks(), 0.0);
+        assert_eq!(rare.squares(), 0.0);
     }
 }

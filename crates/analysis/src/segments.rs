@@ -64,7 +64,7 @@ pub(crate) fn judged(source: &mut dyn EventSource, events: usize) -> Judged {
     endings.add(&tables, &timeline);
     let window = [source.header().start.0, timeline.end];
     let (segments, again) = match before {
-        Before::One(first) => (Segments::Kept(vec![first, timeline].into_iter()), Ok(())),
+        Before::One(first) => (Segments::Kept(vec![*first, timeline].into_iter()), Ok(())),
         _ => {
             drop(timeline);
             let again = source.repeat();
@@ -85,7 +85,7 @@ impl Judged {
 /// The segments before the one that is read for the first time.
 enum Before {
     None,
-    One(Timeline),
+    One(Box<Timeline>),
     /// They are not kept.
     More,
 }
@@ -93,7 +93,7 @@ enum Before {
 impl Before {
     fn and(self, next: Timeline, stream: &mut Stream<'_>) -> Before {
         if let Before::None = self {
-            return Before::One(next);
+            return Before::One(Box::new(next));
         }
         stream.reuse(next);
         Before::More

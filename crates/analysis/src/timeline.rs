@@ -35,8 +35,7 @@ pub(crate) use sampling::{Lent, Sampling};
 pub(crate) use survey::Survey;
 pub(crate) use whole::Whole;
 
-#[cfg(doc)]
-use crate::scatter::Scatter;
+use crate::scatter::Apart;
 use crate::split::Split;
 
 /// All threads over the whole window, `start..end` on the events' clock, or over a
@@ -64,8 +63,8 @@ pub(crate) struct Timeline {
     pub(crate) contradictions: u64,
     /// Idle time of CPUs, where an engine counted it.
     pub(crate) spare: Vec<Spare>,
-    /// How much all of those differ, ns² ([`Scatter::as_looks`]).
-    pub(crate) scatter: f64,
+    /// What those of the whole recording leave open.
+    pub(crate) apart: Apart,
     /// Waits of the whole recording that nobody looked at.
     pub(crate) lent: Lent,
 }
@@ -283,8 +282,19 @@ impl Timeline {
     pub(crate) fn sampling(&self) -> Sampling {
         let mut all = Sampling::default();
         self.threads.iter().for_each(|thread| all.add(thread.sampling));
-        all.scatter(self.scatter);
+        all.apart(self.apart.drawn);
         all.lend(self.lent);
+        all
+    }
+
+    /// The same of the wall-clock time, of `thread_ns` of thread time.
+    pub(crate) fn sampling_of_shares(&self, thread_ns: u64) -> Sampling {
+        let mut all = self.sampling();
+        if self.threads.len() > 1 {
+            let Apart { told, tallied_ns, .. } = self.apart;
+            let part = tallied_ns as f64 / self.duration().max(1) as f64;
+            all.stand_for((part * thread_ns as f64) as u64, told);
+        }
         all
     }
 

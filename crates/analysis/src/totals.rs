@@ -5,7 +5,7 @@ use crate::bottleneck::{FairShare, Rule, Wanted, fair_share};
 use crate::phases::Slices;
 use crate::pieces::Sums;
 use crate::quota::Quotas;
-use crate::scatter::Scatter;
+use crate::scatter::{Apart, Scatter};
 use crate::timeline::{Thread, Timeline};
 use crate::waits::Waits;
 
@@ -22,7 +22,9 @@ pub(crate) struct Totals {
     pub(crate) locked: f64,
     pub(crate) wanted: Wanted,
     pub(crate) slices: Slices,
-    scatter: Scatter,
+    /// How much pauses differ that are drawn, and the time between pauses.
+    drawn: Scatter,
+    told: Scatter,
     /// Time that a hypervisor took from running threads.
     pub(crate) stolen: u64,
 }
@@ -46,13 +48,28 @@ impl Totals {
         self.slices = slices;
         self.waits.add(segment, accounts);
         self.stolen += segment.stolen();
-        self.scatter.add(segment, accounts);
+        self.note_pauses(segment, accounts);
         self.call_roll(segment);
     }
 
     /// That of the shares.
     pub(crate) fn rule(&self) -> Rule {
         Rule::of(self.wanted.all, self.roll.duration())
+    }
+
+    fn note_pauses(&mut self, segment: &Timeline, accounts: &[Vec<Account>]) {
+        if segment.pauses.is_empty() {
+            return;
+        }
+        self.drawn.add_drawn(segment, accounts);
+        self.told.add_told(segment, accounts);
+        let time = |pauses: &[(u64, u64)]| pauses.iter().map(|(from, to)| to - from).sum::<u64>();
+        let tallied_ns = time(&segment.pauses).saturating_sub(time(&segment.drawn));
+        self.roll.apart = Apart {
+            drawn: self.drawn.squares(),
+            told: self.told.squares(),
+            tallied_ns: self.roll.apart.tallied_ns + tallied_ns,
+        };
     }
 
     fn call_roll(&mut self, segment: &Timeline) {
@@ -70,9 +87,8 @@ impl Totals {
             threads[number as usize] =
                 Thread { number, tid, pid, name, start, end, sampling, ..Thread::default() };
         }
-        let Timeline { start, end, .. } = self.roll;
-        let scatter = self.scatter.as_looks();
+        let Timeline { start, end, apart, .. } = self.roll;
         let (spare, pauses, drawn) = (Vec::new(), Vec::new(), Vec::new());
-        self.roll = Timeline { start, end, threads, spare, pauses, drawn, scatter, ..*segment };
+        self.roll = Timeline { start, end, threads, spare, pauses, drawn, apart, ..*segment };
     }
 }

@@ -7,6 +7,7 @@ use super::occupancy::{Holder, Occupancy};
 use super::queues::Spare;
 use super::track::{Tally, Track, doing_after, newborn};
 use super::{Doing, GilSeen, Interval, Lent, Thread, Timeline, Waker};
+use crate::scatter::Apart;
 
 /// So much of what was told before a pause, ns, shows what is done in it.
 const PATTERN: u64 = 250_000_000;
@@ -274,7 +275,7 @@ impl Builder {
             paused_ns: self.paused_ns + self.paused.map_or(0, |since| end.saturating_sub(since)),
             pauses: std::mem::take(&mut self.pauses),
             drawn: std::mem::take(&mut self.drawn),
-            scatter: 0.0,
+            apart: Apart::default(),
             lent: Lent::default(),
             strangers: self.strangers,
             contradictions: self.contradictions,

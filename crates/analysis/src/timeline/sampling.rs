@@ -44,9 +44,15 @@ impl Sampling {
         self.drawn += span as f64 * span as f64 / seen.max(1) as f64;
     }
 
-    /// Pauses that are drawn differ so much.
-    pub(super) fn scatter(&mut self, as_looks: f64) {
-        self.drawn = self.drawn.max(as_looks);
+    /// What is drawn is at least as far off as pauses with these squares.
+    pub(super) fn apart(&mut self, squares: f64) {
+        self.drawn = self.drawn.max(squares * self.sampled_ns as f64 * self.sampled_ns as f64);
+    }
+
+    /// What was told stands for so much more, ns, and has these squares.
+    pub(super) fn stand_for(&mut self, ns: u64, squares: f64) {
+        self.sampled_ns += ns;
+        self.drawn += ns as f64 * ns as f64 * squares;
     }
 
     /// What is drawn is drawn by what was lent, too: with the examples all of it is off. And
@@ -127,6 +133,20 @@ mod tests {
         let mut drawn = looks(100, 10);
         drawn.lend(Lent { told_ns: 1000, ..Lent::default() });
         assert_eq!(drawn, looks(100, 10), "nothing is lent");
+    }
+
+    #[test]
+    fn what_stands_for_others_is_known_as_well_as_its_parts_are_alike() {
+        let hundred = looks(100, 10).interval(0.5, 1000, 1000);
+        let mut told = Sampling::default();
+        told.stand_for(1000, 0.01);
+        assert_eq!(told.interval(0.5, 1000, 1000), hundred);
+        let mut drawn = Sampling::default();
+        drawn.draw(1000, 1000);
+        drawn.apart(0.01);
+        assert_eq!(drawn.interval(0.5, 1000, 1000), hundred);
+        drawn.apart(0.001);
+        assert_eq!(drawn.interval(0.5, 1000, 1000), hundred, "by whatever is worse");
     }
 
     #[test]

@@ -198,6 +198,36 @@ fn who_waited_in_a_pause_without_a_tally_waits_on_where_nothing_is_told() {
 }
 
 #[test]
+fn shares_of_the_wall_clock_are_as_sure_as_stretches_are_alike() {
+    let width = |sites: [char; 2]| {
+        let other = Event::Thread {
+            tid: OTHER,
+            pid: Pid(100),
+            name: "other".to_owned(),
+            entrance: Entrance::Born,
+        };
+        let mut events = vec![(0, thread(Entrance::Born)), (0, other)];
+        for cycle in 0..8 {
+            let (begin, off) = (100 * cycle, blocked(sites[cycle as usize % 2]));
+            for (tid, cpu) in [(TID, Cpu(0)), (OTHER, Cpu(1))] {
+                let out = Event::SwitchOut { tid, cpu, off, stack: None };
+                events.push((begin, Event::SwitchIn { tid, cpu }));
+                events.push((begin + 1, out));
+            }
+            let pause = [Event::Tallied, Event::Resumed];
+            events.extend([vec![(begin + 10, Event::Paused)], at(begin + 100, &pause)].concat());
+        }
+        events.sort_by_key(|(ms, _)| *ms);
+        let report = play(&[&events[..], &[(800, end())]].concat()).report;
+        let [low, high] = report.verdict.interval;
+        assert!(report.quality.sampling.is_none(), "of the ledger all is known");
+        high - low
+    };
+    assert!(width(['d', 'd']) < 0.01, "{}", width(['d', 'd']));
+    assert!(width(['d', 'q']) > 0.3, "{}", width(['d', 'q']));
+}
+
+#[test]
 fn what_was_found_runnable_and_went_on_is_as_unknown_as_it_was() {
     let pause = [(10, Event::Paused), (60, Event::Tallied), (60, Event::Resumed), (60, end())];
     check(&[&[(0, found(Seen::Runnable))][..], &pause].concat(), "unknown 60");
