@@ -35,7 +35,7 @@ fn record(tier: Tier, options: &[&str]) -> Option<(Cell, Value)> {
 }
 
 /// How many events of the recording are such.
-fn count(cell: &Cell, such: impl Fn(&Event) -> bool) -> f64 {
+fn count(cell: &Cell, mut such: impl FnMut(&Event) -> bool) -> f64 {
     let file = BufReader::new(File::open(cell.case.path("r.whyslow")).unwrap());
     let mut reader = Reader::new(file).unwrap();
     let mut found = 0;
@@ -103,7 +103,7 @@ else:
         os.write(back[1], b'x')
 ";
 
-fn a_limit_holds_and_time_agrees(tier: Tier) -> Option<Value> {
+fn a_limit_holds_and_time_agrees(tier: Tier) -> Option<(Cell, Value)> {
     let cell = Cell::new(Mode::Launch, tier)?;
     let mut command = cell.command(cell.case.path("whyslow"));
     command.args(cell.record(&["-q", "-o", "r.whyslow", "-o", "r.json", "--max-overhead", "5%"]));
@@ -128,7 +128,7 @@ fn a_limit_holds_and_time_agrees(tier: Tier) -> Option<Value> {
     assert!(state("unknown") < 0.1 * wall, "{ledger}");
     let said = cell.case.run(&["report", "r.whyslow"]).ended_with(0);
     assert!(said.stdout().contains(" of switches"), "{}", said.stdout());
-    Some(report)
+    Some((cell, report))
 }
 
 #[test]
@@ -138,7 +138,18 @@ fn switches_that_cost_too_much_are_recorded_for_a_part_of_the_time() {
 
 #[test]
 fn those_of_an_ordinary_user_as_well() {
-    let Some(report) = a_limit_holds_and_time_agrees(Tier::Ordinary) else { return };
+    let Some((cell, report)) = a_limit_holds_and_time_agrees(Tier::Ordinary) else { return };
+    // The kernel's count tells of each stretch what its records leave out.
+    let mut counted = false;
+    let uncounted = count(&cell, |event| match event {
+        Event::Paused => !counted,
+        Event::Resumed | Event::KernelCpu { .. } => {
+            counted = matches!(event, Event::KernelCpu { .. });
+            false
+        }
+        _ => false,
+    });
+    assert_eq!(uncounted, 0.0, "stretches that are not counted");
     // Nobody counts for him what threads waited for meanwhile.
     let margin = report["quality"]["sampling"]["margin"].as_f64().unwrap_or(0.0);
     assert!(margin > 0.0 && margin < 0.2, "{}", report["quality"]);
