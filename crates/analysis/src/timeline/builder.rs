@@ -193,10 +193,7 @@ impl Builder {
                     track.tally_cpu(cpu_ns);
                 }
             }
-            Event::Tallied => {
-                self.tallied = self.paused.is_some();
-                self.live.values_mut().for_each(Track::tallied);
-            }
+            Event::Tallied => self.tallied(),
             Event::Limit { tid, until } => {
                 self.with(*tid, |track, _| track.limited(time, until.map(|until| until.0)));
             }
@@ -342,6 +339,11 @@ impl Builder {
         for track in self.live.values_mut() {
             track.pause(time, Some(since), &mut self.cpus);
         }
+    }
+
+    fn tallied(&mut self) {
+        self.tallied = self.paused.is_some();
+        self.live.values_mut().for_each(Track::tallied);
     }
 
     fn resume(&mut self, time: u64) {

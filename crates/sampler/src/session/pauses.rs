@@ -197,6 +197,10 @@ impl Session {
 
     /// It ends after the last event pauses, and with the tally.
     fn resume(&mut self) -> Result<(), Error> {
+        if self.pauses.tallied {
+            // Who is born in the pause has no tally.
+            self.upkeep.read_newcomers(&self.proc, &mut self.tracker)?;
+        }
         self.rings.pause(false)?;
         let ends = now()?;
         self.merge.note_end_of_pause(ends);

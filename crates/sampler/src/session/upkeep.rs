@@ -119,7 +119,7 @@ impl Upkeep {
         due: u64,
     ) -> Result<(), Error> {
         self.last = due;
-        self.read_threads(proc, tracker, due)?;
+        self.read_threads(proc, tracker)?;
         let processes: Vec<Pid> = tracker.processes().take(PROCESSES).collect();
         for pid in processes {
             if let Some(quota) = proc.quota(pid.0) {
@@ -138,6 +138,38 @@ impl Upkeep {
         Ok(())
     }
 
+    /// Reads the threads that were never read.
+    ///
+    /// # Errors
+    /// When the clock cannot be read.
+    pub(super) fn read_newcomers(
+        &mut self,
+        proc: &Proc,
+        tracker: &mut Tracker,
+    ) -> Result<(), Error> {
+        let threads = tracker.threads().filter(|(tid, _)| !self.read.contains_key(tid));
+        let newcomers: Vec<(Tid, Pid)> = threads.take(THREADS_IN_PAUSE).collect();
+        newcomers.into_iter().try_for_each(|(tid, pid)| self.read_one(proc, tracker, tid, pid))
+    }
+
+    /// Reads where a thread may run, and what was counted of it.
+    fn read_one(
+        &mut self,
+        proc: &Proc,
+        tracker: &mut Tracker,
+        tid: Tid,
+        pid: Pid,
+    ) -> Result<(), Error> {
+        let due = now()?;
+        if let Some(cpus) = affinity(tid.0) {
+            tracker.affinity(tid, cpus, due);
+        }
+        self.placed.insert(tid);
+        self.count(proc, tracker, tid, pid)?;
+        self.read.insert(tid, due);
+        Ok(())
+    }
+
     /// The threads that were counted in a pause, and have run since they were before.
     pub(super) fn take_moved(&mut self) -> Vec<Tid> {
         std::mem::take(&mut self.moved)
@@ -145,7 +177,7 @@ impl Upkeep {
 
     /// Reads threads that have moved since they were read, each in its turn, and
     /// then others whose affinity is not known.
-    fn read_threads(&mut self, proc: &Proc, tracker: &mut Tracker, due: u64) -> Result<(), Error> {
+    fn read_threads(&mut self, proc: &Proc, tracker: &mut Tracker) -> Result<(), Error> {
         let paused = tracker.paused();
         let moved = |tid: Tid| match (self.read.get(&tid), tracker.rests_since(tid)) {
             // It may have run unheard, but had not when it was counted last.
@@ -173,12 +205,7 @@ impl Upkeep {
         }
         threads.extend(rest);
         for (tid, pid) in threads.into_iter().take(most) {
-            if let Some(cpus) = affinity(tid.0) {
-                tracker.affinity(tid, cpus, now()?);
-            }
-            self.placed.insert(tid);
-            self.count(proc, tracker, tid, pid)?;
-            self.read.insert(tid, due);
+            self.read_one(proc, tracker, tid, pid)?;
         }
         if self.read.len().max(self.placed.len()) > 2 * tracker.threads().len() {
             self.read.retain(|tid, _| tracker.lives(*tid));

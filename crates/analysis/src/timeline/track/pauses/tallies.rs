@@ -90,6 +90,11 @@ impl Activity {
 }
 
 impl Tallies {
+    /// It had no CPU, and left none.
+    fn tell_nothing(&self) -> bool {
+        self.told.is_empty() && self.cpu_ns.is_none()
+    }
+
     /// Nobody gave it a CPU, and it did not want one.
     fn is_one_wait(&self) -> bool {
         self.is_one_stay() && self.told.iter().all(|tally| tally.queued_ns == 0)
@@ -258,6 +263,10 @@ impl Track {
         cpus: &mut Occupancy,
     ) -> bool {
         let from = std::mem::replace(&mut gap.from, to);
+        if gap.waits && gap.before.is_none() && !is_wait(self.doing) && tallies.tell_nothing() {
+            (self.doing, self.stack) = self.pausing.wait();
+        }
+        gap.waits &= tallies.tell_nothing();
         if is_wait(self.doing) && tallies.is_one_wait() {
             gap.pattern.clear();
             return false;
