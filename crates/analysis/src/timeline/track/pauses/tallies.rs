@@ -264,7 +264,7 @@ impl Track {
     ) -> bool {
         let from = std::mem::replace(&mut gap.from, to);
         if gap.waits && gap.before.is_none() && !is_wait(self.doing) && tallies.tell_nothing() {
-            (self.doing, self.stack) = self.pausing.wait();
+            (self.doing, self.stack) = gap.still.unwrap_or_else(|| self.pausing.wait());
         }
         gap.waits &= tallies.tell_nothing();
         if is_wait(self.doing) && tallies.is_one_wait() {
@@ -303,7 +303,8 @@ impl Track {
             _ if is_wait(self.doing) => Activity::of(self.doing),
             Some(turn @ Doing::Runq { .. }) => Activity::of(turn),
             None if tallies.first().is_some_and(queues) => Activity::of(queued(&gap.pattern)),
-            _ => match self.pausing.wait().0 {
+            // Not what it was seen in since.
+            _ => match gap.still.unwrap_or_else(|| self.pausing.wait()).0 {
                 wait @ Doing::Blocked(_) => Activity::of(wait),
                 _ => Activity::Blocked(None),
             },
