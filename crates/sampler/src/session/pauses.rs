@@ -185,8 +185,8 @@ impl Session {
         self.pauses.tallied = tallied;
         self.tracker.look_before_pause(time, || now().unwrap_or(u64::MAX));
         if !tallied {
-            // What the kernel counts on the way to a CPU the records leave out: of the stretch
-            // alone they tell no more than of both together.
+            // The way to a CPU is a part of its time by the kernel, and not by the records: how
+            // much of the stretch that is only a count of it alone tells.
             self.upkeep.read(&self.proc, &mut self.tracker, now()?)?;
         }
         let begins = now()?;

@@ -215,6 +215,11 @@ impl Pausing {
         }
     }
 
+    /// The wait that a pause begins in, whatever the thread was seen in since.
+    fn first_wait(&self, gap: &Gap) -> (Doing, Option<StackId>) {
+        gap.still.unwrap_or_else(|| self.wait())
+    }
+
     /// Who ended the last wait at a site, and where in the code it was.
     fn known_at(&self, site: Option<SiteId>) -> (Waker, Option<StackId>) {
         let known = self.waited.iter().rfind(|(wait, _)| wait.site == site);
@@ -263,10 +268,10 @@ impl Track {
         cpus: &mut Occupancy,
     ) -> bool {
         let from = std::mem::replace(&mut gap.from, to);
-        if gap.waits && gap.before.is_none() && !is_wait(self.doing) && tallies.tell_nothing() {
-            (self.doing, self.stack) = gap.still.unwrap_or_else(|| self.pausing.wait());
-        }
         gap.waits &= tallies.tell_nothing();
+        if gap.waits && gap.before.is_none() && !is_wait(self.doing) {
+            (self.doing, self.stack) = self.pausing.first_wait(gap);
+        }
         if is_wait(self.doing) && tallies.is_one_wait() {
             gap.pattern.clear();
             return false;
@@ -303,8 +308,7 @@ impl Track {
             _ if is_wait(self.doing) => Activity::of(self.doing),
             Some(turn @ Doing::Runq { .. }) => Activity::of(turn),
             None if tallies.first().is_some_and(queues) => Activity::of(queued(&gap.pattern)),
-            // Not what it was seen in since.
-            _ => match gap.still.unwrap_or_else(|| self.pausing.wait()).0 {
+            _ => match self.pausing.first_wait(gap).0 {
                 wait @ Doing::Blocked(_) => Activity::of(wait),
                 _ => Activity::Blocked(None),
             },
