@@ -23,6 +23,11 @@ const HARDLY: u64 = 8;
 /// Detail comes back when the cost is below this part of the limit: with twice
 /// the detail it is below the limit yet. What was spent above it before is saved first.
 const EASY: u64 = 3;
+/// Where switches are left out, what is theirs of the cost is known, and what is not: detail
+/// comes back where there is room for so many times the part of it that grows.
+const ROOM: u64 = 2;
+/// And one part in so many of the limit is left for what varies.
+const SPARE: u64 = 4;
 /// As far as it can be saved in so long, ns.
 const MEMORY: u64 = 10_000_000_000;
 /// Who owes what may be spent in so long, ns, and can leave out switches, spends half of
@@ -148,12 +153,24 @@ impl Rein {
             self.step = self.step.max(STEP_WITH_SWITCHES);
         } else if cost > aim {
             self.thin(halvings(cost, aim), of_switches > cost / HARDLY);
-        } else if cost < self.limit / EASY && self.debt == 0 {
-            let of_time = self.halvings.saturating_sub(1);
-            self.step -= u32::from(of_time == 0 && self.step > 0);
-            self.halvings = of_time;
+        } else if self.debt == 0 {
+            self.come_back(cost, of_switches);
         }
         (self.step, self.halvings) != before
+    }
+
+    /// Brings detail back where there is room for twice as much.
+    fn come_back(&mut self, cost: u64, of_switches: u64) {
+        let room = |part: u64| cost + ROOM * part < self.limit - self.limit / SPARE;
+        let pauses = self.halvings > 0;
+        if pauses && self.step > STEP_WITH_SWITCHES && room(cost.saturating_sub(of_switches)) {
+            self.step -= 1;
+        } else if pauses && room(of_switches) {
+            self.halvings -= 1;
+        } else if cost < self.limit / EASY {
+            self.halvings = self.halvings.saturating_sub(1);
+            self.step -= u32::from(self.halvings == 0 && self.step > 0);
+        }
     }
 
     /// Thins by so many halvings, where to leave out switches `helps` or does not: what else
@@ -267,6 +284,27 @@ mod tests {
         assert!((240_000..=260_000).contains(&said.samples), "{said:?}");
         let (rein, _) = with_switches(60, 1);
         assert_eq!((rein.step(), rein.halvings()), (0, 0));
+    }
+
+    #[test]
+    fn a_burst_thins_no_longer_than_it_takes_to_save_it() {
+        let (mut rein, mut now) = with_switches(1, 60);
+        assert_eq!(rein.halvings(), 6);
+        let mut kept = 0;
+        for _ in 0..60 * 50 {
+            now.time += SOON;
+            // 4 % of a CPU where all are recorded, and 0.5 % for something else.
+            let cost = (SOON * 4 / 100) >> rein.halvings();
+            now.ours += cost + SOON / 200;
+            now.switches += cost;
+            rein.compare(now);
+            kept += 100 >> rein.halvings();
+        }
+        assert_eq!(rein.halvings(), 3, "an eighth costs 0.5 %, and has room for as much again");
+        assert!(kept / 3000 >= 11, "{kept}");
+        assert!(rein.step() <= STEP_WITH_SWITCHES);
+        let said = rein.said(now);
+        assert!(said.cost <= said.limit, "{said:?}");
     }
 
     #[test]
