@@ -170,11 +170,12 @@ impl Tracker {
         ahead: impl Iterator<Item = &'a Record>,
         clock: impl Fn() -> u64,
     ) {
-        if self.pauses.is_tallied() {
-            return;
-        }
         if self.glances.is_some() {
             return self.glance(now, ahead, &clock);
+        }
+        // No record would tell whether the wait was over by then.
+        if self.pauses.paused() {
+            return;
         }
         self.look_at(Why::New, now, LOOKS_PER_ROUND, &clock);
         self.look_at(Why::Known, now, SECOND_LOOKS_PER_ROUND, &clock);
@@ -307,7 +308,8 @@ impl Tracker {
                 Reading::Tallied(tally) => self.place_tally(read, tally),
                 Reading::Look { tid, wait, site, stack } => {
                     let thread = self.threads.get(&tid);
-                    if thread.is_some_and(|t| t.wait == wait && t.doing == Doing::Waiting) {
+                    let waits = thread.is_some_and(|t| t.wait == wait && t.doing == Doing::Waiting);
+                    if waits && !self.pauses.paused() {
                         if let Some(thread) = self.threads.get_mut(&tid)
                             && stack.as_ref().is_some_and(|(_, user)| !user.script.is_empty())
                         {
