@@ -474,4 +474,13 @@ pub enum Event {
         /// The path, as the recorder sees it.
         path: String,
     },
+    /// Where in the code the waits are that are tallied next of a thread.
+    TalliedIn {
+        /// The thread.
+        tid: Tid,
+        /// Where it waits.
+        site: SiteId,
+        /// The way there, of a wait before at the same place.
+        stack: StackId,
+    },
 }

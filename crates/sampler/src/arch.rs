@@ -106,10 +106,10 @@ impl CallInFrame {
     /// What it has as long as there is no result, and where: see [`Registers::in_syscall`].
     pub(crate) const NO_RESULT: i32 = -ENOSYS;
     pub(crate) const RESULT: i16 = Registers::IN_FRAME[0];
-    /// Its number, where it returns to, its first three arguments.
-    pub(crate) const PARTS: [i16; 5] = {
-        let [_, dx, si, di, _, _, ip] = Registers::IN_FRAME;
-        [Self::NUMBER, ip, di, si, dx]
+    /// Its number, where it returns to, its first three arguments, and the stack pointer.
+    pub(crate) const PARTS: [i16; 6] = {
+        let [_, dx, si, di, _, sp, ip] = Registers::IN_FRAME;
+        [Self::NUMBER, ip, di, si, dx, sp]
     };
 }
 

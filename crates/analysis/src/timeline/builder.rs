@@ -193,6 +193,11 @@ impl Builder {
                     track.tally_cpu(cpu_ns);
                 }
             }
+            &Event::TalliedIn { tid, site, stack } => {
+                if let Some(track) = self.live.get_mut(&tid) {
+                    track.tallied_in(site, stack);
+                }
+            }
             Event::Tallied => self.tallied(),
             Event::Limit { tid, until } => {
                 self.with(*tid, |track, _| track.limited(time, until.map(|until| until.0)));

@@ -16,7 +16,7 @@ use std::ops::Range;
 use super::counts::{Ours, Stretch};
 use super::settle::Certain;
 use super::survey::Life;
-use super::{Doing, Interval, Thread};
+use super::{Doing, Interval, Thread, Wait};
 use crate::split::Split;
 
 /// To wake a CPU takes no longer as a rule, ns: some 50 µs on a virtual machine. It does where
@@ -190,15 +190,22 @@ fn ways(thread: &Thread, part: &Range<u64>) -> impl Iterator<Item = Way> {
         let [before, now] = thread.intervals.get(index.checked_sub(1)?..=index)? else {
             return None;
         };
-        // A wakeup that was not seen is a part of the wait.
-        let waits = matches!(before.doing, Doing::Runq { .. } | Doing::Blocked(_));
         let runs = matches!(now.doing, Doing::OnCpu { .. });
         let length = now.start - before.start;
         let usual = length.min(LONGEST_WAY);
-        let is_told = matches!(before.doing, Doing::Runq { preempted: false, .. });
-        let longer = if is_told { length - usual } else { 0 };
+        let (usual, longer) = match before.doing {
+            // The kernel's tally of the run queue leaves out what it charges as CPU time.
+            Doing::Blocked(Wait { tallied, .. }) if tallied > 0 => {
+                (length.min(LONGEST_WAY.saturating_mul(tallied.into())), 0)
+            }
+            // A wakeup that was not seen is a part of the wait.
+            Doing::Blocked(_) if runs => (usual, 0),
+            Doing::Runq { preempted: false, .. } if runs => (usual, length - usual),
+            Doing::Runq { preempted: true, .. } if runs => (usual, 0),
+            _ => return None,
+        };
         let way = Way { index: index - 1, end: now.start, usual, longer };
-        (waits && runs && part.contains(&now.start)).then_some(way)
+        part.contains(&now.start).then_some(way)
     })
 }
 

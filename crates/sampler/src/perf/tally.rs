@@ -43,8 +43,9 @@ pub(crate) struct Stay {
 pub(crate) enum Why {
     /// It was as the pause began.
     Before,
-    /// It left in this state (tracefs `sched_switch/format`), in this call.
-    Left { state: u64, call: Call, pc: u64, arguments: [u64; 3] },
+    /// It left in this state (tracefs `sched_switch/format`), in this call, from there in the
+    /// code and on the stack; of many such stays the first.
+    Left { state: u64, call: Call, pc: u64, sp: u64, arguments: [u64; 3] },
 }
 
 /// What a thread does when the pause ends.

@@ -122,6 +122,11 @@ fn event() -> impl Strategy<Value = Event> {
         1 => tid().prop_map(|tid| Event::Exit { tid }),
         1 => prop_oneof![Just(Event::Paused), Just(Event::Resumed), Just(Event::Tallied)],
         2 => tally(),
+        1 => (tid(), stack()).prop_map(|(tid, stack)| Event::TalliedIn {
+            tid,
+            site: SiteId('n'.into()),
+            stack: stack.unwrap_or(StackId(7)),
+        }),
         1 => (tid(), 0..300 * MS)
             .prop_map(|(tid, delay_ns)| Event::RunDelay { tid, delay_ns }),
         2 => (cpu(), any::<bool>()).prop_map(|(cpu, busy)| Event::Occupant { cpu, busy }),

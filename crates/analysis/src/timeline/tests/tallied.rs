@@ -121,6 +121,22 @@ fn a_tally_wins_over_the_kernel_s_other_counts() {
 }
 
 #[test]
+fn what_the_kernel_charges_for_each_way_to_a_cpu_comes_from_the_waits_of_a_tally() {
+    let ran = |cpu_us: u64| {
+        let told = at(100, &[tally(blocked('s'), 3, [40, 5]), Event::Tallied, Event::Resumed]);
+        let counted = Event::KernelCpu { tid: Some(TID), cpu_ns: cpu_us * 1000 };
+        let rest = at(104, &[switch_out(blocked('s')), counted, end()]);
+        let states = play(&[begin(), told, rest].concat()).report.ledger.process;
+        assert_eq!(states.values().sum::<u64>(), 104 * MS);
+        states["cpu.user"]
+    };
+    assert_eq!(ran(56_000), 56 * MS);
+    assert_eq!(ran(56_250), 56 * MS + 250_000);
+    // Six are known to be of the run queue, and of each wait it is a tenth at most.
+    assert!((62_300_000..=62_400_000).contains(&ran(64_000)), "{}", ran(64_000));
+}
+
+#[test]
 fn the_wait_that_a_pause_begins_in_goes_on_as_one() {
     let waits = [(0, thread(Entrance::Born)), (0, switch_in()), (1, switch_out(blocked('s')))];
     let told = [on_and_on(1, [30, 4]), tally(blocked('d'), 1, [10, 0]), Event::Tallied];
@@ -375,6 +391,30 @@ fn a_drawn_wait_has_the_stack_and_the_waker_of_the_last_one_at_its_site() {
     assert_eq!(waits_in_pause(&told('d')), [(stack('d'), Waker::Foreign, 7)]);
     assert_eq!(waits_in_pause(&told('n')), [(stack('n'), Waker::Interrupt, 7)]);
     assert!(matches!(waits_in_pause(&told('s'))[..], [(_, Waker::Unseen, 7)]));
+}
+
+#[test]
+fn where_in_the_code_it_was_is_told_with_its_tally() {
+    let stack = StackId('d'.into());
+    for (site, waker) in [('n', Waker::Interrupt), ('s', Waker::Unseen)] {
+        let place = Event::TalliedIn { tid: TID, site: SiteId(site.into()), stack };
+        let told = [place, tally(blocked(site), 7, [50, 0]), Event::Tallied];
+        assert_eq!(waits_in_pause(&told), [(Some(stack), waker, 7)]);
+    }
+}
+
+#[test]
+fn a_pattern_without_stacks_has_those_of_the_tally() {
+    let stack = StackId('t'.into());
+    let place = Event::TalliedIn { tid: TID, site: SiteId('s'.into()), stack };
+    let told = [place, tally(blocked('s'), 8, [56, 8]), Event::Tallied];
+    let timeline = timeline(&paused(&told));
+    let drawn = timeline.threads[0].intervals.iter().filter_map(|it| match it.doing {
+        Doing::Blocked(wait) if wait.sketched => Some(it.stack),
+        _ => None,
+    });
+    let drawn: Vec<_> = drawn.collect();
+    assert!(!drawn.is_empty() && drawn.iter().all(|it| *it == Some(stack)), "{drawn:?}");
 }
 
 #[test]

@@ -86,17 +86,25 @@ impl Pausing {
         }
     }
 
-    fn remember(&mut self, wait: Wait, stack: Option<StackId>) {
-        match self.waited.iter().rposition(|(it, _)| it.site == wait.site) {
-            Some(place) if place + 1 == self.waited.len() => {
-                self.waited[place] = (wait, stack);
-                return;
-            }
-            Some(place) => drop(self.waited.remove(place)),
-            None if self.waited.len() == SITES => drop(self.waited.remove(0)),
-            None => {}
+    /// Waits at a site are there in the code, by what was tallied of them.
+    fn know(&mut self, site: SiteId, stack: StackId) {
+        if let Some(known) = self.waited.iter_mut().find(|(wait, _)| wait.site == Some(site)) {
+            known.1 = Some(stack);
+        } else if self.waited.len() < SITES {
+            let (site, waker) = (Some(site), Waker::Unseen);
+            let wait = Wait { site, waker, resumed: false, sketched: true, tallied: 0 };
+            // It is none that was recorded last.
+            self.waited.insert(0, (wait, Some(stack)));
         }
-        self.waited.push((wait, stack));
+    }
+
+    fn remember(&mut self, wait: Wait, stack: Option<StackId>) {
+        let known = self.waited.iter().rposition(|(it, _)| it.site == wait.site);
+        let before = known.and_then(|place| self.waited.remove(place).1);
+        if self.waited.len() == SITES {
+            self.waited.remove(0);
+        }
+        self.waited.push((wait, stack.or(before)));
     }
 
     /// A wait that nobody recorded: such as it was seen in, or as the last one.

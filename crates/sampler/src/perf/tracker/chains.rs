@@ -234,6 +234,17 @@ impl Tracker {
         (Some(number), known)
     }
 
+    /// The stack of a wait that nobody recorded, from one before at the same place.
+    pub(super) fn stack_lent(&mut self, time: u64, tid: Tid, place: Place) -> Option<StackId> {
+        let (_, space) = self.space_of(tid)?;
+        let Waited { chain, lent } = self.threads.get(&tid)?.places.0.get(&place)?;
+        let chain = match lent {
+            Some(number) => return Some(*number),
+            None => Chain { user: chain.user.lent(), kernel: chain.kernel.clone() },
+        };
+        Some(self.number_lent(time, (tid, space), place, &chain))
+    }
+
     /// The number of what is lent at a place, to be kept: to look for it among all at every wait
     /// takes a fifth of the time of a switch.
     fn number_lent(

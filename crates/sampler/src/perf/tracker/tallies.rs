@@ -58,6 +58,7 @@ impl Tracker {
         let Stay { tid, why, times, off_ns, queued_ns } = stay;
         let tid = Tid(tid);
         if let Some((off, _)) = self.off(time, tid, why) {
+            self.tell_place(time, tid, off, why);
             self.emit(time, Event::Tally { tid, off, times, off_ns, queued_ns });
         }
     }
@@ -73,6 +74,7 @@ impl Tracker {
         };
         let Some((off, wants_look)) = self.off(time, tid, why) else { return };
         self.forget_wait(tid);
+        let known = self.tell_place(time, tid, off, why);
         self.emit(time, Event::Tally { tid, off, times: 0, off_ns, queued_ns: 0 });
         match off {
             Some(Off::Preempted) => self.set(time, tid, Doing::Runnable),
@@ -83,10 +85,22 @@ impl Tracker {
                 thread.asleep = time.saturating_sub(off_ns);
                 thread.site = Some(site);
                 let wait = thread.wait;
-                self.looks.want(time, tid, wait, wants_look, Known::No);
+                let since = thread.asleep;
+                self.looks.want(since, tid, wait, wants_look, known);
             }
             _ => self.set(time, tid, Doing::Waiting),
         }
+    }
+
+    /// Tells where in the code a wait is, as far as it is known of one before.
+    fn tell_place(&mut self, time: u64, tid: Tid, off: Option<Off>, why: Why) -> Known {
+        let (Why::Left { pc, sp, .. }, Some(Off::Blocked { site: Some(site), .. })) = (why, off)
+        else {
+            return Known::No;
+        };
+        let Some(stack) = self.stack_lent(time, tid, (pc, sp)) else { return Known::No };
+        self.emit(time, Event::TalliedIn { tid, site, stack });
+        Known::FromBefore
     }
 
     /// Why a thread went off its CPU, and whether a look would tell more; nothing of one that
@@ -94,7 +108,7 @@ impl Tracker {
     fn off(&mut self, now: u64, tid: Tid, why: Why) -> Option<(Option<Off>, bool)> {
         let pid = self.threads.get(&tid)?.pid;
         let space = self.processes.get(&pid)?.space;
-        let Why::Left { state, call, pc, arguments } = why else { return Some((None, false)) };
+        let Why::Left { state, call, pc, arguments, .. } = why else { return Some((None, false)) };
         let uninterruptible = match off_of(state) {
             Off::Blocked { uninterruptible, .. } => uninterruptible,
             Off::Dead => return None,
@@ -120,7 +134,7 @@ mod tests {
 
     const MAIN: u32 = 10;
     const SLEEPS: Why =
-        Why::Left { state: 1, call: Call::Number(230), pc: 5, arguments: [1, 2, 3] };
+        Why::Left { state: 1, call: Call::Number(230), pc: 5, sp: 6, arguments: [1, 2, 3] };
 
     fn tracker() -> Tracker {
         let mut tracker = Tracker::new(KernelCalls::default(), true, 0);

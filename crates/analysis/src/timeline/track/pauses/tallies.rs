@@ -229,6 +229,11 @@ impl Pausing {
         (waker, seen.and_then(|(_, stack)| stack).or(stack))
     }
 
+    fn stack_of(&self, doing: Doing) -> Option<StackId> {
+        let Doing::Blocked(wait) = doing else { return None };
+        self.known_at(wait.site).1
+    }
+
     fn turn_of(&self, ns: u64, preempted: bool) -> Doing {
         match self.queue(ns, preempted) {
             Doing::Runq { queue, .. } => Doing::Runq { preempted, queue },
@@ -244,6 +249,11 @@ impl Track {
             tallies.told.push(tally);
             tallies.last = None;
         }
+    }
+
+    /// Where in the code its waits at a site are.
+    pub(in crate::timeline) fn tallied_in(&mut self, site: SiteId, stack: StackId) {
+        self.pausing.know(site, stack);
     }
 
     pub(in crate::timeline) fn tally_cpu(&mut self, cpu_ns: u64) {
@@ -379,7 +389,8 @@ impl Track {
             let (_, time, times) = &mut deals[kind];
             let drawn = time.next(weight);
             let doing = drawn_out(interval.doing, drawn, length);
-            self.sketch(drawn, counting(doing, times.next(weight)), interval.stack);
+            let stack = interval.stack.or_else(|| self.pausing.stack_of(doing));
+            self.sketch(drawn, counting(doing, times.next(weight)), stack);
         }
         let left = deals.into_iter().map(|(amount, time, times)| Amount {
             ns: time.left(),

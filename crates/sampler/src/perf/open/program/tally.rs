@@ -29,12 +29,13 @@ const TIME: i32 = 5;
 /// What a thread goes off for: the thread with its state and code segment, the call's number,
 /// where it came from, its first argument.
 type Site = [u64; 4];
-/// How often, for how long, and how long of that in the run queue, ns; two more arguments.
-type Sum = [u64; 5];
+/// How often, for how long, and how long of that in the run queue, ns; two more arguments, and
+/// the stack pointer, as the first time.
+type Sum = [u64; 6];
 /// Of a thread: when it left its CPU, for how long it had none until it came back, its time in
-/// run queues before that, ns; for what; two more arguments; when it came back, and for how
-/// long it has had a CPU until it left, ns.
-type Left = [u64; 11];
+/// run queues before that, ns; for what; two more arguments, and the stack pointer; when it
+/// came back, and for how long it has had a CPU until it left, ns.
+type Left = [u64; 12];
 
 /// Offsets in `Left`.
 const AT: i16 = 0;
@@ -43,9 +44,9 @@ const DELAY: i16 = 16;
 const SITE: i16 = 24;
 const STATE: i16 = SITE + 4;
 const NUMBER: i16 = 32;
-const MORE: i16 = 56;
-const BACK: i16 = 72;
-const RAN: i16 = 80;
+const MORE: [i16; 3] = [56, 64, 72];
+const BACK: i16 = 80;
+const RAN: i16 = 88;
 
 /// In the place of the state of a thread that has not left its CPU in the pause.
 const BEFORE: u16 = 0xffff;
@@ -73,7 +74,7 @@ impl Tables {
     pub(super) fn begin(&self, now: u64, tids: impl Iterator<Item = u32>) -> nix::Result<()> {
         let entry = |tid: u32| {
             let how = u64::from(BEFORE) << 32 | u64::from(tid);
-            let left: Left = [now, 0, 0, how, 0, 0, 0, 0, 0, now, 0];
+            let left: Left = [now, 0, 0, how, 0, 0, 0, 0, 0, 0, now, 0];
             ([tid.into()], left)
         };
         let entries: Vec<_> = tids.map(entry).collect();
@@ -115,8 +116,8 @@ fn summed(now: u64, sites: Vec<(Site, Sum)>, threads: Vec<([u64; 1], Left)>) -> 
         tally.stays.push(Stay { tid, why, times, off_ns, queued_ns: queued_ns.min(off_ns) });
     }
     for ([tid], left) in threads {
-        let [at, off_ns, _, how, number, pc, first, second, third, back, ran] = left;
-        let (_, why) = why([how, number, pc, first], [second, third]);
+        let [at, off_ns, _, how, number, pc, first, second, third, sp, back, ran] = left;
+        let (_, why) = why([how, number, pc, first], [second, third, sp]);
         let tid = tid as u32;
         let since = |time: u64| now.saturating_sub(time);
         if off_ns > 0 {
@@ -133,7 +134,7 @@ fn summed(now: u64, sites: Vec<(Site, Sum)>, threads: Vec<([u64; 1], Left)>) -> 
 }
 
 /// The thread, and why it is off.
-fn why([how, number, pc, first]: Site, [second, third]: [u64; 2]) -> (u32, Why) {
+fn why([how, number, pc, first]: Site, [second, third, sp]: [u64; 3]) -> (u32, Why) {
     let (tid, state, segment) = (how as u32, (how >> 32) as u16, (how >> 48) as u16);
     if state == BEFORE {
         return (tid, Why::Before);
@@ -143,7 +144,8 @@ fn why([how, number, pc, first]: Site, [second, third]: [u64; 2]) -> (u32, Why) 
         Ok(_) => Call::Unknown,
         Err(_) => Call::Fault,
     };
-    (tid, Why::Left { state: state_of(state), call, pc, arguments: [first, second, third] })
+    let arguments = [first, second, third];
+    (tid, Why::Left { state: state_of(state), call, pc, sp, arguments })
 }
 
 /// Tallies the switch, and ends the program, where that is to be done now. Else the program
@@ -191,12 +193,14 @@ fn leaving(types: &Types, tables: &Tables) -> Vec<u64> {
         store(DOUBLE, ENTRY, NUMBER, A),
         set(A, 0),
     ]);
-    let rest = [NUMBER + 8, NUMBER + 16, MORE, MORE + 8];
+    let [second, third, sp] = MORE;
+    let rest = [NUMBER + 8, NUMBER + 16, second, third, sp];
     then.extend(rest.map(|at| store(DOUBLE, ENTRY, at, A)));
     then.extend(state_and_frame(types, ENTRY, STATE));
-    let told =
-        CallInFrame::PARTS.into_iter().zip([NUMBER, NUMBER + 8, NUMBER + 16, MORE, MORE + 8]);
-    let told: Vec<u64> = told
+    let to = [NUMBER, NUMBER + 8, NUMBER + 16, second, third, sp];
+    let told: Vec<u64> = CallInFrame::PARTS
+        .into_iter()
+        .zip(to)
         .flat_map(|(from, to)| [load(DOUBLE, A, RESULT, from), store(DOUBLE, ENTRY, to, A)])
         .collect();
     let in_call = [
@@ -229,8 +233,8 @@ fn sum_up(types: &Types, tables: &Tables) -> Vec<u64> {
     let again = [&again[..], &grow(8, C), &grow(16, D)].concat();
     let mut first = vec![set(A, 1)];
     first.extend([(0, A), (8, C), (16, D)].map(|(at, from)| store(DOUBLE, END, SUM + at, from)));
-    for at in [0, 8] {
-        first.extend([load(DOUBLE, A, ENTRY, MORE + at), store(DOUBLE, END, SUM + 24 + at, A)]);
+    for (from, at) in MORE.into_iter().zip([24, 32, 40]) {
+        first.extend([load(DOUBLE, A, ENTRY, from), store(DOUBLE, END, SUM + at, A)]);
     }
     first.extend([low, high]);
     first.extend(site);
@@ -263,7 +267,7 @@ mod tests {
     /// Thread 7 waits (state 1), of 64-bit code (segment 0x33), in call 202.
     const HOW: u64 = 0x33 << 48 | 1 << 32 | 7;
     const WAITS: Why =
-        Why::Left { state: 1, call: Call::Number(202), pc: 5, arguments: [11, 12, 13] };
+        Why::Left { state: 1, call: Call::Number(202), pc: 5, sp: 14, arguments: [11, 12, 13] };
 
     fn tally(sites: &[(Site, Sum)], left: Left) -> Tally {
         summed(1000, sites.to_vec(), vec![([7], left)])
@@ -271,12 +275,12 @@ mod tests {
 
     #[test]
     fn what_was_summed_up_and_what_goes_on_are_told() {
-        let sites = [([HOW, 202, 5, 11], [3, 300, 40, 12, 13])];
+        let sites = [([HOW, 202, 5, 11], [3, 300, 40, 12, 13, 14])];
         let stay = Stay { tid: 7, why: WAITS, times: 3, off_ns: 300, queued_ns: 40 };
-        let gone = tally(&sites, [900, 0, 0, HOW, 202, 5, 11, 12, 13, 800, 77]);
+        let gone = tally(&sites, [900, 0, 0, HOW, 202, 5, 11, 12, 13, 14, 800, 77]);
         let off = AtEnd::Off { why: WAITS, off_ns: 100 };
         assert_eq!(gone, Tally { stays: vec![stay], ran: vec![(7, 77)], ends: vec![(7, off)] });
-        let back = tally(&sites, [900, 60, 0, HOW, 202, 5, 11, 12, 13, 960, 77]);
+        let back = tally(&sites, [900, 60, 0, HOW, 202, 5, 11, 12, 13, 14, 960, 77]);
         let last = Stay { times: 1, off_ns: 60, queued_ns: 0, ..stay };
         let (stays, ran) = (vec![stay, last], vec![(7, 77 + 40)]);
         assert_eq!(back, Tally { stays, ran, ends: vec![(7, AtEnd::Runs)] });
@@ -286,8 +290,8 @@ mod tests {
     #[test]
     fn of_a_thread_that_has_not_left_nothing_is_told() {
         let how = u64::from(BEFORE) << 32 | 7;
-        assert_eq!(tally(&[], [500, 0, 0, how, 0, 0, 0, 0, 0, 500, 0]), Tally::default());
-        let back = tally(&[], [500, 60, 0, how, 0, 0, 0, 0, 0, 560, 0]);
+        assert_eq!(tally(&[], [500, 0, 0, how, 0, 0, 0, 0, 0, 0, 500, 0]), Tally::default());
+        let back = tally(&[], [500, 60, 0, how, 0, 0, 0, 0, 0, 0, 560, 0]);
         assert_eq!((back.stays[0].why, back.stays[0].off_ns), (Why::Before, 60));
     }
 
@@ -299,7 +303,7 @@ mod tests {
 
     #[test]
     fn no_call_and_a_call_of_a_32_bit_program_are_told_apart() {
-        let call = |how: u64, number: u64| match why([how, number, 0, 0], [0; 2]).1 {
+        let call = |how: u64, number: u64| match why([how, number, 0, 0], [0; 3]).1 {
             Why::Left { call, .. } => call,
             Why::Before => panic!("it has left"),
         };

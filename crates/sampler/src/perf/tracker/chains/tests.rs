@@ -10,6 +10,8 @@ use super::*;
 use crate::perf::KernelCalls;
 use crate::perf::calls::Functions;
 use crate::perf::record::{Body, Record};
+use crate::perf::tally::{AtEnd, Stay, Tally, Why};
+use crate::perf::waits::Call;
 use crate::target::Attached;
 
 /// Marks of the kernel's half in a chain.
@@ -125,10 +127,18 @@ type Halves = (Vec<u64>, Vec<u64>, StackEnd);
 /// The stacks of the waits and samples in `bodies`: kernel half, user half, end.
 fn stacks(bodies: Vec<Body>) -> Vec<Option<Halves>> {
     let (mut tracker, pid) = tracker();
-    for (time, body) in (START + 1..).zip(bodies) {
+    record(&mut tracker, pid, START + 1, bodies);
+    stacks_told(&mut tracker)
+}
+
+fn record(tracker: &mut Tracker, pid: u32, start: u64, bodies: Vec<Body>) {
+    for (time, body) in (start..).zip(bodies) {
         let tid = if matches!(body, Body::Switch { previous: 7, .. }) { 7 } else { pid };
         tracker.record(0, Record { time, tid, body });
     }
+}
+
+fn stacks_told(tracker: &mut Tracker) -> Vec<Option<Halves>> {
     let events: Vec<Event> = tracker.take_events().map(|timed| timed.event).collect();
     let defined = |wanted: StackId| {
         events.iter().find_map(|event| match event {
@@ -140,6 +150,7 @@ fn stacks(bodies: Vec<Body>) -> Vec<Option<Halves>> {
     };
     let used = events.iter().filter_map(|event| match event {
         Event::SwitchOut { stack, .. } | Event::Sample { stack, .. } => Some(*stack),
+        Event::TalliedIn { stack, .. } => Some(Some(*stack)),
         _ => None,
     });
     used.map(|stack| stack.and_then(defined)).collect()
@@ -176,6 +187,28 @@ fn a_wait_that_was_not_copied_has_the_stack_of_its_place() {
             None,
         ]
     );
+}
+
+#[test]
+fn a_wait_that_is_only_tallied_has_the_stack_of_its_place() {
+    let (mut tracker, pid) = tracker();
+    let wait = |from| vec![runs(pid), stack(0xf1, 0x7000, &[from, 0]), waits(pid, 0x7000)];
+    record(&mut tracker, pid, START + 1, [wait(0x11), vec![runs(pid)]].concat());
+    for (pause, sp) in (1..).map(|pause| START + 100 * pause).zip([0x7000, 0x6000, 0x7000]) {
+        let call = Call::Number(230);
+        let why = Why::Left { state: 1, call, pc: PC, sp, arguments: [0; 3] };
+        let stay = Stay { tid: pid, why, times: 1, off_ns: 1, queued_ns: 0 };
+        record(&mut tracker, pid, pause, vec![Body::Paused { tallied: true }]);
+        let (stays, ran, ends) = (vec![stay], vec![(pid, 1)], vec![(pid, AtEnd::Runs)]);
+        tracker.note_tally(pause + 10, Tally { stays, ran, ends });
+        record(&mut tracker, pid, pause + 20, vec![Body::Resumed]);
+        record(&mut tracker, pid, pause + 30, wait(0x12));
+    }
+    let lent = |from| Some((vec![0xf1], vec![PC, from], StackEnd::SamePlace));
+    let taken = |from| whole(&[0xf1], &[PC, from]);
+    // Of the last wait there, and none where nobody saw one.
+    let expected = [taken(0x11), lent(0x11), taken(0x12), taken(0x12), lent(0x12), taken(0x12)];
+    assert_eq!(stacks_told(&mut tracker), expected);
 }
 
 #[test]
