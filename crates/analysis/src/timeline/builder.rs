@@ -148,6 +148,15 @@ impl Builder {
         self.now = self.now.max(time);
     }
 
+    /// Tells a part of a thread's tally.
+    fn tell_tally(&mut self, tid: Tid, tell: impl FnOnce(&mut Track)) {
+        self.taken += 1;
+        // Who has ended in the pause is no stranger.
+        if let Some(track) = self.live.get_mut(&tid) {
+            tell(track);
+        }
+    }
+
     /// Takes in what was read of a thread from outside; false when it is no such event.
     fn outside(&mut self, time: u64, event: &Event) -> bool {
         match event {
@@ -181,22 +190,11 @@ impl Builder {
                 });
             }
             &Event::Tally { tid, off, times, off_ns, queued_ns } => {
-                self.taken += 1;
-                // Who has ended in the pause is no stranger.
-                if let Some(track) = self.live.get_mut(&tid) {
-                    track.tally(Tally { off, times, off_ns, queued_ns });
-                }
+                self.tell_tally(tid, |it| it.tally(Tally { off, times, off_ns, queued_ns }));
             }
-            &Event::TalliedCpu { tid, cpu_ns } => {
-                self.taken += 1;
-                if let Some(track) = self.live.get_mut(&tid) {
-                    track.tally_cpu(cpu_ns);
-                }
-            }
+            &Event::TalliedCpu { tid, cpu_ns } => self.tell_tally(tid, |it| it.tally_cpu(cpu_ns)),
             &Event::TalliedIn { tid, site, stack } => {
-                if let Some(track) = self.live.get_mut(&tid) {
-                    track.tallied_in(site, stack);
-                }
+                self.tell_tally(tid, |it| it.tallied_in(site, stack));
             }
             Event::Tallied => self.tallied(),
             Event::Limit { tid, until } => {
