@@ -220,12 +220,20 @@ fn what_is_not_recorded_is_tallied_for_what_and_how_often() {
     let counted: f64 = waits(&report, "io.ipc").filter_map(|wait| wait["count"].as_f64()).sum();
     let of_both = 2.0 * times;
     assert!((counted - of_both).abs() < 0.02 * of_both, "{counted} {times}");
+    // What the kernel charges for getting a CPU, it charges in pauses, too.
+    agrees_with_the_kernel(&report);
+    // Nobody reads the stack of a thread that may have moved since.
+    let torn = &report["quality"]["stacks"]["waits"]["truncated"]["bad-unwind-info"];
+    assert!(torn.as_f64().unwrap_or(0.0) < 0.01, "{}", report["quality"]["stacks"]);
 }
 
 /// A server of 200 threads that wait for requests or for the interpreter's lock.
 const SERVER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../fixtures/bench/server.py");
 /// Those that take turns at a lock wait together: their part varies from stretch to stretch.
 const LOCK_VARIES: f64 = 0.03;
+/// Of root's recording so many of their waits have no stack at most, until each was seen once
+/// at the places where it waits.
+const UNSEEN: f64 = 0.4;
 /// By then it is recorded.
 const BEGINS: Duration = Duration::from_secs(1);
 /// Between two looks at all its threads.
@@ -276,6 +284,9 @@ fn what_threads_wait_for_in_pauses_is_what_others_see() {
         let told = ledger["lock.gil"].as_f64().unwrap() / all;
         let margin = report["quality"]["sampling"]["margin"].as_f64().unwrap_or(0.0);
         assert!((told - seen).abs() <= margin.max(LOCK_VARIES), "{told} {seen} {margin}");
+        let nowhere = report["quality"]["stacks"]["waits"]["none"].as_f64().unwrap();
+        let known = tier != Tier::Privileged || nowhere < UNSEEN;
+        assert!(known, "{}", report["quality"]["stacks"]);
     }
 }
 

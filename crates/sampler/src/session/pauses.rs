@@ -144,6 +144,10 @@ impl Session {
         if !(begins || over) || (begins && !self.rings.can_pause()) {
             return self.count_in_pause(round, limit);
         }
+        if !self.pauses.paused() && halvings > 0 {
+            // Once for each place: no reason for longer pauses.
+            self.tracker.look_at_new_waits(now()?, || now().unwrap_or(u64::MAX));
+        }
         let began = our_cpu_ns();
         let untold = self.pauses.paused() && !self.pauses.tallied;
         if untold {

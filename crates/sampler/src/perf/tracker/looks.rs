@@ -51,7 +51,7 @@ struct Wish {
 
 /// Why a look is wanted, the most urgent first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Why {
+pub(super) enum Why {
     /// Something is not known at all.
     New,
     /// The stack is known from before.
@@ -195,7 +195,13 @@ impl Tracker {
         }
     }
 
-    fn look_at(&mut self, why: Why, now: u64, mut left: usize, clock: &impl Fn() -> u64) {
+    pub(super) fn look_at(
+        &mut self,
+        why: Why,
+        now: u64,
+        mut left: usize,
+        clock: &impl Fn() -> u64,
+    ) {
         while left > 0
             && let Some(wish) = self.looks.due(why, now)
         {

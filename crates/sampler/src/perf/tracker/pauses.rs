@@ -4,7 +4,7 @@
 use whyslow_events::{Event, Tid};
 
 use super::glances::{Glance, Looked};
-use super::looks::Reading;
+use super::looks::{Reading, Why};
 use super::{Doing, Occupant, Thread, Tracker};
 
 /// Looks at the end of a pause at most: some 15 µs each.
@@ -116,6 +116,14 @@ impl Tracker {
         let unseen: Vec<Tid> = self.unseen().into_iter().filter(unseen).take(LOOKS).collect();
         for tid in unseen {
             self.glance_at(now, tid, &mut 0, &clock);
+        }
+    }
+
+    /// Looks at threads, before a pause begins, that wait where none of theirs was known to:
+    /// what is tallied of them has the stacks of such waits.
+    pub(crate) fn look_at_new_waits(&mut self, now: u64, clock: impl Fn() -> u64) {
+        if self.glances.is_none() {
+            self.look_at(Why::New, now, LOOKS, &clock);
         }
     }
 
