@@ -209,10 +209,12 @@ fn judge(
 
 /// What shows more of the time that could not be seen.
 fn remedy(tables: &Tables) -> &'static str {
-    match tables.header.capabilities.wakeups {
+    match (tables.header.capabilities.wakeups, tables.thinned.is_some()) {
         // Nothing was refused.
-        true => "record again, for longer",
-        false => "record again as root, or for longer",
+        (true, false) => "record again, for longer",
+        (true, true) => "record again, for longer or with a higher --max-overhead",
+        (false, false) => "record again as root, or for longer",
+        (false, true) => "record again as root, for longer or with a higher --max-overhead",
     }
 }
 

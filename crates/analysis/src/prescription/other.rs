@@ -28,7 +28,7 @@ pub(super) fn prescription(facts: &Facts<'_>) -> Prescription {
             "it waits for work {} of the time: nothing here would be faster",
             share(facts.verdict.share)
         )),
-        Class::Inconclusive => unknown("too much of the time could not be seen"),
+        Class::Inconclusive => unknown("too much of the time is not known for sure"),
         Class::CpuBound => computes(facts),
         Class::IoBound => waits(facts),
         Class::LockBound => locked(facts),

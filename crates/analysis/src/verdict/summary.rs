@@ -59,10 +59,13 @@ fn inconclusive(facts: &Facts<'_>, wall: &str) -> String {
     } else {
         facts.remedy
     };
-    format!(
-        "Inconclusive: {} of {wall} could not be seen, and that could change the answer; {remedy}.",
-        percent(facts.shares[State::Unknown]),
-    )
+    let (unknown, margin) = (facts.shares[State::Unknown], facts.margin());
+    let why = if unknown >= margin {
+        format!("{} of {wall} could not be seen", percent(unknown))
+    } else {
+        format!("shares of {wall} are only known to ±{:.0} points", (margin * 100.0).ceil())
+    };
+    format!("Inconclusive: {why}, and that could change the answer; {remedy}.")
 }
 
 fn when_it_works(judged: &Judged) -> String {
