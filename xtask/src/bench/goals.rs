@@ -8,7 +8,7 @@ use super::{
     pairs::Pairs,
     profilers::{PERF_RECORD, WHYSLOW},
     programs::Unit,
-    python::Slowdowns,
+    python::{LIMITED, Slowdowns},
     table::surely_added,
 };
 
@@ -69,8 +69,11 @@ pub(super) fn judge(results: &Results) -> Result<Vec<Goal>> {
         },
         at_most("report: ", REPORT_MB, " MB", 0, reporting.whyslow.peak_bytes as f64 / 1e6),
     ];
-    let of_ours = |one: &'_ Slowdowns| one.of(WHYSLOW).map(|ours| surely(one.program, &ours.times));
-    goals.extend(python.iter().filter(|one| one.is_goal).filter_map(of_ours));
+    for (ours, with) in [(WHYSLOW, ""), (LIMITED, ", with --max-overhead 1%")] {
+        let goal =
+            |one: &Slowdowns| Some(surely(&format!("{}{with}", one.program), &one.of(ours)?.times));
+        goals.extend(python.iter().filter(|one| one.is_goal).filter_map(goal));
+    }
     goals.extend(idle.iter().map(|one| {
         let what = format!("100 idle threads in {}, {}: ", one.program, one.tier);
         at_most(&what, one.limit * 100.0, " % of a CPU", 2, one.cpu * 100.0)
