@@ -198,10 +198,9 @@ fn ways(thread: &Thread, part: &Range<u64>) -> impl Iterator<Item = Way> {
             Doing::Blocked(Wait { tallied, .. }) if tallied > 0 => {
                 (length.min(LONGEST_WAY.saturating_mul(tallied.into())), 0)
             }
-            // A wakeup that was not seen is a part of the wait.
-            Doing::Blocked(_) if runs => (usual, 0),
             Doing::Runq { preempted: false, .. } if runs => (usual, length - usual),
-            Doing::Runq { preempted: true, .. } if runs => (usual, 0),
+            // A wakeup that was not seen is a part of the wait.
+            Doing::Runq { .. } | Doing::Blocked(_) if runs => (usual, 0),
             _ => return None,
         };
         let way = Way { index: index - 1, end: now.start, usual, longer };
