@@ -144,16 +144,17 @@ impl Session {
         if !(begins || over) || (begins && !self.rings.can_pause()) {
             return self.count_in_pause(round, limit);
         }
-        if !self.pauses.paused() && halvings > 0 {
+        let paused = self.pauses.paused();
+        if !paused && halvings > 0 {
             // Once for each place: no reason for longer pauses.
             self.tracker.look_at_new_waits(now()?, || now().unwrap_or(u64::MAX));
         }
         let began = our_cpu_ns();
-        let untold = self.pauses.paused() && !self.pauses.tallied;
+        let untold = paused && !self.pauses.tallied;
         if untold {
             self.upkeep.read(&self.proc, &mut self.tracker, now()?)?;
         }
-        let (paused, time) = (self.pauses.paused(), now()?);
+        let time = now()?;
         let start = self.header.start.0;
         let may_tally = self.pauses.may_tally(switches_ns, time, start, limit);
         let pauses = self.pauses.turn(time, halvings);

@@ -84,8 +84,7 @@ impl Tracker {
                 let Some(thread) = self.threads.get_mut(&tid) else { return };
                 thread.asleep = time.saturating_sub(off_ns);
                 thread.site = Some(site);
-                let wait = thread.wait;
-                let since = thread.asleep;
+                let (since, wait) = (thread.asleep, thread.wait);
                 self.looks.want(since, tid, wait, wants_look, known);
             }
             _ => self.set(time, tid, Doing::Waiting),

@@ -44,7 +44,8 @@ const DELAY: i16 = 16;
 const SITE: i16 = 24;
 const STATE: i16 = SITE + 4;
 const NUMBER: i16 = 32;
-const MORE: [i16; 3] = [56, 64, 72];
+/// Of a call, in the order of `CallInFrame::PARTS`: the first three are of the site.
+const PARTS: [i16; 6] = [NUMBER, 40, 48, 56, 64, 72];
 const BACK: i16 = 80;
 const RAN: i16 = 88;
 
@@ -193,14 +194,11 @@ fn leaving(types: &Types, tables: &Tables) -> Vec<u64> {
         store(DOUBLE, ENTRY, NUMBER, A),
         set(A, 0),
     ]);
-    let [second, third, sp] = MORE;
-    let rest = [NUMBER + 8, NUMBER + 16, second, third, sp];
-    then.extend(rest.map(|at| store(DOUBLE, ENTRY, at, A)));
+    then.extend(PARTS[1..].iter().map(|at| store(DOUBLE, ENTRY, *at, A)));
     then.extend(state_and_frame(types, ENTRY, STATE));
-    let to = [NUMBER, NUMBER + 8, NUMBER + 16, second, third, sp];
     let told: Vec<u64> = CallInFrame::PARTS
         .into_iter()
-        .zip(to)
+        .zip(PARTS)
         .flat_map(|(from, to)| [load(DOUBLE, A, RESULT, from), store(DOUBLE, ENTRY, to, A)])
         .collect();
     let in_call = [
@@ -233,8 +231,8 @@ fn sum_up(types: &Types, tables: &Tables) -> Vec<u64> {
     let again = [&again[..], &grow(8, C), &grow(16, D)].concat();
     let mut first = vec![set(A, 1)];
     first.extend([(0, A), (8, C), (16, D)].map(|(at, from)| store(DOUBLE, END, SUM + at, from)));
-    for (from, at) in MORE.into_iter().zip([24, 32, 40]) {
-        first.extend([load(DOUBLE, A, ENTRY, from), store(DOUBLE, END, SUM + at, A)]);
+    for (from, at) in PARTS[3..].iter().zip([24, 32, 40]) {
+        first.extend([load(DOUBLE, A, ENTRY, *from), store(DOUBLE, END, SUM + at, A)]);
     }
     first.extend([low, high]);
     first.extend(site);
