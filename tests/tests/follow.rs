@@ -134,7 +134,10 @@ fn commands_that_live_for_ticks_sum_to_what_the_kernel_counted() {
     let states = shells.iter().flat_map(|shell| shell["states"].as_object().unwrap());
     let ran = states.filter(|(state, _)| state.starts_with("cpu."));
     let ran: f64 = ran.filter_map(|(_, ns)| ns.as_f64()).sum();
-    assert!((ran / counted - 1.0).abs() < 0.005, "{ran} {counted} {}", report["quality"]);
+    // Who is waited for has its last moments yet before it: up to a millisecond on a slow
+    // machine, a quarter of what a tick would be.
+    let more = (ran - counted) / 40.0;
+    assert!((-0.2e6..1e6).contains(&more), "{ran} {counted} {}", report["quality"]);
     let off = report["quality"]["oncpu_vs_kernel"].as_f64().unwrap();
     assert!(off.abs() < 0.005, "{}", report["quality"]);
 }

@@ -7,6 +7,7 @@ mod folded;
 mod found;
 mod gdb;
 mod java;
+mod places;
 mod preempted;
 mod program;
 mod reach;

@@ -334,13 +334,21 @@ impl Session {
         }
         self.keep_to_limit(round)?;
         self.pause_or_resume(round)?;
-        for (cpu, take) in self.thinning.round(round, self.tracker.take_waits()) {
-            self.rings.take_stacks_on(cpu, take)?;
-        }
+        self.thin_stacks(round)?;
         if self.pauses.are_on() {
             return Ok(());
         }
         self.upkeep.round(&self.proc, &mut self.tracker)
+    }
+
+    fn thin_stacks(&mut self, round: u64) -> Result<(), Error> {
+        if self.pauses.paused() {
+            self.thinning.rest(round);
+            return Ok(());
+        }
+        let (waits, in_stretch) = (self.tracker.take_waits(), self.pauses.are_on());
+        let often = self.thinning.round(round, waits, in_stretch);
+        often.map_or(Ok(()), |often| self.rings.take_stacks(often))
     }
 
     fn costs(&self, time: u64) -> Costs {

@@ -7,24 +7,39 @@ use whyslow_events::{KernelFunctions, SpaceId};
 
 use crate::arch::{CODE_BEFORE, syscall_before, syscall_of_function};
 
-/// The kernel's functions that carry out a system call, by address.
+/// The kernel's functions that tell what a thread does in it.
 #[derive(Debug, Default)]
 pub(crate) struct KernelCalls {
-    /// First address, one past the last, number; by first address.
-    functions: Vec<(u64, u64, u32)>,
+    /// First address, one past the last, what it does; by first address.
+    functions: Vec<(u64, u64, Does)>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Does {
+    /// Carries out the system call of this number.
+    Call(u32),
+    /// Gives the CPU to another thread.
+    Switch,
+}
+
+impl Does {
+    fn named(name: &str) -> Option<Does> {
+        let call = syscall_of_function(name).map(Does::Call);
+        call.or((name == "__schedule").then_some(Does::Switch))
+    }
 }
 
 impl KernelCalls {
     /// Those among all of its functions.
     pub(crate) fn among(kernel: &dyn KernelFunctions) -> KernelCalls {
         let (mut functions, mut last) = (vec![], None);
-        let mut next = |address, call: Option<u32>| {
-            if let Some((start, call)) = last.take() {
-                functions.push((start, address, call));
+        let mut next = |address, does: Option<Does>| {
+            if let Some((start, does)) = last.take() {
+                functions.push((start, address, does));
             }
-            last = call.map(|call| (address, call));
+            last = does.map(|does| (address, does));
         };
-        kernel.all(&mut |address, name| next(address, syscall_of_function(name)));
+        kernel.all(&mut |address, name| next(address, Does::named(name)));
         next(u64::MAX, None);
         KernelCalls { functions }
     }
@@ -32,13 +47,25 @@ impl KernelCalls {
     /// The system call that the kernel half of a stack is in: the outermost
     /// function that names one.
     pub(crate) fn of_stack(&self, kernel: &[u64]) -> Option<u32> {
-        kernel.iter().rev().find_map(|&address| self.of_address(address))
+        kernel.iter().rev().find_map(|&address| match self.of_address(address)? {
+            Does::Call(number) => Some(number),
+            Does::Switch => None,
+        })
     }
 
-    fn of_address(&self, address: u64) -> Option<u32> {
+    /// Leaves out of the kernel half of a stack, innermost first, what the switch calls to be
+    /// recorded.
+    pub(crate) fn end_at_switch(&self, kernel: &mut Vec<u64>) {
+        let is_switch = |address: &u64| self.of_address(*address) == Some(Does::Switch);
+        if let Some(called) = kernel.iter().position(is_switch) {
+            kernel.drain(..called);
+        }
+    }
+
+    fn of_address(&self, address: u64) -> Option<Does> {
         let after = self.functions.partition_point(|(start, ..)| *start <= address);
-        let (_, end, call) = self.functions[..after].last()?;
-        (address < *end).then_some(*call)
+        let (_, end, does) = self.functions[..after].last()?;
+        (address < *end).then_some(*does)
     }
 }
 
@@ -139,6 +166,8 @@ mod tests {
         (BASE + 0x200, "do_syscall_64"),
         (BASE + 0x300, "ksys_read"),
         (BASE + 0x400, "other"),
+        (BASE + 0x500, "__schedule"),
+        (BASE + 0x600, "__traceiter_sched_switch"),
     ]);
 
     fn calls() -> KernelCalls {
@@ -151,6 +180,18 @@ mod tests {
         assert_eq!(name(&[BASE + 4, BASE + 0x110, BASE + 0x210]), Some("futex"));
         assert_eq!(name(&[BASE + 4, BASE + 0x310, BASE + 0x210]), Some("read"));
         assert_eq!(name(&[BASE + 4, BASE + 0x410]), None);
+    }
+
+    #[test]
+    fn what_records_a_switch_is_no_part_of_the_stack() {
+        let ended = |mut stack: Vec<u64>| {
+            calls().end_at_switch(&mut stack);
+            stack
+        };
+        let waits = vec![BASE + 0x510, BASE + 4, BASE + 0x110];
+        assert_eq!(ended([&[0xffff_ffff_c000_0000, BASE + 0x610], &waits[..]].concat()), waits);
+        assert_eq!(ended(waits.clone()), waits);
+        assert_eq!(ended(vec![BASE + 0x610, BASE + 4]), [BASE + 0x610, BASE + 4]);
     }
 
     #[test]

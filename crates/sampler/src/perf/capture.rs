@@ -9,7 +9,7 @@ use whyslow_events::{Capabilities, Fallback, SystemFacts};
 
 use super::record::{Body, Kind};
 use super::tally::Tally;
-use super::{Merge, Rings, TaskRings};
+use super::{Merge, Often, Rings, TaskRings};
 use crate::preflight::names_threads_as_the_kernel;
 use crate::proc::Proc;
 use crate::target::hidden;
@@ -260,13 +260,13 @@ impl Capture {
         }
     }
 
-    /// Takes stacks of waits on a CPU from now on, or no more.
+    /// Takes stacks at so many waits from now on.
     ///
     /// # Errors
     /// When the kernel refuses.
-    pub(crate) fn take_stacks_on(&mut self, cpu: u32, take: bool) -> Result<(), Error> {
+    pub(crate) fn take_stacks(&mut self, often: Often) -> Result<(), Error> {
         match self {
-            Capture::Machine(rings) => rings.take_stacks_on(cpu, take),
+            Capture::Machine(rings) => rings.take_stacks(often),
             Capture::Tasks(_) => Ok(()),
         }
     }

@@ -7,8 +7,7 @@
 //! `open` opens the events, `drain` reads the rings and puts the records of
 //! all CPUs in order, `record` parses one, `tracker` keeps what belongs to the
 //! target and turns it into events, `calls` learns which system call a thread
-//! waits in, `interner` numbers stacks and sites, `number_map` is the map that
-//! they ask at every record.
+//! waits in, `interner` numbers stacks and sites.
 
 mod calls;
 mod capture;
@@ -32,7 +31,7 @@ pub(crate) use continuity::{Continuity, fallback as continuity_fallback, wakeups
 pub(crate) use drain::Merge;
 pub(crate) use interner::{Chain, Codes, Stacks, UserHalf};
 use open::Rings;
-pub(crate) use open::kernel_types;
+pub(crate) use open::{Often, kernel_types};
 pub(crate) use probe::probe;
 pub(crate) use spaces::{Mapping, Spaces};
 pub(crate) use tally::Tally;

@@ -24,6 +24,7 @@ pub(super) use self::opts::{CALL_CHAIN, clock_opts, common_opts, tracepoint_opts
 use self::program::Program;
 pub(crate) use self::program::kernel_types;
 pub(super) use self::program::try_program;
+pub(crate) use self::whose::Often;
 use super::record::Kind;
 use super::threads::Threads;
 use crate::Error;
@@ -66,10 +67,8 @@ struct CpuEvents {
     switch: Counter,
     /// Wakeups of the target's threads.
     waking: Counter,
-    /// Takes the stack at some switches.
+    /// Takes the stack at some switches; where there is a `program`, when that says so.
     stacks: Counter,
-    /// It is not held back.
-    takes_stacks: bool,
     /// The CPU is off: its events tell nothing any more.
     is_off: bool,
     /// Records every switch a second time. Not open before it is needed: an
@@ -95,6 +94,8 @@ pub(crate) struct Rings {
     /// In place of the tracepoint of switches, where the kernel runs it.
     program: Option<Program>,
     frequency: u32,
+    /// How often stacks of waits are taken.
+    often: Often,
     stack_bytes: u32,
     /// Size of the smallest ring.
     ring_bytes: u64,
@@ -127,6 +128,7 @@ impl Rings {
             tracepoints,
             program: None,
             frequency,
+            often: Often::FIRST,
             stack_bytes,
             ring_bytes: 0,
             fallbacks: vec![],
@@ -152,7 +154,6 @@ impl Rings {
                 switch,
                 waking,
                 stacks,
-                takes_stacks: true,
                 is_off: false,
                 switches: None,
                 sampler,
@@ -257,6 +258,7 @@ impl Rings {
     /// # Errors
     /// When the kernel refuses.
     pub(crate) fn enable(&self) -> Result<(), Error> {
+        self.allow_stacks()?;
         self.each(|counter| counter.enable(), "enable an event")
     }
 
@@ -296,8 +298,11 @@ impl Rings {
     /// # Errors
     /// When the kernel refuses.
     pub(crate) fn pause(&self, pauses: bool) -> Result<(), Error> {
+        if !pauses {
+            self.allow_stacks()?;
+        }
         for events in self.cpus.iter().filter(|events| !events.is_off) {
-            let stacks = events.takes_stacks.then_some(&events.stacks);
+            let stacks = self.takes_stacks().then_some(&events.stacks);
             let counters = [&events.switch, &events.waking].into_iter().chain(stacks);
             for counter in counters.chain(&events.switches) {
                 let done = if pauses { counter.disable() } else { counter.enable() };

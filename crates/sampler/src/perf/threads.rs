@@ -2,7 +2,7 @@
 //! through by mistake costs time, no truth: the tracker drops it.
 
 /// Ranges in a condition at most: the kernel evaluates them one by one.
-const RANGES: usize = 16;
+pub(super) const RANGES: usize = 16;
 
 /// Some threads, and all that begin after them as long as the numbers do not
 /// start anew.
@@ -24,6 +24,17 @@ impl Threads {
     /// Whether the condition holds for a thread.
     pub(super) fn hold(&self, tid: u32) -> bool {
         tid > self.newest || self.ranges.iter().any(|(first, last)| (*first..=*last).contains(&tid))
+    }
+
+    /// The same as numbers: the newest, and of each range the first with the last in the upper
+    /// half. Behind the last one none holds.
+    pub(super) fn numbers(&self) -> [u64; 1 + RANGES] {
+        let mut numbers = [u32::MAX.into(); 1 + RANGES];
+        numbers[0] = self.newest.into();
+        for (number, (first, last)) in numbers[1..].iter_mut().zip(&self.ranges) {
+            *number = u64::from(*last) << 32 | u64::from(*first);
+        }
+        numbers
     }
 
     /// The condition on a field of an event that holds the number of a thread.
@@ -53,6 +64,8 @@ mod tests {
         let ranges = "(prev_pid >= 3 && prev_pid <= 5) || (prev_pid >= 9 && prev_pid <= 9)";
         assert_eq!(threads.condition("prev_pid"), format!("prev_pid > 20 || {ranges}"));
         assert_eq!(Threads::new(vec![], 20).condition("pid"), "pid > 20");
+        let numbers = threads.numbers();
+        assert_eq!(numbers[..4], [20, 5 << 32 | 3, 9 << 32 | 9, u32::MAX.into()]);
         let held: Vec<u32> = (0..30).filter(|tid| threads.hold(*tid)).collect();
         assert_eq!(held, [&[3, 4, 5, 9][..], &(21..30).collect::<Vec<u32>>()].concat());
     }

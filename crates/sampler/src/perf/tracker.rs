@@ -266,8 +266,8 @@ impl Tracker {
     }
 
     /// How many waits began on each CPU since the last call.
-    pub(crate) fn take_waits(&mut self) -> impl Iterator<Item = (u32, u64)> {
-        self.cpus.iter_mut().map(|(cpu, on_cpu)| (*cpu, std::mem::take(&mut on_cpu.waits)))
+    pub(crate) fn take_waits(&mut self) -> impl Iterator<Item = u64> {
+        self.cpus.values_mut().map(|on_cpu| std::mem::take(&mut on_cpu.waits))
     }
 
     /// Whether the target has no thread left.

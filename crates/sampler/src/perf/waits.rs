@@ -4,7 +4,7 @@ use rustc_hash::FxHashMap;
 use whyslow_events::{Entry, Event, Object, Pid, Site, SiteId, SpaceId, Tid};
 
 use super::calls::{CallSites, KernelCalls};
-use super::interner::Sites;
+use super::interner::{Sites, halves};
 use crate::arch::{Registers, Subject, subject_of, syscall_name};
 use crate::clock;
 use crate::inspect::{self, InCall, Inspector};
@@ -123,6 +123,14 @@ impl Waits {
             Call::Fault
         };
         self.site(now, pid, call, registers.pc, registers.arguments, false, define)
+    }
+
+    /// The kernel and user halves of a call chain that was taken at a switch, without what
+    /// records that.
+    pub(crate) fn halves_at_switch(&self, chain: &[u64]) -> (Vec<u64>, Vec<u64>) {
+        let (mut kernel, user) = halves(chain);
+        self.kernel.end_at_switch(&mut kernel);
+        (kernel, user)
     }
 
     /// Whether the kernel half of a stack is in a call that does not return to the program.

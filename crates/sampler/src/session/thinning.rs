@@ -1,70 +1,69 @@
-//! Fewer stacks of waits where there are very many waits: their places are
-//! known soon, and an event that takes a stack now and then costs time at each
-//! switch. The same where recording costs more than it may. What is thinned are
-//! stacks alone; every switch is recorded.
-
-use rustc_hash::FxHashMap;
+//! At how many waits their stacks are taken: at each where there are few, and where there are
+//! many at those in new places, and at a part of the others that is left to chance. To copy a
+//! stack costs ten times what a switch does. What is thinned are stacks alone; every switch is
+//! recorded.
 
 use super::rein::LAST_STEP;
+use crate::perf::Often;
 
-/// Waits of one CPU a second from which on its stacks are thinned.
-const MANY: u64 = 20_000;
-/// Rounds in which no stack is taken, after each in which stacks are.
-const RESTS: u32 = 9;
+/// Stacks a second and CPU of waits at places that have theirs: all of a target with few
+/// waits. Some 12 µs each.
+const PER_SECOND: u64 = 99;
+/// A round counts for one part in so many of what is taken to be the rate.
+const SMOOTH: u64 = 8;
+const SECOND: u64 = 1_000_000_000;
+/// Stacks of a round and CPU at most, where all places are new: some 1500 a second.
+const NEW: u32 = 15;
+/// The same where switches are recorded for a part of the time only, whose cost says for how
+/// much of it.
+const NEW_IN_STRETCH: u32 = 100;
 
-/// Of which CPUs stacks are taken now.
+/// How often stacks are taken.
 #[derive(Debug, Default)]
 pub(super) struct Thinning {
     last: u64,
-    /// How many rounds a CPU rests yet.
-    resting: FxHashMap<u32, u32>,
-    /// How often their number is to be halved, on every CPU.
+    /// Waits a second, of the CPU that has most.
+    rate: u64,
+    /// How often the number of stacks at known places is to be halved.
     step: u32,
+    said: Option<Often>,
 }
-
-/// A rest that only another step ends.
-const FOR_GOOD: u32 = u32::MAX;
 
 impl Thinning {
     /// Halves the number of stacks so often from now on; at the last step there
     /// are none.
     pub(super) fn take_step(&mut self, step: u32) {
         self.step = step;
-        let longest = self.rests().max(RESTS);
-        self.resting.values_mut().for_each(|rounds| *rounds = (*rounds).min(longest));
     }
 
-    fn rests(&self) -> u32 {
-        if self.step == LAST_STEP { FOR_GOOD } else { (1 << self.step) - 1 }
-    }
-
-    /// After a round that ended at `now` with so many waits on each CPU: the
-    /// CPUs of which stacks are to be taken from now on, and those of which
-    /// they are not, as far as that is new.
+    /// After a round that ended at `now` with so many waits on each CPU: how often stacks are
+    /// to be taken from now on, where some may have been taken or that is new.
     pub(super) fn round(
         &mut self,
         now: u64,
-        waits: impl IntoIterator<Item = (u32, u64)>,
-    ) -> Vec<(u32, bool)> {
-        let elapsed = now.saturating_sub(std::mem::replace(&mut self.last, now));
-        let mut new = vec![];
-        self.resting.retain(|cpu, rounds| {
-            *rounds -= u32::from(*rounds != FOR_GOOD);
-            if *rounds == 0 {
-                new.push((*cpu, true));
-            }
-            *rounds > 0
-        });
-        for (cpu, waits) in waits {
-            let many = waits.saturating_mul(1_000_000_000) > MANY.saturating_mul(elapsed);
-            let awake = !self.resting.contains_key(&cpu) && new.iter().all(|(of, _)| *of != cpu);
-            let rests = self.rests().max(if many { RESTS } else { 0 });
-            if rests > 0 && awake {
-                self.resting.insert(cpu, rests);
-                new.push((cpu, false));
-            }
-        }
-        new
+        waits: impl IntoIterator<Item = u64>,
+        in_stretch: bool,
+    ) -> Option<Often> {
+        let elapsed = now.saturating_sub(std::mem::replace(&mut self.last, now)).max(1);
+        let most = waits.into_iter().max().unwrap_or(0);
+        let rate = most.saturating_mul(SECOND) / elapsed;
+        self.rate = (self.rate * (SMOOTH - 1) + rate) / SMOOTH;
+        let chance = (PER_SECOND << 32 >> self.step) / self.rate.max(1);
+        let often = match (self.step, in_stretch) {
+            (LAST_STEP, _) => Often { chance: 0, most: 0, halvings: LAST_STEP },
+            (halvings, in_stretch) => Often {
+                halvings,
+                chance: u32::try_from(chance).unwrap_or(u32::MAX),
+                most: if in_stretch { NEW_IN_STRETCH } else { NEW },
+            },
+        };
+        let is_new = self.said.replace(often) != self.said;
+        (is_new || most > 0).then_some(often)
+    }
+
+    /// Nothing is recorded, and nothing to be learned, until `now`.
+    pub(super) fn rest(&mut self, now: u64) {
+        self.last = now;
     }
 }
 
@@ -72,48 +71,49 @@ impl Thinning {
 mod tests {
     use super::*;
 
-    const ROUND: u64 = 10_000_000;
+    const ROUND: u64 = 20_000_000;
 
-    #[test]
-    fn stacks_of_a_cpu_with_very_many_waits_are_taken_in_one_round_of_ten() {
-        let mut thinning = Thinning::default();
-        let changes: Vec<_> = (1..=30)
-            .flat_map(|round| {
-                let new = thinning.round(round * ROUND, [(0, 1000), (1, 10)]);
-                new.into_iter().map(move |change| (round, change))
-            })
-            .collect();
-        let (off, on) = ((0, false), (0, true));
-        let expected = [(1, off), (10, on), (11, off), (20, on), (21, off), (30, on)];
-        assert_eq!(changes, expected);
+    /// Chances, as parts of 1, after so many rounds with so many waits each.
+    fn chance(thinning: &mut Thinning, rounds: u64, waits: u64) -> f64 {
+        let mut often = None;
+        for _ in 0..rounds {
+            often = thinning.round(thinning.last + ROUND, [0, waits, 1], false).or(often);
+        }
+        f64::from(often.unwrap().chance) / f64::from(u32::MAX)
     }
 
     #[test]
-    fn a_step_makes_rests_longer_and_the_last_one_ends_all_stacks() {
+    fn of_few_waits_all_stacks_are_taken_and_of_many_so_many_a_second() {
         let mut thinning = Thinning::default();
-        let mut now = 0;
-        let mut on = true;
-        let mut taken = |thinning: &mut Thinning, rounds: u32| {
-            let mut taken = 0;
-            for _ in 0..rounds {
-                now += ROUND;
-                taken += u32::from(on);
-                thinning.round(now, [(0, 1)]).iter().for_each(|(_, take)| on = *take);
-            }
-            taken
-        };
+        assert!((chance(&mut thinning, 50, 1) - 1.0).abs() < 1e-9);
+        let part = chance(&mut thinning, 100, 1000);
+        let taken = part * 50_000.0;
+        assert!((taken - PER_SECOND as f64).abs() < 1.0, "{taken} a second");
+        assert!((chance(&mut thinning, 200, 1) - 1.0).abs() < 1e-9, "there are few again");
+    }
+
+    #[test]
+    fn a_step_halves_them_and_the_last_one_ends_them() {
+        let mut thinning = Thinning::default();
+        let all = chance(&mut thinning, 200, 100);
         thinning.take_step(2);
-        assert!((20..=28).contains(&taken(&mut thinning, 80)), "one round in four");
+        let quarter = chance(&mut thinning, 1, 100);
+        assert!((all / quarter - 4.0).abs() < 0.2, "{all} {quarter}");
         thinning.take_step(LAST_STEP);
-        assert!(taken(&mut thinning, 1000) <= 5);
-        thinning.take_step(0);
-        assert!(taken(&mut thinning, 100) > 80);
+        let none = thinning.round(thinning.last + ROUND, [1], false).unwrap();
+        assert_eq!(none, Often { chance: 0, most: 0, halvings: LAST_STEP });
     }
 
     #[test]
-    fn what_counts_is_the_rate() {
+    fn where_nothing_happens_nothing_is_said_and_a_rest_counts_for_nothing() {
         let mut thinning = Thinning::default();
-        assert!(thinning.round(100 * ROUND, [(0, 1000)]).is_empty());
-        assert_eq!(thinning.round(101 * ROUND, [(0, 1000)]), [(0, false)]);
+        assert!(thinning.round(ROUND, [1], true).is_some());
+        for _ in 0..100 {
+            thinning.round(thinning.last + ROUND, [0], true);
+        }
+        assert_eq!(thinning.round(thinning.last + ROUND, [0], true), None);
+        let before = chance(&mut thinning, 200, 100);
+        thinning.rest(thinning.last + 100 * ROUND);
+        assert!((chance(&mut thinning, 1, 100) - before).abs() < 1e-9);
     }
 }

@@ -98,9 +98,9 @@ pub(crate) fn event_table(cpus: u32) -> nix::Result<OwnedFd> {
     create(MapCreate { map_type: PERF_EVENT_ARRAY, key_size: 4, value_size: 4, max_entries: cpus })
 }
 
-/// A number that a program reads.
+/// So many numbers that a program reads.
 #[derive(Debug)]
-pub(crate) struct Cell(OwnedFd);
+pub(crate) struct Cell<const COUNT: usize>(OwnedFd);
 
 /// A table that a program reads and writes, whose keys and values are so many numbers.
 #[derive(Debug)]
@@ -111,22 +111,23 @@ fn create(attributes: MapCreate) -> nix::Result<OwnedFd> {
     owned(unsafe { bpf(MAP_CREATE, &attributes) })
 }
 
-impl Cell {
+impl<const COUNT: usize> Cell<COUNT> {
     /// A cell of 0.
     ///
     /// # Errors
     /// As [`event_table`].
-    pub(crate) fn new() -> nix::Result<Cell> {
-        create(MapCreate { map_type: ARRAY, key_size: 4, value_size: 8, max_entries: 1 }).map(Cell)
+    pub(crate) fn new() -> nix::Result<Self> {
+        let value_size = u32::try_from(8 * COUNT).unwrap_or(u32::MAX);
+        create(MapCreate { map_type: ARRAY, key_size: 4, value_size, max_entries: 1 }).map(Cell)
     }
 
-    /// Puts a number into it.
+    /// Puts numbers into it.
     ///
     /// # Errors
     /// What the kernel says.
-    pub(crate) fn set(&self, number: u64) -> nix::Result<()> {
+    pub(crate) fn set(&self, numbers: &[u64; COUNT]) -> nix::Result<()> {
         let first: u32 = 0;
-        update(self.0.as_fd(), &first, &number)
+        update(self.0.as_fd(), &first, numbers)
     }
 
     pub(crate) fn descriptor(&self) -> i32 {

@@ -58,7 +58,7 @@ fn refuses_events() -> bool {
 
 /// Whether this host keeps no tables for us; says so.
 fn refuses_tables() -> bool {
-    let refusal = Cell::new().err().filter(|errno| *errno == Errno::EPERM);
+    let refusal = Cell::<1>::new().err().filter(|errno| *errno == Errno::EPERM);
     if let Some(errno) = refusal {
         println!("SKIP {}: {errno}", thread::current().name().unwrap_or("test"));
     }
@@ -80,7 +80,7 @@ fn a_table_has_what_was_entered_until_it_is_taken_out() {
     assert_eq!(table.take().unwrap(), []);
     let many: Vec<_> = (0..6000).map(|n| ([n, 0], [n; 3])).collect();
     assert_eq!(table.enter(&many), Err(Errno::E2BIG));
-    Cell::new().unwrap().set(1).unwrap();
+    Cell::new().unwrap().set(&[1]).unwrap();
 }
 
 #[test]

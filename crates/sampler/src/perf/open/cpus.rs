@@ -37,7 +37,7 @@ impl Rings {
     }
 
     fn revive(&mut self, index: usize) -> Result<(), Error> {
-        let stack_bytes = self.stack_bytes;
+        let (stack_bytes, takes_stacks) = (self.stack_bytes, self.takes_stacks());
         let events = &mut self.cpus[index];
         let cpu = events.cpu;
         let opts = clock_opts(self.frequency, self.ring_bytes, stack_bytes);
@@ -47,19 +47,21 @@ impl Rings {
         let ring = (cpu, &events.clock);
         let kinds = &mut self.kinds;
         let mut open = |kind| self.tracepoints.open(kinds, kind, stack_bytes, ring);
-        let (waking, stacks) = (open(Kind::Waking)?, open(Kind::Stack)?);
-        let switch = match &self.program {
-            Some(program) => program.open_event(&mut self.kinds, ring)?,
-            None => open(Kind::Switch)?,
+        let waking = open(Kind::Waking)?;
+        let [switch, stacks] = match &self.program {
+            Some(program) => program.open_events(&mut self.kinds, ring, stack_bytes)?,
+            None => [open(Kind::Switch)?, open(Kind::Stack)?],
         };
         if let Some(threads) = &self.threads {
             let Filters { left, woken } = filters(threads);
             let fail = event_error("filter an event", cpu);
-            stacks.with_ftrace_filter(&left).map_err(&fail)?;
+            if self.program.is_none() {
+                stacks.with_ftrace_filter(&left).map_err(&fail)?;
+            }
             waking.with_ftrace_filter(&woken).map_err(&fail)?;
         }
         let counters = [&clock, &switch, &waking].into_iter();
-        for counter in counters.chain(events.takes_stacks.then_some(&stacks)) {
+        for counter in counters.chain(takes_stacks.then_some(&stacks)) {
             counter.enable().map_err(event_error("enable an event", cpu))?;
         }
         // The first clock holds the ring, and tells no more.

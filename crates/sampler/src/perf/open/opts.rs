@@ -8,11 +8,10 @@ use perf_event_open::config::{
 use crate::arch::{GeneralRegisters, Registers};
 use crate::perf::record::Kind;
 
-/// Stacks of the target's waits per second and CPU at most, taken at the switch.
-/// The kernel itself raises the period to keep to it: every wait of a program
-/// with few of them has its stack, and one with many gives enough to know its
-/// places. Some 12 µs each.
-const STACK_FREQUENCY: u64 = 1499;
+/// Stacks of the target's waits per second and CPU at most where no program chooses them. The
+/// kernel itself raises the period to keep to it: every wait of a target with few of them has
+/// its stack, and one with many gives enough to know its places. Some 12 µs each.
+pub(super) const STACK_FREQUENCY: u64 = 1499;
 
 /// What all events have in common, the leading fields of nearly every record
 /// among it.

@@ -3,6 +3,7 @@
 
 mod code;
 mod machine;
+mod stacks;
 mod tally;
 mod types;
 
@@ -10,11 +11,13 @@ use std::fs;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use nix::errno::Errno;
+use perf_event_open::config::{Opts, SampleOn};
 use perf_event_open::count::Counter;
 use perf_event_open::event::sw::Software;
 use rustc_hash::FxHashMap;
 use whyslow_events::{Fallback, SystemFacts};
 
+use self::stacks::Stacks;
 use self::tally::Tables;
 pub(crate) use self::types::kernel_types;
 use super::opts::tracepoint_opts;
@@ -34,46 +37,52 @@ const TYPES: &str = "/sys/kernel/btf/vmlinux";
 pub(super) struct Program {
     /// The event of each CPU.
     table: OwnedFd,
+    pub(super) stacks: Stacks,
     /// What it keeps while nothing is told, if that is ever so.
     tables: Option<Tables>,
     _at_switch: OwnedFd,
 }
 
 impl Program {
-    /// Starts it on all CPUs, of which there are so many at most; recording `may_pause`. Who
-    /// takes stacks at switches opens that event first: the kernel hands a switch to whoever
-    /// came first.
+    /// Starts it on all CPUs, of which there are so many at most; recording `may_pause`.
     fn start(cpus: u32, may_pause: bool) -> nix::Result<Program> {
         let description = fs::read(TYPES).map_err(|error| errno_of(&error))?;
         let types = kernel_types(&description).ok_or(Errno::ENOENT)?;
-        let table = event_table(cpus)?;
+        let (table, stacks) = (event_table(cpus)?, Stacks::new(cpus)?);
         let tables = if may_pause { Some(Tables::new()?) } else { None };
         let mut code = code::begin().to_vec();
         if let Some(tables) = &tables {
             code.extend(tally::or_else(&types, tables));
         }
+        // A stack stands before its switch.
+        code.extend(stacks::take(&types, &stacks));
         code.extend(code::tell(&types, table.as_raw_fd()));
         let at_switch = run_at(types.switch, &code)?;
-        Ok(Program { table, tables, _at_switch: at_switch })
+        Ok(Program { table, stacks, tables, _at_switch: at_switch })
     }
 
-    /// The event into which it writes on a CPU, disabled; its records go into the ring of
-    /// the clock.
-    pub(super) fn open_event(
+    /// The events with which it tells of switches on a CPU and takes so much of the stacks,
+    /// disabled; their records go into the ring of the clock.
+    pub(super) fn open_events(
         &self,
         kinds: &mut FxHashMap<u64, Kind>,
         (cpu, clock): (u32, &Counter),
-    ) -> Result<Counter, Error> {
-        let counter =
-            open_event("bpf-output", Software::BpfOutput, cpu, &tracepoint_opts(Kind::Told, 0))?;
-        redirect(counter.file(), clock.file()).map_err(|errno| redirect_error(cpu, errno))?;
-        learn(kinds, &counter, cpu, Kind::Told)?;
-        enter_event(self.table.as_fd(), cpu, counter.file()).map_err(|errno| Error::Event {
-            action: "hand an event to a program",
-            cpu,
-            errno,
-        })?;
-        Ok(counter)
+        stack_bytes: u32,
+    ) -> Result<[Counter; 2], Error> {
+        let mut open = |kind| {
+            let opts = SampleOn::Count(1);
+            let opts = Opts { sample_on: opts, ..tracepoint_opts(kind, stack_bytes) };
+            let counter = open_event("bpf-output", Software::BpfOutput, cpu, &opts)?;
+            redirect(counter.file(), clock.file()).map_err(|errno| redirect_error(cpu, errno))?;
+            learn(kinds, &counter, cpu, kind)?;
+            Ok(counter)
+        };
+        let (told, stack) = (open(Kind::Told)?, open(Kind::Stack)?);
+        let entered = enter_event(self.table.as_fd(), cpu, told.file())
+            .and_then(|()| self.stacks.take_with(cpu, &stack));
+        let action = "hand an event to a program";
+        entered.map_err(|errno| Error::Event { action, cpu, errno })?;
+        Ok([told, stack])
     }
 }
 
@@ -131,14 +140,33 @@ impl Rings {
         let last = self.cpus.iter().map(|events| events.cpu).max().unwrap_or(0);
         let program = Program::start(last + 1, may_pause)?;
         let kinds = &mut self.kinds;
-        let mut open = |cpu, clock| program.open_event(kinds, (cpu, clock));
-        let counters: Result<Vec<Counter>, Error> =
+        let mut open = |cpu, clock| program.open_events(kinds, (cpu, clock), self.stack_bytes);
+        let counters: Result<Vec<[Counter; 2]>, Error> =
             self.cpus.iter().map(|events| open(events.cpu, &events.clock)).collect();
         let counters = counters.map_err(|error| error.errno().unwrap_or(Errno::EIO))?;
-        for (events, counter) in self.cpus.iter_mut().zip(counters) {
-            events.switch = counter;
+        for (events, [switch, stacks]) in self.cpus.iter_mut().zip(counters) {
+            (events.switch, events.stacks) = (switch, stacks);
         }
         self.program = Some(program);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kernel_takes_the_program() {
+        for may_pause in [false, true] {
+            match Program::start(1, may_pause) {
+                Ok(_) => {}
+                // No privilege, or no description of the kernel's types.
+                Err(errno @ (Errno::EPERM | Errno::ENOENT)) => {
+                    println!("SKIP the_kernel_takes_the_program: {errno}");
+                }
+                Err(errno) => panic!("{errno}"),
+            }
+        }
     }
 }

@@ -183,7 +183,7 @@ impl Tracker {
         taken: Option<Taken>,
     ) -> (Option<StackId>, Known) {
         let Some((_, space)) = self.space_of(tid) else { return (None, Known::Exactly) };
-        let halves = taken.as_ref().map(|taken| halves(&taken.chain));
+        let halves = taken.as_ref().map(|taken| self.waits.halves_at_switch(&taken.chain));
         let copy = taken.as_ref().and_then(|taken| taken.user.as_deref());
         if self.unwinding.0.is_none() {
             let chain = halves

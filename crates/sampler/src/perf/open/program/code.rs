@@ -12,7 +12,7 @@ use crate::perf::record::told::LEFT;
 
 /// Numbers of the kernel's functions (`enum bpf_func_id`, linux/bpf.h).
 const OUTPUT: i32 = 25;
-const REGISTERS: i32 = 175;
+pub(super) const REGISTERS: i32 = 175;
 
 /// `PF_KTHREAD` and `PF_IO_WORKER` (linux/sched.h): threads without user code.
 const NO_USER_CODE: i32 = 0x0020_0010;
@@ -20,10 +20,10 @@ const NO_USER_CODE: i32 = 0x0020_0010;
 const THIS_CPU: i32 = -1;
 
 /// Where the arguments of the tracepoint are.
-const PREEMPTED: i16 = 0;
+pub(super) const PREEMPTED: i16 = 0;
 const PREVIOUS: i16 = 8;
 pub(super) const NEXT: i16 = 16;
-const STATE: i16 = 24;
+pub(super) const STATE: i16 = 24;
 
 /// Puts the thread that leaves into `THREAD`, and the arguments into `CONTEXT`.
 pub(super) fn begin() -> [u64; 2] {
@@ -45,7 +45,8 @@ pub(super) fn tell(types: &Types, table: i32) -> Vec<u64> {
     for (number, at) in Registers::IN_FRAME.into_iter().enumerate() {
         code.extend([load(DOUBLE, A, RESULT, at), store(DOUBLE, END, to(12 + 8 * number), A)]);
     }
-    code.extend(write(LEFT, table));
+    code.extend(output(LEFT, table));
+    code.extend(end());
     code
 }
 
@@ -71,11 +72,11 @@ pub(super) fn state_and_frame(types: &Types, base: u8, at: i16) -> [u64; 14] {
     ]
 }
 
-/// Writes the record of so many bytes below `END`, and ends the program.
-fn write(bytes: usize, table: i32) -> Vec<u64> {
+/// Writes the record of so many bytes below `END` with the event of this CPU.
+pub(super) fn output(bytes: usize, table: i32) -> Vec<u64> {
     let length = bytes as i32;
     let [low, high] = table_at(B, table);
     let arguments = [copy(A, CONTEXT), low, high, set32(C, THIS_CPU), copy(D, END)];
     let rest = [add(D, -length), set(E, length), call(OUTPUT)];
-    [&arguments[..], &rest, &end()].concat()
+    [&arguments[..], &rest].concat()
 }

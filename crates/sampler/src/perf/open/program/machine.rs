@@ -71,6 +71,23 @@ pub(super) fn subtract(from: u8, other: u8) -> u64 {
     instruction(0x1f, from, other, 0, 0)
 }
 
+pub(super) fn multiply(register: u8, by: i32) -> u64 {
+    instruction(0x27, register, 0, 0, by)
+}
+
+pub(super) fn shift_left(register: u8, by: i32) -> u64 {
+    instruction(0x67, register, 0, 0, by)
+}
+
+pub(super) fn shift_right(register: u8, by: i32) -> u64 {
+    instruction(0x77, register, 0, 0, by)
+}
+
+/// The bits in which both differ.
+pub(super) fn differ(register: u8, other: u8) -> u64 {
+    instruction(0xaf, register, other, 0, 0)
+}
+
 /// The bits of both.
 pub(super) fn with(to: u8, other: u8) -> u64 {
     instruction(0x4f, to, other, 0, 0)
@@ -91,8 +108,28 @@ pub(super) fn skip_if_any(register: u8, bits: i32, count: usize) -> u64 {
     instruction(0x45, register, 0, distance(count), bits)
 }
 
+/// Goes over the next instructions if the register is not the same as another.
+pub(super) fn skip_unless_same(register: u8, other: u8, count: usize) -> u64 {
+    instruction(0x5d, register, other, distance(count), 0)
+}
+
+/// Goes over the next instructions if the register is more than another.
+pub(super) fn skip_if_more(register: u8, other: u8, count: usize) -> u64 {
+    instruction(0x2d, register, other, distance(count), 0)
+}
+
+/// Goes over the next instructions if the register is less than another.
+pub(super) fn skip_if_less(register: u8, other: u8, count: usize) -> u64 {
+    instruction(0xad, register, other, distance(count), 0)
+}
+
+/// Goes over the next instructions if the register is no more than another.
+pub(super) fn skip_unless_more(register: u8, other: u8, count: usize) -> u64 {
+    instruction(0xbd, register, other, distance(count), 0)
+}
+
 /// Goes over the next instructions.
-fn skip(count: usize) -> u64 {
+pub(super) fn skip(count: usize) -> u64 {
     instruction(0x05, 0, 0, distance(count), 0)
 }
 

@@ -58,7 +58,7 @@ const NO_CALL: i32 = -1;
 #[derive(Debug)]
 pub(super) struct Tables {
     /// Whether it does.
-    on: Cell,
+    on: Cell<1>,
     threads: Table<1, { size_of::<Left>() / 8 }>,
     sites: Table<{ size_of::<Site>() / 8 }, { size_of::<Sum>() / 8 }>,
 }
@@ -83,7 +83,7 @@ impl Tables {
             return Err(Errno::E2BIG);
         }
         self.threads.enter(&entries)?;
-        self.on.set(1)
+        self.on.set(&[1])
     }
 
     /// What was tallied by `now`, while it goes on.
@@ -99,7 +99,7 @@ impl Tables {
     /// # Errors
     /// As [`Self::read`].
     pub(super) fn end(&self, now: u64) -> nix::Result<Tally> {
-        self.on.set(0)?;
+        self.on.set(&[0])?;
         let (sites, threads) = (self.sites.take()?, self.threads.take()?);
         Ok(summed(now, all(sites)?, threads))
     }
