@@ -31,7 +31,7 @@ const CHANCE: i16 = 4;
 /// Places that are remembered, each where its upper bits say: what another puts there is
 /// seen anew, which costs a stack.
 const PLACES: usize = 1 << PLACE_BITS;
-const PLACE_BITS: i32 = 12;
+const PLACE_BITS: i32 = 16;
 /// Scatters what is multiplied by it over the upper bits (Knuth, The Art of Computer
 /// Programming, 6.4): 2^32 by the golden ratio.
 const SCATTER: i32 = 0x9e37_79b1_u32 as i32;
