@@ -260,7 +260,7 @@ impl Capture {
         }
     }
 
-    /// Takes stacks at so many waits from now on.
+    /// Takes stacks of waits so often from now on.
     ///
     /// # Errors
     /// When the kernel refuses.

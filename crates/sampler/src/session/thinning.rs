@@ -7,7 +7,7 @@ use super::rein::LAST_STEP;
 use crate::perf::Often;
 
 /// Stacks a second and CPU of waits at places that have theirs: all of a target with few
-/// waits. Some 12 µs each.
+/// waits.
 const PER_SECOND: u64 = 99;
 /// A round counts for one part in so many of what is taken to be the rate.
 const SMOOTH: u64 = 8;
@@ -57,7 +57,8 @@ impl Thinning {
                 most: if in_stretch { NEW_IN_STRETCH } else { NEW },
             },
         };
-        let is_new = self.said.replace(often) != self.said;
+        let is_new = self.said != Some(often);
+        self.said = Some(often);
         (is_new || most > 0).then_some(often)
     }
 

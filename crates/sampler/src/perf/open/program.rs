@@ -70,8 +70,8 @@ impl Program {
         stack_bytes: u32,
     ) -> Result<[Counter; 2], Error> {
         let mut open = |kind| {
-            let opts = SampleOn::Count(1);
-            let opts = Opts { sample_on: opts, ..tracepoint_opts(kind, stack_bytes) };
+            let always = SampleOn::Count(1);
+            let opts = Opts { sample_on: always, ..tracepoint_opts(kind, stack_bytes) };
             let counter = open_event("bpf-output", Software::BpfOutput, cpu, &opts)?;
             redirect(counter.file(), clock.file()).map_err(|errno| redirect_error(cpu, errno))?;
             learn(kinds, &counter, cpu, kind)?;

@@ -123,19 +123,17 @@ impl Rings {
         self.threads.as_ref().is_none_or(|threads| threads.hold(tid))
     }
 
-    /// Takes stacks at so many waits of 2^32 from now on, and as often a second on a CPU.
+    /// Takes stacks of waits so often from now on.
     ///
     /// # Errors
     /// When the kernel refuses.
     pub(crate) fn take_stacks(&mut self, often: Often) -> Result<(), Error> {
         let before = std::mem::replace(&mut self.often, often);
-        let action = THIN_OUT;
         self.allow_stacks()?;
-        if self.program.is_some()
-            || (before.is_never(), before.halvings) == (often.is_never(), often.halvings)
-        {
+        if self.program.is_some() || before.halvings == often.halvings {
             return Ok(());
         }
+        let action = THIN_OUT;
         self.cpus.iter().filter(|events| !events.is_off).try_for_each(|events| {
             let (cpu, stacks) = (events.cpu, &events.stacks);
             if often.is_never() {
