@@ -13,8 +13,10 @@ use serde_json::Value;
 use whyslow_events::{Event, EventSource, recording::Reader};
 
 use crate::{
+    case::{Case, needs_root},
     faults::cell::{Cell, ENDS, Mode, Tier},
     process::{Process, until},
+    report::sound,
 };
 
 /// Nothing that switches a hundred thousand times a second can be had for this.
@@ -302,6 +304,21 @@ fn looks_at_proc_keep_to_a_limit() {
     let off = report["quality"]["oncpu_vs_kernel"].as_f64().unwrap();
     assert!(off.abs() < 0.01, "{}", report["quality"]);
     assert!(cell.reported()["quality"]["damage"].is_null());
+}
+
+/// Commands of which each waits once, at a place that is new with it.
+const COMMANDS: &str = "for i in $(seq 60); do sleep 0.01; done";
+
+#[test]
+fn waits_at_new_places_have_their_stacks_under_a_limit() {
+    needs_root!();
+    let case = Case::new();
+    let record = ["record", "-q", "-o", "r.json", "--max-overhead", "2%", "--", "sh", "-c"];
+    case.run(&[&record[..], &[COMMANDS]].concat()).ended_with(0);
+    let report = sound(case.json("r.json"));
+    assert!(thinned(&report, "stacks") < 0.7, "{}", report["quality"]);
+    let stacks = &report["quality"]["stacks"]["waits"];
+    assert!(stacks["none"].as_f64().unwrap() < 0.1, "{stacks}");
 }
 
 #[test]
