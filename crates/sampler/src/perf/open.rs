@@ -52,6 +52,9 @@ pub(super) const SWITCH: &str = "sched_switch";
 /// That of the wakeups.
 const WAKING: &str = "sched_waking";
 
+/// What the clock is called.
+const CLOCK: &str = "cpu-clock";
+
 /// What failed when the kernel does not tell an event's id.
 const ASK_ID: &str = "ask for the id of an event";
 
@@ -137,7 +140,7 @@ impl Rings {
             RING_BYTES.min(ALL_RINGS_BYTES / cpus.len() as u64).max(SMALLEST_RING_BYTES);
         for cpu in cpus {
             let clock = open_event(
-                "cpu-clock",
+                CLOCK,
                 Software::CpuClock,
                 cpu,
                 &clock_opts(frequency, ring_bytes, stack_bytes),
@@ -181,10 +184,8 @@ impl Rings {
         let kinds = &mut self.kinds;
         let mut deepen = |events: &mut CpuEvents| {
             let cpu = events.cpu;
-            let deep = open_event("cpu-clock", Software::CpuClock, cpu, &opts)?;
-            redirect(deep.file(), events.clock.file())
-                .map_err(|errno| redirect_error(cpu, errno))?;
-            learn(kinds, &deep, cpu, Kind::Clock)?;
+            let ring = (cpu, &events.clock);
+            let deep = open_into(ring, kinds, Kind::Clock, CLOCK, Software::CpuClock, &opts)?;
             // It goes on to tell what else happens.
             events.sampler.sample_on(HARDLY_EVER).map_err(event_error("slow a clock", cpu))?;
             deep.enable().map_err(event_error("enable an event", cpu))?;
@@ -271,11 +272,9 @@ impl Rings {
         for events in &mut self.cpus {
             match (cpus.contains(&events.cpu), &events.switches) {
                 (true, None) if !events.is_off => {
-                    let opened = switch_records(events.cpu, &events.clock).and_then(|switches| {
-                        learn(&mut self.kinds, &switches, events.cpu, Kind::SideRecords)?;
-                        events.switches = Some(switches);
-                        Ok(())
-                    });
+                    let ring = (events.cpu, &events.clock);
+                    let opened = switch_records(ring, &mut self.kinds);
+                    let opened = opened.map(|switches| events.switches = Some(switches));
                     unless_off(events, opened)?;
                 }
                 (false, Some(_)) => events.switches = None,
@@ -350,10 +349,13 @@ pub(super) fn event_error(action: &'static str, cpu: u32) -> impl Fn(io::Error) 
     move |error| Error::Event { action, cpu, errno: errno_of(&error) }
 }
 
-fn switch_records(cpu: u32, clock: &Counter) -> Result<Counter, Error> {
-    let switches = open_event("switch records", Software::Dummy, cpu, &switch_opts())?;
-    redirect(switches.file(), clock.file()).map_err(|errno| redirect_error(cpu, errno))?;
-    switches.enable().map_err(event_error("enable switch records", cpu))?;
+fn switch_records(
+    ring: (u32, &Counter),
+    kinds: &mut FxHashMap<u64, Kind>,
+) -> Result<Counter, Error> {
+    let (kind, name) = (Kind::SideRecords, "switch records");
+    let switches = open_into(ring, kinds, kind, name, Software::Dummy, &switch_opts())?;
+    switches.enable().map_err(event_error("enable switch records", ring.0))?;
     Ok(switches)
 }
 
@@ -377,6 +379,24 @@ where
     })
 }
 
+/// Opens an event of a CPU whose records, of this kind, go into the ring of its clock.
+fn open_into<E>(
+    (cpu, clock): (u32, &Counter),
+    kinds: &mut FxHashMap<u64, Kind>,
+    kind: Kind,
+    name: &'static str,
+    event: E,
+    opts: &Opts,
+) -> Result<Counter, Error>
+where
+    E: TryInto<perf_event_open::event::Event, Error = io::Error>,
+{
+    let counter = open_event(name, event, cpu, opts)?;
+    redirect(counter.file(), clock.file()).map_err(|errno| redirect_error(cpu, errno))?;
+    learn(kinds, &counter, cpu, kind)?;
+    Ok(counter)
+}
+
 /// Keeps in mind what the records of an event are.
 fn learn(
     kinds: &mut FxHashMap<u64, Kind>,
@@ -395,16 +415,13 @@ impl Tracepoints {
         kinds: &mut FxHashMap<u64, Kind>,
         kind: Kind,
         stack_bytes: u32,
-        (cpu, clock): (u32, &Counter),
+        ring: (u32, &Counter),
     ) -> Result<Counter, Error> {
         let (name, id) = match kind {
             Kind::Waking => (WAKING, self.waking),
             _ => (SWITCH, self.switch),
         };
         let opts = tracepoint_opts(kind, stack_bytes);
-        let counter = open_event(name, Tracepoint { id }, cpu, &opts)?;
-        redirect(counter.file(), clock.file()).map_err(|errno| redirect_error(cpu, errno))?;
-        learn(kinds, &counter, cpu, kind)?;
-        Ok(counter)
+        open_into(ring, kinds, kind, name, Tracepoint { id }, &opts)
     }
 }

@@ -8,11 +8,10 @@ use nix::errno::Errno;
 use perf_event_open::event::sw::Software;
 
 use super::whose::{Filters, filters};
-use super::{CpuEvents, Rings, clock_opts, event_error, learn, open_event, redirect_error};
+use super::{CLOCK, CpuEvents, Rings, clock_opts, event_error, open_into};
 use crate::Error;
 use crate::error::errno_of;
 use crate::perf::record::Kind;
-use crate::sys::redirect;
 
 impl Rings {
     /// Opens the events anew of CPUs that were off and are on again, and tells which.
@@ -41,11 +40,8 @@ impl Rings {
         let events = &mut self.cpus[index];
         let cpu = events.cpu;
         let opts = clock_opts(self.frequency, self.ring_bytes, stack_bytes);
-        let clock = open_event("cpu-clock", Software::CpuClock, cpu, &opts)?;
-        redirect(clock.file(), events.clock.file()).map_err(|errno| redirect_error(cpu, errno))?;
-        learn(&mut self.kinds, &clock, cpu, Kind::Clock)?;
-        let ring = (cpu, &events.clock);
-        let kinds = &mut self.kinds;
+        let (ring, kinds) = ((cpu, &events.clock), &mut self.kinds);
+        let clock = open_into(ring, kinds, Kind::Clock, CLOCK, Software::CpuClock, &opts)?;
         let mut open = |kind| self.tracepoints.open(kinds, kind, stack_bytes, ring);
         let waking = open(Kind::Waking)?;
         let [switch, stacks] = match &self.program {

@@ -21,14 +21,17 @@ use self::stacks::Stacks;
 use self::tally::Tables;
 pub(crate) use self::types::kernel_types;
 use super::opts::tracepoint_opts;
-use super::{Rings, SMALLEST_RING_BYTES, learn, online_cpus, open_event, redirect_error};
+use super::{Rings, SMALLEST_RING_BYTES, online_cpus, open_event, open_into};
 use crate::Error;
 use crate::error::errno_of;
 use crate::perf::record::Kind;
 use crate::perf::tally::Tally;
 use crate::preflight::run_program_remedy;
 use crate::stir::stir;
-use crate::sys::{enter_event, event_table, redirect, run_at};
+use crate::sys::{enter_event, event_table, run_at};
+
+/// What the events are called into which it writes.
+const OUTPUT: &str = "bpf-output";
 
 /// The kernel's description of its types.
 const TYPES: &str = "/sys/kernel/btf/vmlinux";
@@ -66,17 +69,15 @@ impl Program {
     pub(super) fn open_events(
         &self,
         kinds: &mut FxHashMap<u64, Kind>,
-        (cpu, clock): (u32, &Counter),
+        ring: (u32, &Counter),
         stack_bytes: u32,
     ) -> Result<[Counter; 2], Error> {
         let mut open = |kind| {
             let always = SampleOn::Count(1);
             let opts = Opts { sample_on: always, ..tracepoint_opts(kind, stack_bytes) };
-            let counter = open_event("bpf-output", Software::BpfOutput, cpu, &opts)?;
-            redirect(counter.file(), clock.file()).map_err(|errno| redirect_error(cpu, errno))?;
-            learn(kinds, &counter, cpu, kind)?;
-            Ok(counter)
+            open_into(ring, kinds, kind, OUTPUT, Software::BpfOutput, &opts)
         };
+        let cpu = ring.0;
         let (told, stack) = (open(Kind::Told)?, open(Kind::Stack)?);
         let entered = enter_event(self.table.as_fd(), cpu, told.file())
             .and_then(|()| self.stacks.take_with(cpu, &stack));
@@ -94,7 +95,7 @@ pub(in crate::perf) fn try_program(facts: SystemFacts) -> nix::Result<()> {
     let cpus = online_cpus().map_err(|error| error.errno().unwrap_or(Errno::EIO))?;
     let cpu = cpus.first().copied().unwrap_or(0);
     let program = Program::start(cpus.last().map_or(1, |last| last + 1), false)?;
-    let event = open_event("bpf-output", Software::BpfOutput, cpu, &tracepoint_opts(Kind::Told, 0))
+    let event = open_event(OUTPUT, Software::BpfOutput, cpu, &tracepoint_opts(Kind::Told, 0))
         .map_err(|error| error.errno().unwrap_or(Errno::EIO))?;
     let exponent = (SMALLEST_RING_BYTES / facts.page_size).max(1).ilog2();
     let exponent = u8::try_from(exponent).expect("a logarithm of a u64 fits");
