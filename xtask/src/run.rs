@@ -1,6 +1,7 @@
 //! Running commands from the root of the repository.
 
 use std::{
+    env,
     ffi::OsStr,
     io::{BufRead, BufReader},
     path::{Path, PathBuf},
@@ -25,6 +26,14 @@ pub(crate) fn command(program: impl AsRef<OsStr>) -> Command {
 /// The cargo that runs us, with `arguments` split at spaces.
 pub(crate) fn cargo(arguments: &str) -> Command {
     let mut command = command(env!("CARGO"));
+    // What cargo tells us of ourselves: with it build scripts of dependencies would run anew
+    // that ran without.
+    for (name, _) in env::vars_os() {
+        let name = name.to_string_lossy();
+        if name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_") {
+            command.env_remove(&*name);
+        }
+    }
     command.args(arguments.split_whitespace());
     command
 }

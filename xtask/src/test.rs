@@ -117,7 +117,8 @@ fn integration_tests(tally: &mut Tally) -> Result<()> {
     let set_binary = |command: &mut Command| {
         command.env("WHYSLOW_BIN", &binary);
     };
-    cargo_test("test --package whyslow-tests --locked", set_binary, tally)
+    // All packages, for the features of the unit tests' libraries.
+    cargo_test("test --workspace --test integration --locked", set_binary, tally)
 }
 
 /// What measures gets a second try here, too.
