@@ -124,6 +124,10 @@ impl Track {
         cpus: &mut Occupancy,
     ) {
         let at = self.seen(time);
+        if let Some(last) = self.thread.readings.last_mut() {
+            // What is counted as a thread leaves is all that it ran.
+            last.running &= last.time < time;
+        }
         self.end_pause(at, Next::Ran, cpus);
         match self.doing {
             Doing::OnCpu { .. } | Doing::Unknown => self.close(at, cpus),

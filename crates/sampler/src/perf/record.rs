@@ -100,6 +100,9 @@ pub enum Body {
         next: u32,
         /// User registers of the thread that left; `None` for kernel threads.
         registers: Option<Registers>,
+        /// For how long the thread that left has had a CPU since it was born, as the kernel
+        /// counts it, ns. Our own program alone tells that.
+        ran: Option<u64>,
     },
     /// The current thread has got the CPU.
     SwitchedIn,
@@ -296,7 +299,16 @@ fn sample(
             let previous = Fields(data.get(raw::SWITCH_PREV_PID..)?).u32()?;
             let state = Fields(data.get(raw::SWITCH_PREV_STATE..)?).u64()?;
             let next = Fields(data.get(raw::SWITCH_NEXT_PID..)?).u32()?;
-            (previous, Body::Switch { previous, state, next, registers: registers(&mut fields) })
+            (
+                previous,
+                Body::Switch {
+                    previous,
+                    state,
+                    next,
+                    registers: registers(&mut fields),
+                    ran: None,
+                },
+            )
         }
         Kind::Waking => {
             let data = raw_data(&mut fields)?;

@@ -111,6 +111,8 @@ struct Thread {
     beyond: Beyond,
     stood: Stood,
     reach: Reach,
+    /// The kernel has counted none of its CPU time before we followed it.
+    counted_whole: bool,
     /// When it last had a CPU, and what it ran then.
     ran: u64,
     /// The stack of the wait it is in, until the calls in it are known.
@@ -311,7 +313,8 @@ impl Tracker {
                 }
             }
             Body::Stack { chain, user } => self.taken(cpu, by, Taken { chain, user }),
-            Body::Switch { previous, state, next, registers } => {
+            Body::Switch { previous, state, next, registers, ran } => {
+                self.count_at_end(time, Tid(previous), state, ran);
                 self.switch(time, cpu, (Tid(previous), state, registers), Tid(next));
             }
             Body::SwitchedIn => self.switched_in(time, cpu, by),

@@ -75,6 +75,22 @@ fn a_count_that_may_lag_steals_nothing() {
 }
 
 #[test]
+fn what_is_counted_as_a_thread_leaves_does_not_lag() {
+    // Of 10 ms on the CPU a tick, which is 10 ms here, might be missing.
+    let turns = |counted_at: u64| {
+        let events = [
+            (0, thread(Entrance::Born)),
+            (1, switch_in()),
+            (counted_at, counted(8)),
+            (11, switch_out(Off::Dead)),
+            (20, end()),
+        ];
+        play(&events).report.quality.stolen_ns
+    };
+    assert_eq!([10, 11].map(turns), [0, 2 * MS]);
+}
+
+#[test]
 fn a_woken_thread_is_charged_from_its_wakeup_on() {
     let turn = |readings: &[(u64, Event)]| {
         let events = [

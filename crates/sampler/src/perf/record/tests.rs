@@ -73,7 +73,8 @@ fn switch(registers: &[u64]) -> Vec<u8> {
 fn a_switch_tells_who_left_why_and_for_whom() {
     // ABI 64, then AX, DX, SI, DI, BP, SP, IP.
     let found = read(&switch(&[2, u64::MAX - 37, 3, 2, 1, 0x7f10, 0x7f00, 0x4000])).unwrap();
-    let Body::Switch { previous: 101, state: 1, next: 55, registers: Some(registers) } = found.body
+    let Body::Switch { previous: 101, state: 1, next: 55, registers: Some(registers), ran: None } =
+        found.body
     else {
         panic!("{found:?}")
     };
@@ -89,19 +90,24 @@ fn a_kernel_thread_has_no_user_registers() {
     assert!(matches!(found.body, Body::Switch { registers: None, .. }), "{found:?}");
 }
 
+/// Of the thread that leaves, ns.
+const RAN: u64 = 4_000_000;
+
 /// What a program writes where a thread leaves in this state and code segment.
 fn left(state: u16, segment: u16) -> Record {
     let numbers = [101u32, 55].map(u32::to_ne_bytes).concat();
     let short = [state, segment].map(u16::to_ne_bytes).concat();
-    let registers = words(&[u64::MAX - 37, 3, 2, 1, 0x7f10, 0x7f00, 0x4000]);
-    read(&sample(TOLD, &[&raw_of(&[numbers, short, registers].concat())])).unwrap()
+    let rest = words(&[RAN, u64::MAX - 37, 3, 2, 1, 0x7f10, 0x7f00, 0x4000]);
+    read(&sample(TOLD, &[&raw_of(&[numbers, short, rest].concat())])).unwrap()
 }
 
 #[test]
 fn a_switch_that_a_program_tells_of_is_the_same() {
     const USER_64: u16 = 0x33;
-    let told = left(1, USER_64);
+    let mut told = left(1, USER_64);
     let seen = read(&switch(&[2, u64::MAX - 37, 3, 2, 1, 0x7f10, 0x7f00, 0x4000])).unwrap();
+    let Body::Switch { ran, .. } = &mut told.body else { panic!("no switch") };
+    assert_eq!(ran.take(), Some(RAN));
     assert_eq!(told, seen);
     for segment in [0, 0x23] {
         let told = left(1, segment).body;

@@ -3,8 +3,8 @@
 use super::{Body, Fields, values};
 use crate::arch::Registers;
 
-/// Length of a record: two threads, state and segment, the registers.
-pub(crate) const LEFT: usize = 12 + 8 * Registers::COUNT;
+/// Length of a record: two threads, state and segment, time on CPUs, the registers.
+pub(crate) const LEFT: usize = 20 + 8 * Registers::COUNT;
 /// `TASK_FROZEN` and `TASK_RTLOCK_WAIT` (linux/sched.h): as good as a wait that no signal
 /// ends.
 const FROZEN_OR_LOCKED: u64 = 0x9000;
@@ -21,7 +21,8 @@ pub(super) fn told(data: &[u8]) -> Option<(u32, Body)> {
     let mut fields = Fields(data);
     let (previous, next) = (fields.u32()?, fields.u32()?);
     let (state, segment) = (state_of(fields.u16()?), fields.u16()?);
+    let ran = fields.u64()?;
     let registers = Registers::from_ring(values(&mut fields)?);
     let registers = Registers::are_wide(segment).then_some(registers);
-    Some((previous, Body::Switch { previous, state, next, registers }))
+    Some((previous, Body::Switch { previous, state, next, registers, ran: Some(ran) }))
 }

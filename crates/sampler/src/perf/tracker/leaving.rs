@@ -37,6 +37,15 @@ impl Tracker {
         }
     }
 
+    /// What the kernel has counted of a thread that ends: of one that lives for milliseconds
+    /// nobody reads it in time. Nothing of other switches.
+    pub(super) fn count_at_end(&mut self, time: u64, tid: Tid, state: u64, ran: Option<u64>) {
+        let whole = self.threads.get(&tid).is_some_and(|thread| thread.counted_whole);
+        if let (Off::Dead, Some(cpu_ns), true) = (off_of(state), ran, whole) {
+            self.emit(time, Event::KernelCpu { tid: Some(tid), cpu_ns });
+        }
+    }
+
     fn block(
         &mut self,
         time: u64,

@@ -194,6 +194,7 @@ impl Tracker {
             stood: Stood::default(),
             beyond: Beyond::default(),
             reach: Reach::default(),
+            counted_whole: false,
             ran: 0,
             waits_in: None,
             asleep: 0,
@@ -238,6 +239,9 @@ impl Tracker {
             self.found.entry(tid).or_insert(born);
         } else {
             self.join(time, pid, tid, name, Entrance::Born, Doing::Runnable);
+            if let Some(thread) = self.threads.get_mut(&tid) {
+                thread.counted_whole = true;
+            }
         }
     }
 
@@ -262,11 +266,14 @@ impl Tracker {
             .filter(|(tid, thread)| thread.pid == pid && tid.0 != pid.0 && !thread.exiting)
             .map(|(tid, _)| *tid)
             .collect();
+        let alone = gone.is_empty();
         for tid in gone {
             self.exit(time, tid);
             self.dead(tid);
         }
         if let Some(thread) = self.threads.get_mut(&Tid(pid.0)) {
+            // What is counted from now on is that of the thread that executed the program.
+            thread.counted_whole &= alone;
             (thread.places, thread.beyond, thread.lately) = Default::default();
             thread.stood = Stood::default();
         }

@@ -53,7 +53,7 @@ mod tests {
         Record {
             time,
             tid: previous,
-            body: Body::Switch { previous, state: 1, next, registers: None },
+            body: Body::Switch { previous, state: 1, next, registers: None, ran: None },
         }
     }
 

@@ -13,7 +13,7 @@ fn record(time: u64, tid: u32, body: Body) -> Record {
 }
 
 fn switch(time: u64, previous: u32, state: u64, next: u32) -> Record {
-    record(time, previous, Body::Switch { previous, state, next, registers: None })
+    record(time, previous, Body::Switch { previous, state, next, registers: None, ran: None })
 }
 
 fn waking(time: u64, by: u32, woken: u32, interrupt: bool) -> Record {
@@ -319,4 +319,32 @@ fn a_gap_in_a_ring_begins_with_the_last_record_before_it() {
     );
     let lost = Event::Lost { cpu: Cpu(1), since: Ns(1100), records: 5 };
     assert_eq!(found.last(), Some(&(1200, lost)));
+}
+
+#[test]
+fn what_ends_was_counted_by_the_kernel_from_its_birth_on() {
+    let dies = |time: u64, tid: u32| {
+        let body =
+            Body::Switch { previous: tid, state: 0x20, next: 7, registers: None, ran: Some(3) };
+        record(time, tid, body)
+    };
+    let records = [
+        fork(1001, ROOT, 101, 101),
+        switch(1002, 8, 1, 101),
+        // One that goes on is counted when it is read.
+        record(
+            1003,
+            101,
+            Body::Switch { previous: 101, state: 0, next: 8, registers: None, ran: Some(1) },
+        ),
+        switch(1004, 8, 1, 101),
+        dies(1005, 101),
+        // Before it was followed it has run for nobody knows how long.
+        switch(1006, 7, 1, ROOT),
+        dies(1007, ROOT),
+    ];
+    let found = events(tracker(true), records.map(|record| (0, record)).into());
+    let counted = found.iter().filter(|(_, event)| matches!(event, Event::KernelCpu { .. }));
+    let expected = (1005, Event::KernelCpu { tid: Some(Tid(101)), cpu_ns: 3 });
+    assert_eq!(counted.collect::<Vec<_>>(), [&expected]);
 }

@@ -30,8 +30,8 @@ pub(super) fn begin() -> [u64; 2] {
     [copy(CONTEXT, A), load(DOUBLE, THREAD, CONTEXT, PREVIOUS)]
 }
 
-/// A switch is told as: who leaves, who comes, in which state and in which code segment, and
-/// the registers. `table` is the descriptor of the events to write to.
+/// A switch is told as: who leaves, who comes, in which state and in which code segment, for
+/// how long the one that leaves has had a CPU so far, and the registers. `table` is the descriptor of the events to write to.
 pub(super) fn tell(types: &Types, table: i32) -> Vec<u64> {
     let to = |at: usize| at as i16 - LEFT as i16;
     let mut code = vec![
@@ -40,10 +40,12 @@ pub(super) fn tell(types: &Types, table: i32) -> Vec<u64> {
         load(DOUBLE, A, CONTEXT, NEXT),
         load(WORD, A, A, types.pid),
         store(WORD, END, to(4), A),
+        load(DOUBLE, A, THREAD, types.ran),
+        store(DOUBLE, END, to(12), A),
     ];
     code.extend(state_and_frame(types, END, to(8)));
     for (number, at) in Registers::IN_FRAME.into_iter().enumerate() {
-        code.extend([load(DOUBLE, A, RESULT, at), store(DOUBLE, END, to(12 + 8 * number), A)]);
+        code.extend([load(DOUBLE, A, RESULT, at), store(DOUBLE, END, to(20 + 8 * number), A)]);
     }
     code.extend(output(LEFT, table));
     code.extend(end());

@@ -12,6 +12,8 @@ pub(crate) struct Types {
     pub(super) exit_state: i16,
     /// Of the time in run queues so far, ns.
     pub(super) run_delay: i16,
+    /// Of the time on CPUs so far, ns.
+    pub(super) ran: i16,
 }
 
 /// Kinds of types (linux/btf.h).
@@ -46,7 +48,7 @@ pub(crate) fn kernel_types(bytes: &[u8]) -> Option<Types> {
         bytes.get(header.checked_add(offset)?..)?.get(..length)
     };
     let (mut rest, names) = (part(8)?, part(16)?);
-    let (mut switch, mut task, mut delays) = (None, None, None);
+    let (mut switch, mut task, mut delays, mut entity) = (None, None, None, None);
     let mut number = 0;
     while let Some((head, tail)) = rest.split_at_checked(HEAD) {
         number += 1;
@@ -58,17 +60,22 @@ pub(crate) fn kernel_types(bytes: &[u8]) -> Option<Types> {
             kind::TYPEDEF if is(b"btf_trace_sched_switch") => switch = Some(number),
             kind::STRUCT if is(b"task_struct") => task = Some(more),
             kind::STRUCT if is(b"sched_info") => delays = Some(more),
+            kind::STRUCT if is(b"sched_entity") => entity = Some(more),
             _ => {}
         }
         rest = tail;
     }
     let offset = |name: &[u8]| member(task?, names, name);
+    let within = |name: &[u8], part: Option<&[u8]>, member_of: &[u8]| {
+        offset(name)?.checked_add(member(part?, names, member_of)?)
+    };
     Some(Types {
         switch: switch?,
         pid: offset(b"pid")?,
         flags: offset(b"flags")?,
         exit_state: offset(b"exit_state")?,
-        run_delay: offset(b"sched_info")?.checked_add(member(delays?, names, b"run_delay")?)?,
+        run_delay: within(b"sched_info", delays, b"run_delay")?,
+        ran: within(b"se", entity, b"sum_exec_runtime")?,
     })
 }
 
@@ -108,7 +115,8 @@ mod tests {
     use super::*;
 
     const NAMES: &[u8] = b"\0btf_trace_sched_switch\0\
-        task_struct\0pid\0flags\0exit_state\0sched_info\0run_delay\0";
+        task_struct\0pid\0flags\0exit_state\0sched_info\0run_delay\0\
+        se\0sched_entity\0sum_exec_runtime\0";
 
     fn name(of: &str) -> u32 {
         let at = NAMES
@@ -123,15 +131,17 @@ mod tests {
 
     /// The tracepoint is type 2.
     fn description() -> Vec<u8> {
-        let members = ["flags", "pid", "exit_state", "sched_info"];
-        let members = members.into_iter().zip([44, 1264, 1160, 1100]);
+        let members = ["flags", "pid", "exit_state", "sched_info", "se"];
+        let members = members.into_iter().zip([44, 1264, 1160, 1100, 192]);
         let members = members.flat_map(|(member, at)| [name(member), 1, at * 8]);
         let delay = [name("run_delay"), 1, 8 * 8];
+        let ran = [name("sum_exec_runtime"), 1, 8 * 56];
         let types: Vec<u32> = [
             [head("", kind::ENUM, 2), vec![1, 2, 3, 4]].concat(),
             head("btf_trace_sched_switch", kind::TYPEDEF, 0),
-            head("task_struct", kind::STRUCT, 4).into_iter().chain(members).collect(),
+            head("task_struct", kind::STRUCT, 5).into_iter().chain(members).collect(),
             head("sched_info", kind::STRUCT, 1).into_iter().chain(delay).collect(),
+            head("sched_entity", kind::STRUCT, 1).into_iter().chain(ran).collect(),
         ]
         .concat();
         let length = 4 * u32::try_from(types.len()).unwrap();
@@ -146,7 +156,7 @@ mod tests {
     #[test]
     fn what_the_program_needs_is_found() {
         let (pid, flags, exit_state) = (1264, 44, 1160);
-        let expected = Types { switch: 2, pid, flags, exit_state, run_delay: 1108 };
+        let expected = Types { switch: 2, pid, flags, exit_state, run_delay: 1108, ran: 248 };
         assert_eq!(kernel_types(&description()), Some(expected));
     }
 

@@ -108,17 +108,17 @@ fn stack(address: u64, sp: u64, words: &[u64]) -> Body {
 /// The thread goes to wait with its stack pointer there.
 fn waits(pid: u32, sp: u64) -> Body {
     let registers = Some(Registers::from_ring([0, 0, 0, 0, 0, sp, PC]));
-    Body::Switch { previous: pid, state: 1, next: 7, registers }
+    Body::Switch { previous: pid, state: 1, next: 7, registers, ran: None }
 }
 
 /// The thread is preempted at `pc`, and wants to go on.
 fn preempted(pid: u32, pc: u64, sp: u64) -> Body {
     let registers = Some(Registers::from_ring([0, 0, 0, 0, 0, sp, pc]));
-    Body::Switch { previous: pid, state: 0, next: 7, registers }
+    Body::Switch { previous: pid, state: 0, next: 7, registers, ran: None }
 }
 
 fn runs(pid: u32) -> Body {
-    Body::Switch { previous: 7, state: 1, next: pid, registers: None }
+    Body::Switch { previous: 7, state: 1, next: pid, registers: None, ran: None }
 }
 
 /// Kernel half, user half, and how that ends.
