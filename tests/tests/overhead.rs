@@ -334,3 +334,24 @@ fn what_costs_little_is_recorded_in_full() {
         assert!((thinned(&report, key) - 1.0).abs() < 1e-3, "{}", report["quality"]["thinned"]);
     }
 }
+
+#[test]
+fn what_recording_takes_of_the_program_is_more_where_more_is_recorded() {
+    needs_root!();
+    let share = |options: &[&str]| {
+        let case = Case::new();
+        let loops = "for _ in range(10**7): pass";
+        let program = ["-o", "r.json", "--", "/usr/bin/python3", "-c", loops];
+        case.run(&[&["record", "-q"], options, &program].concat()).ended_with(0);
+        let report = sound(case.json("r.json"));
+        let states = report["ledger"]["process"].as_object().unwrap().iter();
+        let ran = states.filter(|(state, _)| state.starts_with("cpu."));
+        let ran: f64 = ran.filter_map(|(_, ns)| ns.as_f64()).sum();
+        let took = report["quality"]["overhead"]["target_cpu_ns"].as_f64();
+        took.map(|took| took / ran)
+    };
+    let [few, many] = ["50", "1000"].map(|hertz| share(&["-F", hertz]).unwrap());
+    assert!(few > 0.0 && many > 4.0 * few && many < 1.0, "{few} {many}");
+    // Who only looks at /proc writes nothing where the program runs.
+    assert_eq!(share(&["--engine", "procfs"]), None);
+}

@@ -230,6 +230,7 @@ fn quality(tables: &Tables, timeline: &Timeline, threads: &PerState<u64>) -> Qua
         sampling: sampling(timeline, threads.total()),
         overhead: Overhead {
             profiler_cpu_ns: tables.overhead.map(|(cpu_ns, _)| cpu_ns),
+            target_cpu_ns: tables.target_cost,
             events: tables.overhead.map_or(tables.events, |(_, events)| events),
         },
         ..Quality::default()

@@ -466,6 +466,9 @@ pub struct Thinned {
 pub struct Overhead {
     /// CPU time of the recorder; `null` when the recorder was killed.
     pub profiler_cpu_ns: Option<u64>,
+    /// What it took the kernel to record in the program's own threads, an estimate, within
+    /// their CPU time; `null` where that is not known.
+    pub target_cpu_ns: Option<u64>,
     /// Records read.
     pub events: u64,
 }

@@ -34,6 +34,8 @@ pub(crate) struct Tables {
     pub(crate) exit: Option<ExitStatus>,
     /// CPU time of the recorder and records it read.
     pub(crate) overhead: Option<(u64, u64)>,
+    /// What recording took of the CPU time of the target, ns.
+    pub(crate) target_cost: Option<u64>,
     pub(crate) events: u64,
     /// Where the target waits for what it does itself at the other end.
     pub(crate) inside: FxHashSet<SiteId>,
@@ -139,6 +141,7 @@ impl Tables {
             kernel_cpu_all: None,
             exit: None,
             overhead: None,
+            target_cost: None,
             events: 0,
             inside: FxHashSet::default(),
             spaces: FxHashMap::default(),
@@ -254,6 +257,7 @@ impl Tables {
             Event::Overhead { profiler_cpu_ns, events } => {
                 self.overhead = Some((profiler_cpu_ns, events));
             }
+            Event::TargetCost { cpu_ns } => self.target_cost = Some(cpu_ns),
             _ => {}
         }
     }

@@ -483,4 +483,10 @@ pub enum Event {
         /// The way there, of a wait before at the same place.
         stack: StackId,
     },
+    /// What recording took of the CPU time of the target's own threads, by what each sort of
+    /// record costs.
+    TargetCost {
+        /// CPU time, ns.
+        cpu_ns: u64,
+    },
 }

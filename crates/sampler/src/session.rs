@@ -26,7 +26,7 @@ use whyslow_events::{
 pub(crate) use crate::clock::now;
 use crate::perf::record::Record;
 use crate::perf::{
-    Capture, Continuity, KernelCalls, Merge, Tracker, continuity_fallback, wakeups_fallback,
+    Capture, Continuity, KernelCalls, Merge, Prices, Tracker, continuity_fallback, wakeups_fallback,
 };
 use crate::proc::Proc;
 use crate::sys::prefer;
@@ -162,7 +162,7 @@ impl Session {
         };
         // Before the threads are listed: none that begins meanwhile is missed.
         let newest = proc.newest();
-        let mut merge = Merge::default();
+        let mut merge = Merge::new(Prices::here());
         let list = || threads_of(&proc, &what, child.as_ref(), options.inherit);
         rings.follow(list, newest, now, &mut merge)?;
         if let Some(pid) = list().first() {
@@ -309,6 +309,9 @@ impl Session {
             newcomers.extend(self.newcomer(&record));
             self.tell_tally_before(&record, &mut tally);
             self.continuity.see(cpu, &record, |tid| self.tracker.has(tid));
+            if self.tracker.has(record.tid) {
+                self.merge.note_of_target(&record);
+            }
             self.tracker.record(cpu, record);
             if count % BETWEEN_VISITS == BETWEEN_VISITS - 1 {
                 self.drain(sink)?;
@@ -444,6 +447,7 @@ impl Session {
         }
         let overhead = Event::Overhead { profiler_cpu_ns: our_cpu_ns(), events: self.merge.read };
         self.tracker.note(end, overhead);
+        self.tracker.note(end, Event::TargetCost { cpu_ns: self.merge.of_target_ns });
         self.tracker.note(end, Event::End { exit });
         self.drain(sink)?;
         Ok(Ended { exit })

@@ -1,5 +1,7 @@
 //! What the numbers must reach.
 
+use std::ops::RangeInclusive;
+
 use anyhow::{Context, Result, bail};
 use serde::Serialize;
 
@@ -19,6 +21,8 @@ const DEEP_PERCENT: f64 = 2.0;
 const SWITCH_TO_PERF: f64 = 2.0 / 3.7;
 const PYTHON_PERCENT: f64 = 1.0;
 const RECORDER_PERCENT: f64 = 5.0;
+/// What the report says that recording took, by what was lost.
+const SAID: RangeInclusive<f64> = 0.5..=2.0;
 const AFTER_SECONDS: f64 = 2.0;
 const REPORT_SPEEDUP: f64 = 5.0;
 const REPORT_MB: f64 = 300.0;
@@ -74,6 +78,14 @@ pub(super) fn judge(results: &Results) -> Result<Vec<Goal>> {
             |one: &Slowdowns| Some(surely(&format!("{}{with}", one.program), &one.of(ours)?.times));
         goals.extend(python.iter().filter(|one| one.is_goal).filter_map(goal));
     }
+    goals.extend(losses.iter().map(|loss| {
+        let times = loss.said() / loss.added(WHYSLOW);
+        Goal {
+            goal: format!("CPU loop, {} Hz: what it lost is said within a factor of 2", loss.hertz),
+            found: format!("{times:.2} of it"),
+            met: SAID.contains(&times),
+        }
+    }));
     goals.extend(idle.iter().map(|one| {
         let what = format!("100 idle threads in {}, {}: ", one.program, one.tier);
         at_most(&what, one.limit * 100.0, " % of a CPU", 2, one.cpu * 100.0)

@@ -25,6 +25,8 @@ pub(super) struct Loss {
     pub(super) frames: u32,
     pub(super) hertz: u32,
     pub(super) profilers: Vec<Shares>,
+    /// What whyslow's reports say that recording took, as shares of the same time.
+    pub(super) said: Vec<f64>,
     /// Records the kernel dropped, summed over the runs with whyslow.
     pub(super) lost_records: u64,
 }
@@ -57,7 +59,7 @@ fn measure_one(
     let all = profilers::sampling(hertz, whyslow, folder);
     let shares = |profiler: &profilers::Profiler| Shares { profiler: profiler.name, lost: vec![] };
     let shares = all.iter().map(shares).collect();
-    let mut loss = Loss { frames, hertz, profilers: shares, lost_records: 0 };
+    let mut loss = Loss { frames, hertz, profilers: shares, said: vec![], lost_records: 0 };
     let program = programs.cpu_loop(SECONDS, frames);
     for round in 1..=rounds {
         for (profiler, shares) in all.iter().zip(&mut loss.profilers) {
@@ -66,7 +68,11 @@ fn measure_one(
             let own = programs::run(&profiler.wrap(&program))?;
             shares.lost.push(own.lost.context("the loop does not say what it lost")?);
             if profiler.name == WHYSLOW {
-                loss.lost_records += lost(&quality(whyslow, &profiler.output)?)?;
+                let quality = quality(whyslow, &profiler.output)?;
+                loss.lost_records += lost(&quality)?;
+                let cost = quality["overhead"]["target_cpu_ns"].as_f64();
+                let cost = cost.context("no quality.overhead.target_cpu_ns in the report")?;
+                loss.said.push(cost / own.elapsed_ns as f64);
             }
         }
     }
@@ -85,6 +91,11 @@ impl Loss {
         median(pairs.map(|(with, without)| with - without).collect())
     }
 
+    /// What the reports say that it loses to whyslow.
+    pub(super) fn said(&self) -> f64 {
+        median(self.said.clone())
+    }
+
     fn lost(&self, profiler: &str) -> &[f64] {
         let shares = self.profilers.iter().find(|shares| shares.profiler == profiler);
         shares.map_or(&[], |shares| &shares.lost)
@@ -99,7 +110,7 @@ mod tests {
     fn each_round_is_compared_with_its_own_run_alone() {
         let shares = |profiler, lost: &[f64]| Shares { profiler, lost: lost.to_vec() };
         let profilers = vec![shares(NONE, &[0.01, 0.05]), shares(WHYSLOW, &[0.02, 0.06])];
-        let loss = Loss { frames: 1, hertz: 499, profilers, lost_records: 0 };
+        let loss = Loss { frames: 1, hertz: 499, profilers, said: vec![], lost_records: 0 };
         assert!((loss.added(WHYSLOW) - 0.01).abs() < 1e-9);
         assert!((loss.alone() - 0.03).abs() < 1e-9);
     }

@@ -41,8 +41,8 @@ pub(super) fn markdown(Judged { results, goals }: &Judged) -> String {
 pub(super) fn losses(losses: &[Loss]) -> String {
     let Some(first) = losses.first() else { return String::new() };
     let names: Vec<&str> = first.profilers.iter().map(|shares| shares.profiler).collect();
-    let mut out = format!("| lost to interruptions | {} |\n", names.join(" | "));
-    out.push_str(&format!("|---|{}\n", "--:|".repeat(names.len())));
+    let mut out = format!("| lost to interruptions | {} | whyslow says |\n", names.join(" | "));
+    out.push_str(&format!("|---|{}\n", "--:|".repeat(names.len() + 1)));
     for loss in losses {
         let cell = |name: &&str| match *name {
             NONE => format!("{:.2} %", loss.alone() * 100.0),
@@ -50,8 +50,8 @@ pub(super) fn losses(losses: &[Loss]) -> String {
         };
         let cells: Vec<String> = names.iter().map(cell).collect();
         let frames = if loss.frames == 1 { "1 frame" } else { &format!("{} frames", loss.frames) };
-        let hertz = loss.hertz;
-        writeln!(out, "| CPU loop, {frames}, {hertz} Hz | {} |", cells.join(" | "))
+        let (hertz, cells, said) = (loss.hertz, cells.join(" | "), loss.said() * 100.0);
+        writeln!(out, "| CPU loop, {frames}, {hertz} Hz | {cells} | {said:.2} % |")
             .expect(IN_MEMORY);
     }
     out

@@ -7,6 +7,7 @@
 
 use super::Capture;
 use super::delay::Delay;
+use super::prices::Prices;
 use super::record::{self, Body, Record};
 
 /// Records taken from one ring in one round at most, so that a busy CPU cannot
@@ -29,14 +30,21 @@ pub(crate) struct Merge {
     late: u64,
     /// Records read.
     pub(crate) read: u64,
-    /// What it took the kernel to write them where they happened, ns, by measures
-    /// of what each sort costs.
+    prices: Prices,
+    /// What it took the kernel to write them where they happened, ns.
     pub(crate) caused_ns: u64,
+    /// Of that what it took where threads of the target ran, ns.
+    pub(crate) of_target_ns: u64,
     /// What the records of switches alone took the kernel and us, ns, by the same.
     pub(crate) switches_ns: u64,
 }
 
 impl Merge {
+    /// Nothing yet, with what records cost.
+    pub(crate) fn new(prices: Prices) -> Merge {
+        Merge { prices, ..Merge::default() }
+    }
+
     /// Empties the rings, in a round that began at `now`, and appends to `out`
     /// the records whose turn has come, with their CPU.
     pub(crate) fn round(&mut self, rings: &Capture, now: u64, out: &mut Vec<(u32, Record)>) {
@@ -65,7 +73,7 @@ impl Merge {
                 self.read += 1;
                 if let Some(mut record) = record::parse_of(raw.as_raw().as_bytes(), kind_of, ours) {
                     let time = record.time;
-                    let cost = cost_of(&record.body);
+                    let cost = self.prices.of(&record.body);
                     self.caused_ns += cost;
                     if record.is_of_switch() && !matches!(record.body, Body::Stack { .. }) {
                         self.switches_ns += cost + TO_READ;
@@ -99,9 +107,15 @@ impl Merge {
         self.take(0, Record { time: now, tid: 0, body: Body::Resumed });
     }
 
-    /// The kernel tallied so many switches.
+    /// The kernel tallied so many switches of the target.
     pub(crate) fn note_tallied(&mut self, switches: u64) {
         self.caused_ns += switches * TALLIED;
+        self.of_target_ns += switches * TALLIED;
+    }
+
+    /// This record was written where a thread of the target ran.
+    pub(crate) fn note_of_target(&mut self, record: &Record) {
+        self.of_target_ns += self.prices.of(&record.body);
     }
 
     /// The threads that were born in the records that wait for their turn.
@@ -155,19 +169,6 @@ const TALLIED: u64 = 300;
 
 /// What it takes us to read a record of a switch and to make of it what is recorded, ns.
 const TO_READ: u64 = 300;
-
-/// What a record takes of the CPU on which it is written, ns. The stack is what is
-/// dear: copied, and followed in the kernel.
-fn cost_of(body: &Body) -> u64 {
-    match body {
-        Body::Clock { .. } => 8_000,
-        Body::Stack { .. } => 12_000,
-        Body::Switch { .. } => 900,
-        Body::Waking { .. } => 800,
-        Body::SwitchedIn | Body::SwitchedOut { .. } => 600,
-        _ => 500,
-    }
-}
 
 #[cfg(test)]
 mod tests {

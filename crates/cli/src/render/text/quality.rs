@@ -21,6 +21,8 @@ const MUCH_DIFFERENCE: f64 = 0.005;
 const MUCH_STOLEN: f64 = 0.001;
 /// From this share of the time on, calls that nobody saw are worth a word.
 const MUCH_INFERRED: f64 = 0.01;
+/// From this share of the program's CPU time on, what recording took of it is worth a word.
+const MUCH_OF_TARGET: f64 = 0.01;
 const SEPARATOR: &str = " · ";
 
 pub(super) fn lines(report: &Report, origin: &Origin, width: usize, verbose: bool) -> Vec<Line> {
@@ -108,7 +110,18 @@ fn items(report: &Report, origin: &Origin) -> Vec<(Style, String)> {
         format!("overhead {} CPU ({})", span(ns), percent(share))
     });
     items.push((dim(), overhead));
+    if let Some(share) = share_of_target(report).filter(|share| *share >= MUCH_OF_TARGET) {
+        items.push((dim(), format!("some {} of the program's CPU time", percent(share))));
+    }
     items
+}
+
+/// Of the CPU time of the program, what recording took there.
+fn share_of_target(report: &Report) -> Option<f64> {
+    let states = report.ledger.process.iter();
+    let ran: u64 = states.filter(|(state, _)| state.starts_with("cpu.")).map(|(_, ns)| ns).sum();
+    let cost = report.quality.overhead.target_cpu_ns.filter(|_| ran > 0)?;
+    Some(cost as f64 / ran as f64)
 }
 
 /// What is seen by the names of capabilities, as a reader calls it.
