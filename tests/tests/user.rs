@@ -333,6 +333,17 @@ fn processes_joined_by_pipes_are_bound_by_the_slow_one() {
     assert!(time(&report, "sleep") > 400_000_000, "{}", report["ledger"]["process"]);
 }
 
+/// The shell waits before it is known what is mapped where.
+#[test]
+fn who_starts_a_program_and_waits_for_it_has_its_whole_stack() {
+    needs_perf!();
+    let case = case();
+    launch(&case, &["sh", "-c", "sleep 0.5; true"]).ended_with(0);
+    let stacks = &report(&case)["quality"]["stacks"]["waits"];
+    let whole = ["complete", "lent"].map(|how| stacks[how].as_f64().unwrap());
+    assert!(whole.iter().sum::<f64>() > 0.9, "{stacks}");
+}
+
 #[test]
 fn another_user_s_program_is_refused() {
     needs_perf!();

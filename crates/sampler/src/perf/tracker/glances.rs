@@ -257,10 +257,12 @@ impl Tracker {
         // In the order of the stream, not of the clock.
         self.report_sites(self.now, space, new);
         let registers = UserRegisters::new(call.pc, call.sp);
-        let stack = match self.known_stack(tid, &registers) {
-            Some(user) if !self.scripts.may_run_in(space) => Some(Calls::Of(registers, user)),
-            _ => None,
-        };
+        // Where nothing was known of the code yet, as of a program that had just begun, the
+        // place is all there is.
+        let known = self.known_stack(tid, &registers).filter(|user| user.addresses.len() > 1);
+        let stack = known
+            .filter(|_| !self.scripts.may_run_in(space))
+            .map(|user| Calls::Of(registers, user));
         let to_read = stack.is_none() && *stacks > 0;
         let glance = Glance { start, tid, site, stack, limit: None, closely };
         self.looks.put(seen, Reading::Glance(glance));
