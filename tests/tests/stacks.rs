@@ -7,6 +7,7 @@ mod folded;
 mod found;
 mod gdb;
 mod java;
+mod late;
 mod places;
 mod preempted;
 mod program;

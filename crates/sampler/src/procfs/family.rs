@@ -110,6 +110,16 @@ impl Poller {
         self.read_mappings(time, pid);
     }
 
+    /// Reads what a process has mapped if somebody waits in code that it had not when that was
+    /// read last.
+    pub(super) fn note_code(&mut self, time: u64, pid: Pid, pc: u64) {
+        let Some(process) = self.processes.get(&pid) else { return };
+        let is_known = process.mapped.iter().any(|(start, end, _)| (*start..*end).contains(&pc));
+        if !is_known {
+            self.read_mappings(time, pid);
+        }
+    }
+
     fn read_mappings(&mut self, time: u64, pid: Pid) {
         let Some(process) = self.processes.get_mut(&pid) else { return };
         process.mapped_at = time;

@@ -289,6 +289,7 @@ impl Poller {
     fn site(&mut self, time: u64, tid: Tid, call: InCall) -> Option<(SiteId, Option<StackId>)> {
         let pid = self.threads.get(&tid)?.pid;
         let space = self.processes.get(&pid)?.space;
+        self.note_code(time, pid, call.pc);
         let mut new = vec![];
         let found = self.waits.looked(time, (pid, space), call, |event| new.push(event));
         if let Some(thread) = self.threads.get_mut(&tid) {
