@@ -16,7 +16,7 @@ use crate::{
     case::{Case, needs_root},
     faults::cell::{Cell, ENDS, Mode, Tier},
     process::{Process, until},
-    report::sound,
+    report::{sound, time},
 };
 
 /// Nothing that switches a hundred thousand times a second can be had for this.
@@ -344,11 +344,8 @@ fn what_recording_takes_of_the_program_is_more_where_more_is_recorded() {
         let program = ["-o", "r.json", "--", "/usr/bin/python3", "-c", loops];
         case.run(&[&["record", "-q"], options, &program].concat()).ended_with(0);
         let report = sound(case.json("r.json"));
-        let states = report["ledger"]["process"].as_object().unwrap().iter();
-        let ran = states.filter(|(state, _)| state.starts_with("cpu."));
-        let ran: f64 = ran.filter_map(|(_, ns)| ns.as_f64()).sum();
         let took = report["quality"]["overhead"]["target_cpu_ns"].as_f64();
-        took.map(|took| took / ran)
+        took.map(|took| took / time(&report, "cpu.") as f64)
     };
     let [few, many] = ["50", "1000"].map(|hertz| share(&["-F", hertz]).unwrap());
     assert!(few > 0.0 && many > 4.0 * few && many < 1.0, "{few} {many}");

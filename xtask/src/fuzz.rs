@@ -100,10 +100,9 @@ struct Plain {
 impl Plain {
     fn build() -> Result<Plain> {
         // Beside the tests, which were built before, it has its libraries in common with them.
-        let beside_tests = "build --workspace --exclude whyslow-tests --tests --bin whyslow-fuzz";
-        let mut build = cargo(beside_tests);
-        build.arg("--locked");
-        check(build)?;
+        let beside =
+            "build --workspace --exclude whyslow-tests --tests --bin whyslow-fuzz --locked";
+        check(cargo(beside))?;
         Ok(Plain { program: target_directory()?.join("debug/whyslow-fuzz") })
     }
 

@@ -156,13 +156,13 @@ impl Session {
             true => KernelCalls::default(),
             false => KernelCalls::among(&*readers.kernel),
         };
+        let mut merge = Merge::new(Prices::here());
         let child = match &what {
             What::Launch(argv) => Some(spawn(argv)?),
             What::Attach(_) => None,
         };
         // Before the threads are listed: none that begins meanwhile is missed.
         let newest = proc.newest();
-        let mut merge = Merge::new(Prices::here());
         let list = || threads_of(&proc, &what, child.as_ref(), options.inherit);
         rings.follow(list, newest, now, &mut merge)?;
         if let Some(pid) = list().first() {

@@ -137,7 +137,7 @@ mod tests {
     const OURS: fn(u32) -> bool = |_| true;
 
     fn switch(previous: u32, next: u32) -> Record {
-        let body = Body::Switch { previous, state: 1, next, registers: None, ran: None };
+        let body = Body::switch(previous, 1, next);
         Record { time: 0, tid: previous, body }
     }
 

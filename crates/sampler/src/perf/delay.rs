@@ -64,7 +64,7 @@ mod tests {
     }
 
     fn to(next: u32) -> Body {
-        Body::Switch { previous: 1, state: 1, next, registers: None, ran: None }
+        Body::switch(1, 1, next)
     }
 
     #[test]

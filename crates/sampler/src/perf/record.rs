@@ -174,6 +174,14 @@ pub enum Body {
     Other,
 }
 
+#[cfg(test)]
+impl Body {
+    /// A switch of which no more is told.
+    pub(crate) fn switch(previous: u32, state: u64, next: u32) -> Body {
+        Body::Switch { previous, state, next, registers: None, ran: None }
+    }
+}
+
 /// Types of records (`enum perf_event_type`).
 mod kind {
     pub(super) const LOST: u32 = 2;

@@ -259,10 +259,9 @@ impl Tracker {
         let registers = UserRegisters::new(call.pc, call.sp);
         // Where nothing was known of the code yet, as of a program that had just begun, the
         // place is all there is.
-        let known = self.known_stack(tid, &registers).filter(|user| user.addresses.len() > 1);
-        let stack = known
-            .filter(|_| !self.scripts.may_run_in(space))
-            .map(|user| Calls::Of(registers, user));
+        let is_all = |user: &UserHalf| user.addresses.len() > 1 && !self.scripts.may_run_in(space);
+        let known = self.known_stack(tid, &registers).filter(is_all);
+        let stack = known.map(|user| Calls::Of(registers, user));
         let to_read = stack.is_none() && *stacks > 0;
         let glance = Glance { start, tid, site, stack, limit: None, closely };
         self.looks.put(seen, Reading::Glance(glance));

@@ -173,17 +173,10 @@ mod tests {
     #[test]
     fn the_last_that_is_told_of_a_thread_counts() {
         let record = |time: u64, tid: u32, body| Record { time, tid, body };
-        let switch = |previous, state, next| Body::Switch {
-            previous,
-            state,
-            next,
-            registers: None,
-            ran: None,
-        };
         let clock = Body::Clock { kernel: false, chain: Box::default(), user: None };
         let records = [
-            record(5, 1, switch(1, 1, 2)),
-            record(9, 2, switch(2, 0, 3)),
+            record(5, 1, Body::switch(1, 1, 2)),
+            record(9, 2, Body::switch(2, 0, 3)),
             // Of another CPU.
             record(2, 1, clock),
             record(3, 4, Body::SwitchedOut { preempted: false }),

@@ -178,7 +178,7 @@ mod tests {
     }
 
     fn switch(previous: u32, next: u32) -> Body {
-        Body::Switch { previous, state: 1, next, registers: None, ran: None }
+        Body::switch(previous, 1, next)
     }
 
     #[test]

@@ -50,11 +50,7 @@ mod tests {
     }
 
     fn switch(time: u64, previous: u32, next: u32) -> Record {
-        Record {
-            time,
-            tid: previous,
-            body: Body::Switch { previous, state: 1, next, registers: None, ran: None },
-        }
+        Record { time, tid: previous, body: Body::switch(previous, 1, next) }
     }
 
     #[test]

@@ -13,7 +13,7 @@ fn record(time: u64, tid: u32, body: Body) -> Record {
 }
 
 fn switch(time: u64, previous: u32, state: u64, next: u32) -> Record {
-    record(time, previous, Body::Switch { previous, state, next, registers: None, ran: None })
+    record(time, previous, Body::switch(previous, state, next))
 }
 
 fn waking(time: u64, by: u32, woken: u32, interrupt: bool) -> Record {

@@ -118,7 +118,7 @@ fn preempted(pid: u32, pc: u64, sp: u64) -> Body {
 }
 
 fn runs(pid: u32) -> Body {
-    Body::Switch { previous: 7, state: 1, next: pid, registers: None, ran: None }
+    Body::switch(7, 1, pid)
 }
 
 /// Kernel half, user half, and how that ends.
